@@ -1,0 +1,1 @@
+"""The protocol: data, episodes, training, evaluation, cost, suites and the command line."""

@@ -1,0 +1,57 @@
+"""One decorator, one file: the catalogue every plug-in (head, loss, expert, student) is entered in."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class UnknownNameError(Exception):
+    """A name no plug-in answers to; the message carries the nearest known names."""
+
+
+class Registry(Generic[T]):
+    """Named plug-ins of one kind, filled by ``@registry.register("name")`` when their file is imported."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Enter the decorated object as ``name``; raises ValueError when the name is taken by another."""
+
+        def enter(plugin: T) -> T:
+            if name in self._entries and self._entries[name] is not plugin:
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._entries[name] = plugin
+            return plugin
+
+        return enter
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._entries[name]
+        except KeyError:
+            near = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(near)}? " if near else ""
+            raise UnknownNameError(
+                f"unknown {self.kind} {name!r}: {hint}known: {', '.join(sorted(self._entries)) or 'none'}"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def import_all(package_name: str, package_path: list[str]) -> None:
+    """Import every module of a package, so that each file's decorators run."""
+    for module in pkgutil.iter_modules(package_path):
+        importlib.import_module(f"{package_name}.{module.name}")
