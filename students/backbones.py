@@ -1,0 +1,123 @@
+"""Clip frames to named token branches: a convolutional trunk, 4 x 4 max pooling, and a linear map per branch.
+
+The published students have two branches ("2fc", Lite-MKD): the first carries the query-level distillation, the
+second the labels and the support level. Their names here are QUERY_BRANCH and LABEL_BRANCH.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from students import StudentError
+from students.registry import Registry
+
+QUERY_BRANCH = "kl"
+LABEL_BRANCH = "ce"
+_POOLED_CELLS = 4
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A convolutional trunk without its classifier: ``build()`` -> module (N, 3, H, W) -> (N, channels, h, w).
+
+    torchvision_name is the model whose published ImageNet weights fit the trunk.
+    """
+
+    build: Callable[[], nn.Module]
+    channels: int
+    torchvision_name: str
+
+
+BACKBONES: Registry[Trunk] = Registry("student")
+
+
+def _resnet(name: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        return nn.Sequential(*list(torchvision.models.get_model(name).children())[:-2])
+
+    return build
+
+
+def _mobilenet(name: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        return torchvision.models.get_model(name).features
+
+    return build
+
+
+BACKBONES.register("resnet18")(Trunk(_resnet("resnet18"), 512, "resnet18"))
+BACKBONES.register("resnet50")(Trunk(_resnet("resnet50"), 2048, "resnet50"))
+BACKBONES.register("mobilenetv3_small")(Trunk(_mobilenet("mobilenet_v3_small"), 576, "mobilenet_v3_small"))
+BACKBONES.register("mobilenetv3_large")(Trunk(_mobilenet("mobilenet_v3_large"), 960, "mobilenet_v3_large"))
+
+
+class TokenEncoder(nn.Module):
+    """frames float32 (N, 3, H, W) -> {branch: tokens float32 (N, D)}, one token a frame.
+
+    Trunk, adaptive max pooling to 4 x 4, mean of the 16 cells, then one linear map per branch to ``width``.
+    """
+
+    def __init__(self, backbone: str, width: int = 2048, branches: tuple[str, ...] = (QUERY_BRANCH, LABEL_BRANCH)):
+        super().__init__()
+        trunk = BACKBONES[backbone]
+        if not branches:
+            raise StudentError("a token encoder needs at least one branch")
+        self.backbone = backbone
+        self.width = width
+        self.trunk = trunk.build()
+        self.pool = nn.AdaptiveMaxPool2d(_POOLED_CELLS)
+        self.branches = nn.ModuleDict({name: nn.Linear(trunk.channels, width) for name in branches})
+
+    def forward(self, frames: Tensor) -> dict[str, Tensor]:
+        """See the class; accepts any image size the trunk can halve five times (32 and up)."""
+        pooled = self.pool(self.trunk(frames)).mean((2, 3))
+        return {name: linear(pooled) for name, linear in self.branches.items()}
+
+    def clips(self, frames: Tensor, clip_frames: int) -> dict[str, Tensor]:
+        """frames (N * T, 3, H, W), clip by clip -> {branch: tokens (N, T, D)} with T = clip_frames."""
+        return {name: tokens.unflatten(0, (-1, clip_frames)) for name, tokens in self(frames).items()}
+
+
+def load_imagenet_trunk(encoder: TokenEncoder, state: Mapping[str, Tensor]) -> None:
+    """Put a torchvision ImageNet classifier's state_dict into the trunk; its classifier is left out.
+
+    Raises StudentError naming the first key that does not fit.
+    """
+    model = torchvision.models.get_model(BACKBONES[encoder.backbone].torchvision_name)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise StudentError(f"weights do not fit {encoder.backbone}: {str(error).splitlines()[-1].strip()}") from error
+    source = model.features if hasattr(model, "features") else nn.Sequential(*list(model.children())[:-2])
+    encoder.trunk.load_state_dict(source.state_dict())
+
+
+def reset_batch_norm(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """Clear the running statistics of every batch norm and set it to a cumulative average; returns the layers."""
+    layers = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # None: the running statistics become the plain mean over the batches seen
+    return layers
+
+
+@torch.no_grad()
+def recalibrate_batch_norm(module: nn.Module, batches: list[Callable[[], Tensor]]) -> None:
+    """Re-estimate batch-norm statistics for the present weights: plain means over the given frame batches.
+
+    After a short training the exponential averages still remember the start (MobileNetV3's momentum is 0.01), so
+    scoring in eval mode would use statistics of weights that no longer exist. Each entry of ``batches`` yields
+    frames float32 (N, 3, H, W). Momentum and the training flag are put back.
+    """
+    training = module.training
+    momentum = [(m, m.momentum) for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    reset_batch_norm(module)
+    module.train()
+    for batch in batches:
+        module(batch())
+    for layer, value in momentum:
+        layer.momentum = value
+    module.train(training)

@@ -1,0 +1,42 @@
+"""A student: token encoder and matching head, and what it says about one episode."""
+
+import torch
+from torch import Tensor, nn
+
+from students.backbones import LABEL_BRANCH, TokenEncoder
+from students.output import EpisodeOutput, support_distances
+
+
+class FewShotStudent(nn.Module):
+    """An encoder with named branches and one head that all branches share (Lite-MKD's two-branch student)."""
+
+    def __init__(self, encoder: TokenEncoder, head: nn.Module, frames: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.frames = frames
+
+    def forward(self, frames: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
+        """One episode in one pass: frames (N * T, 3, H, W) of S support then Q query videos, labels int64 (S,).
+
+        Support and query share a pass, so in training batch norm sees the whole episode.
+        """
+        tokens = self.encoder.clips(frames, self.frames)
+        return episode_output(tokens, self.head, labels, way)
+
+
+def episode_output(tokens: dict[str, Tensor], head: nn.Module, labels: Tensor, way: int) -> EpisodeOutput:
+    """Tokens by branch (S + Q, T, D), support first -> logits by branch, support distances of the label branch."""
+    support = labels.shape[0]
+    names = list(tokens)
+    keys = head.project(torch.cat([tokens[name] for name in names]))
+    by_branch = [k.unflatten(0, (len(names), -1)) for k in keys]  # branches match like episodes of one batch
+    support_keys = tuple(k[:, :support] for k in by_branch)
+    query_keys = tuple(k[:, support:] for k in by_branch)
+    logits = head.match(support_keys, labels.expand(len(names), -1), query_keys, way)
+    label_tokens = tokens.get(LABEL_BRANCH, tokens[names[0]])
+    return EpisodeOutput(
+        logits=dict(zip(names, logits, strict=True)),
+        support_distances=support_distances(label_tokens[:support], labels, way),
+        tokens=tokens,
+    )

@@ -1,0 +1,15 @@
+"""Matching rules, one a file. A head projects each video once and matches queries to labelled support.
+
+``project(tokens) -> keys`` runs once per video: tokens (N, T, D) to a tuple of tensors with N first.
+``match(support_keys, labels, query_keys, way) -> logits (B, Q, way)`` serves B episodes at once: keys
+(B, S, ...) and (B, Q, ...), labels (B, S). Labels, not order, say which class a support video belongs to.
+``forward(support, labels, query, way) -> logits (Q, way)`` is both, for the tokens of one episode.
+"""
+
+from torch import nn
+
+from students.registry import Registry, import_all
+
+HEADS: Registry[type[nn.Module]] = Registry("head")
+
+import_all(__name__, list(__path__))
