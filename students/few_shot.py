@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from students.backbones import LABEL_BRANCH, TokenEncoder
+from students.heads.base import Head
 from students.output import EpisodeOutput, support_distances
 
 
 class FewShotStudent(nn.Module):
     """An encoder with named branches and one head that all branches share (Lite-MKD's two-branch student)."""
 
-    def __init__(self, encoder: TokenEncoder, head: nn.Module, frames: int) -> None:
+    def __init__(self, encoder: TokenEncoder, head: Head, frames: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -25,7 +26,7 @@ class FewShotStudent(nn.Module):
         return episode_output(tokens, self.head, labels, way)
 
 
-def episode_output(tokens: dict[str, Tensor], head: nn.Module, labels: Tensor, way: int) -> EpisodeOutput:
+def episode_output(tokens: dict[str, Tensor], head: Head, labels: Tensor, way: int) -> EpisodeOutput:
     """Tokens by branch (S + Q, T, D), support first -> logits by branch, support distances of the label branch."""
     support = labels.shape[0]
     names = list(tokens)

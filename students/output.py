@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from students import StudentError
+
 
 @dataclass(frozen=True)
 class EpisodeOutput:
@@ -46,7 +48,7 @@ def support_distances(tokens: Tensor, labels: Tensor, way: int, *, order: str = 
     elif order == "by_label":
         prototypes = class_prototypes(tokens, labels, way)
     else:
-        raise ValueError(f"support order {order!r}: use by_label or as_drawn")
+        raise StudentError(f"support order {order!r}: use by_label or as_drawn")
     flat = prototypes.flatten(1)
     squared = (flat[:, None] - flat[None]).square().sum(-1)
     off_diagonal = ~torch.eye(way, dtype=torch.bool, device=tokens.device)

@@ -97,11 +97,11 @@ class MFM(nn.Module):
         """streams float32 (k, N, T, D) in the order of the modalities -> fused tokens (N, T, D)."""
         if streams.shape[0] != self.modalities:
             raise StudentError(f"built for {self.modalities} modalities, got {streams.shape[0]}")
-        fused = self.joint(list(streams)) if self.joint is not None else 0
+        terms = [self.joint(list(streams))] if self.joint is not None else []
         if self.pair is not None:
             for position in range(1, self.modalities):
                 last = position == self.modalities - 1
                 rolled = extract or not (last and self.flow_shift == "extract_only")
                 other = torch.roll(streams[position], -self.shift, dims=1) if rolled else streams[position]
-                fused = fused + self.pair([streams[0], other])
-        return fused
+                terms.append(self.pair([streams[0], other]))
+        return torch.stack(terms).sum(0)

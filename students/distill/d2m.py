@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from students import StudentError
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH
 from students.distill import DISTILLERS
 from students.output import EpisodeOutput, query_logits
@@ -66,9 +67,9 @@ class D2M:
         loss = self.ce_weight * parts["ce"]
         if self.query_weight or self.support_weight:
             if teacher is None:
-                raise ValueError("D2M distils from a teacher; give its output or set both weights to 0")
-            parts["query"] = self._query(student.logits[QUERY_BRANCH], query_logits(teacher.logits))
-            parts["support"] = self._support(student.support_distances, teacher.support_distances)
+                raise StudentError("D2M distils from a teacher; give its output or set both weights to 0")
+            parts["query"] = self._query(student.logits[QUERY_BRANCH], query_logits(teacher.logits).detach())
+            parts["support"] = self._support(student.support_distances, teacher.support_distances.detach())
             loss = loss + self.query_weight * parts["query"] + self.support_weight * parts["support"]
         return {"loss": loss, **parts}
 

@@ -6,10 +6,9 @@
 ``forward(support, labels, query, way) -> logits (Q, way)`` is both, for the tokens of one episode.
 """
 
-from torch import nn
-
+from students.heads.base import Head
 from students.registry import Registry, import_all
 
-HEADS: Registry[type[nn.Module]] = Registry("head")
+HEADS: Registry[type[Head]] = Registry("head")
 
 import_all(__name__, list(__path__))

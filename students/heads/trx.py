@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from students import StudentError
 from students.heads import HEADS
-from students.heads.keys import Keys, split_keys
+from students.heads.base import Head, Keys
 
 _ENCODING_SCALE = 0.1  # the released head shrinks the sinusoid so that it does not drown the tokens
 
@@ -98,7 +98,7 @@ def _by_class(labels: Tensor, way: int) -> tuple[Tensor, Tensor | None]:
 
 
 @HEADS.register("trx")
-class TRX(nn.Module):
+class TRX(Head):
     """TRX over one or more tuple sizes; logits are averaged over the sizes (TRX, equation 8).
 
     width D of the tokens, frames T, head_width h (1152 as published), dropout on encoded frames (0.1).
@@ -129,7 +129,7 @@ class TRX(nn.Module):
                 f"got {tuple(tokens.shape)}"
             )
         encoded = self.dropout(tokens + self.encoding)
-        return tuple(part for matcher in self.matchers for part in matcher.project(encoded))
+        return tuple(part for matcher in self.matchers for part in matcher.project(encoded))  # type: ignore[operator]
 
     def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
         """Logits (B, Q, way) of B episodes from keys (B, S, P, h) and (B, Q, P, h).
@@ -139,9 +139,3 @@ class TRX(nn.Module):
         pairs = [slice(start, start + 2) for start in range(0, len(support), 2)]
         scores = [TupleMatcher.match(support[pair], labels, query[pair], way) for pair in pairs]
         return torch.stack(scores).mean(0)
-
-    def forward(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
-        """Tokens of support (S, T, D) and query (Q, T, D), labels (S,) -> logits (Q, way)."""
-        keys = self.project(torch.cat([support, query]))
-        support_keys, query_keys = split_keys(keys, support.shape[0])
-        return self.match(support_keys, labels[None], query_keys, way)[0]

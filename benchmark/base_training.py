@@ -1,0 +1,94 @@
+"""The student's stages: supervised base training, then episodes with or without distillation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.config import BaseConfig
+from benchmark.progress import bar
+from benchmark.seeds import generator, torch_scope
+from benchmark.train import Plan, fit
+from benchmark.workspace import Clips, Stage, Workspace
+from students.backbones import TokenEncoder, recalibrate_batch_norm
+from students.distill.tokens import token_loss
+
+_RECALIBRATION_VIDEOS = 128
+_RECALIBRATION_FRAMES = 128
+
+
+class BaseClassifier(nn.Module):
+    """An encoder with one linear classifier a branch over layer-normalised, frame-averaged tokens."""
+
+    def __init__(self, encoder: TokenEncoder, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifiers = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name in encoder.branches})
+
+    def logits(self, tokens: dict[str, Tensor]) -> list[Tensor]:
+        """Tokens (N, T, D) by branch -> logits (N, classes) of each branch."""
+        width = (self.encoder.width,)
+        return [self.classifiers[name](F.layer_norm(value, width).mean(1)) for name, value in tokens.items()]
+
+
+def base_stage(
+    ws: Workspace,
+    out: Stage,
+    encoder: TokenEncoder,
+    clips: Clips,
+    config: BaseConfig,
+    seed: int,
+    name: str,
+    teacher_tokens: Tensor | None,
+    bf16: bool,
+) -> None:
+    """Supervised training of the encoder in place; with teacher tokens (V_train, T, D) they are distilled too."""
+    videos = np.array(ws.videos("train"), dtype=object)
+    labels = torch.from_numpy(ws.train_labels()).to(ws.device)
+    with torch_scope(torch.device("cpu"), seed, "init", "classifier", name):
+        module = BaseClassifier(encoder, int(labels.max()) + 1).to(ws.device)
+    module.to(memory_format=torch.channels_last)
+    batch = min(config.batch, len(videos))
+    per_epoch = len(videos) // batch
+    frames_kept = config.clip_frames or ws.suite.data.frames
+
+    def loss(step: int, micro: int) -> dict[str, Tensor]:
+        epoch, position = divmod(step, per_epoch)
+        order = generator(seed, name, "epoch", epoch).permutation(len(videos))
+        rows = order[position * batch : (position + 1) * batch]
+        rng = generator(seed, name, "augment", step)
+        keep = _frame_choice(len(rows), ws.suite.data.frames, frames_kept, rng)
+        tokens = module.encoder.clips(clips.frames(list(videos[rows]), rng, keep), frames_kept)
+        target = labels[torch.from_numpy(rows).to(ws.device)]
+        parts = {"ce": torch.stack([F.cross_entropy(logits, target) for logits in module.logits(tokens)]).mean()}
+        total = parts["ce"]
+        if teacher_tokens is not None:
+            taught = teacher_tokens[torch.from_numpy(rows)]
+            taught = taught.gather(1, torch.from_numpy(keep)[..., None].expand(-1, -1, taught.shape[2])).to(ws.device)
+            parts["tokens"] = token_loss(tokens, taught)
+            total = total + config.token_weight * parts["tokens"]
+        return {"loss": total, **parts}
+
+    plan = Plan(config, round(config.epochs * per_epoch), seed, f"{name}-base", loss, bf16=bf16)
+    with bar(f"{name}, base training (seed {seed})", "steps") as tick:
+        fit(module, plan, out.path("base.pt"), ws.device, tick)
+
+
+def _frame_choice(clips: int, frames: int, kept: int, rng: np.random.Generator) -> np.ndarray:
+    """Ascending frame indices int64 (clips, kept), drawn without replacement for each clip."""
+    if kept >= frames:
+        return np.broadcast_to(np.arange(frames), (clips, frames)).copy()
+    return np.sort(rng.random((clips, frames)).argsort(axis=1)[:, :kept], axis=1)
+
+
+def recalibrate(ws: Workspace, encoder: TokenEncoder, clips: Clips) -> None:
+    """Batch-norm statistics from training videos spread over all classes, without augmentation."""
+    videos: Sequence[str] = ws.videos("train")
+    chosen = [videos[i] for i in np.linspace(0, len(videos) - 1, min(_RECALIBRATION_VIDEOS, len(videos))).astype(int)]
+    step = max(1, _RECALIBRATION_FRAMES // ws.suite.data.frames)
+    # neighbours in the list are of one class; strides mix the classes of each batch
+    count = -(-len(chosen) // step)
+    batches = [chosen[start::count] for start in range(count)]
+    recalibrate_batch_norm(encoder, [lambda b=b: clips.frames(b) for b in batches])  # type: ignore[misc]

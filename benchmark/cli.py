@@ -1,0 +1,173 @@
+"""The command line. The only place that prints; every error of the house becomes one line and an exit code."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import cli_cache, cli_data
+from benchmark.config import SUITES, load_suite
+from benchmark.errors import RunError, UserError
+from benchmark.progress import say
+from benchmark.registry import CATALOGUES, load_plugins
+from benchmark.runner import Standing, open_workspace, run, status
+from feature_cache import CacheError
+from results import ResultError
+from results.report import write_report
+from students import StudentError
+from students.registry import UnknownNameError
+from teachers import TeacherError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Few-shot distillation benchmarks for action recognition.\n\n"
+    "Start with [bold]fewdistill demo[/bold]: the whole chain on the embedded data set, in minutes.",
+)
+app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_cache.app, name="cache")
+OUT = Console()
+
+SuiteName = Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")]
+Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]
+Data = Annotated[Path, typer.Option(help="Folder of the embedded data set and the caches.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: section.key=value. Repeatable.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Rows to run, as a pattern on model/distillation/seed. Repeatable.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.command(
+    name="run",
+    epilog="Examples: fewdistill run embedded | fewdistill run embedded --only 'resnet18/*/s0' | "
+    "fewdistill run my.toml --set episodic.episodes=200",
+)
+def run_command(
+    suite: SuiteName,
+    set_: Set = None,
+    only: Only = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Score again what already stands.")] = False,
+    runs: Runs = Path("runs"),
+    data: Data = Path("data"),
+    device: Device = "auto",
+) -> None:
+    """Run a suite: train, distil, evaluate, record. Finished rows are skipped, an interrupted run resumes."""
+    ws = open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, device)
+    if dry_run:
+        _print_standing(status(ws, only or ()))
+        return
+    found = run(ws, only or (), overwrite)
+    page = write_report([ws.runs / "records"], ws.runs / "report")
+    _print_main_table(page)
+    OUT.print(f"report: {page}")
+    unfinished = [s.row.name for s in found if not s.done]
+    if unfinished:
+        raise RunError(f"{len(unfinished)} rows did not finish: {', '.join(unfinished)}; run again to retry")
+
+
+@app.command(epilog="Example: fewdistill demo")
+def demo(runs: Runs = Path("runs"), data: Data = Path("data"), device: Device = "auto") -> None:
+    """The whole chain on a small embedded data set: derive, teach, distil, evaluate, report. Minutes on two cores."""
+    run_command("demo", runs=runs, data=data, device=device)
+
+
+@app.command(name="status", epilog="Example: fewdistill status embedded --json")
+def status_command(
+    suite: SuiteName, set_: Set = None, runs: Runs = Path("runs"), data: Data = Path("data"), as_json: Json = False
+) -> None:
+    """What of a suite stands: done, failed, diverged or missing, row by row."""
+    found = status(open_workspace(load_suite(suite, tuple(set_ or ())), runs, data))
+    if as_json:
+        _print_json([{"row": s.row.name, "status": s.status} for s in found])
+        return
+    _print_standing(found)
+
+
+@app.command(epilog="Example: fewdistill report runs/embedded/records --out report")
+def report(
+    records: Annotated[list[Path], typer.Argument(help="Record folders, merged.")],
+    out: Annotated[Path, typer.Option(help="Folder of the page, tables and plots.")] = Path("report"),
+) -> None:
+    """Tables, plots and one self-contained HTML page from record folders."""
+    for folder in records:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder of records; a run writes runs/<suite>/records")
+    page = write_report(list(records), out)
+    _print_main_table(page)
+    OUT.print(f"report: {page}")
+
+
+@app.command(name="list", epilog="Example: fewdistill list students")
+def list_command(
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join(CATALOGUES)}, suites.")], as_json: Json = False
+) -> None:
+    """Names of students, heads, distillers, experts or suites."""
+    if what == "suites":
+        names = sorted(path.stem for path in SUITES.glob("*.toml"))
+    elif what in CATALOGUES:
+        names = list(CATALOGUES[what])
+    else:
+        raise UserError(f"nothing called {what!r} to list: choose {', '.join(CATALOGUES)} or suites")
+    if as_json:
+        _print_json(names)
+    else:
+        OUT.print("\n".join(names))
+
+
+def _print_standing(found: list[Standing]) -> None:
+    table = Table("row", *(f"{shot}-shot" for shot in (found[0].status if found else ())))
+    for standing in found:
+        table.add_row(standing.row.name, *standing.status.values())
+    OUT.print(table)
+    OUT.print(f"{sum(s.done for s in found)} of {len(found)} rows done")
+
+
+def _print_main_table(page: Path) -> None:
+    OUT.print((page.parent / "main_table.md").read_text(), highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_json(value: Any) -> None:
+    OUT.print_json(json.dumps(value))
+
+
+USER_ERRORS = (UserError, UnknownNameError, StudentError, TeacherError, CacheError, ResultError)
+
+
+def main() -> None:
+    """Entry point: exit code 2 for wrong usage or input, 1 for a failed run, 130 for Ctrl-C."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        load_plugins()
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except USER_ERRORS as error:
+        errors.print(f"error: {error}", markup=False)
+        code = 2
+    except RunError as error:
+        errors.print(f"failed: {error}", markup=False)
+        code = 1
+    except (KeyboardInterrupt, click.Abort):
+        say("stopped; what was finished stands, and the same command goes on from there")
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

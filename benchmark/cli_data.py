@@ -1,0 +1,91 @@
+"""`fewdistill data`: generate, look at and check data sets."""
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmark.data.check import check
+from benchmark.data.synthetic import EmbeddedSpec, generate, preview
+from benchmark.errors import UserError
+from benchmark.progress import bar
+
+app = typer.Typer(no_args_is_help=True, help="Generate, look at and check data sets.")
+OUT = Console()
+_DEFAULT = EmbeddedSpec()
+
+
+@app.command(name="generate", epilog="Example: fewdistill data generate data/mine --clips-per-class 10 --size 96")
+def generate_command(
+    root: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    seed: int = _DEFAULT.seed,
+    size: Annotated[int, typer.Option(help="Image side in pixels.")] = _DEFAULT.size,
+    frames: int = _DEFAULT.frames,
+    clips_per_class: int = _DEFAULT.clips_per_class,
+    train_classes: int = _DEFAULT.train_classes,
+    val_classes: int = _DEFAULT.val_classes,
+    test_classes: int = _DEFAULT.test_classes,
+    container: Annotated[str, typer.Option(help="frames (jpg) or video (mp4).")] = _DEFAULT.container,
+    workers: Annotated[int, typer.Option(help="Processes; the files do not depend on it.")] = 2,
+) -> None:
+    """Write the embedded data set: articulated people performing actions, with depth and joints."""
+    given = locals()
+    spec = EmbeddedSpec(**{f.name: given[f.name] for f in fields(EmbeddedSpec) if f.name in given})
+    with bar("embedded data set", "clips") as tick:
+        generate(root, spec, workers=workers, progress=tick)
+    OUT.print(f"{root}")
+
+
+@app.command(name="preview", epilog="Example: fewdistill data preview data/mine --out sheet.png")
+def preview_command(
+    root: Annotated[Path, typer.Argument(help="A data set.")],
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("preview.png"),
+    classes: Annotated[int, typer.Option(help="How many classes to show.")] = 6,
+    seed: Annotated[int, typer.Option(help="Chooses classes and videos.")] = 0,
+) -> None:
+    """A contact sheet: frames, depth, skeleton and flow of a few videos, side by side."""
+    _must_exist(root)
+    preview(root, out, classes=classes, seed=seed)
+    OUT.print(f"{out}")
+
+
+@app.command(name="check", epilog="Example: fewdistill data check data/ucf101 --way 5 --shot 5")
+def check_command(
+    root: Annotated[Path, typer.Argument(help="A data set.")],
+    way: int = 5,
+    shot: int = 5,
+    query: int = 1,
+    frames: int = 8,
+    list_number: Annotated[int, typer.Option(help="NN of trainlistNN.txt.")] = 3,
+    shallow: Annotated[bool, typer.Option("--shallow", help="Do not decode frames.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Every problem of a data set at once: missing, short or corrupt videos, classes too small for an episode."""
+    _must_exist(root)
+    with bar("check", "videos") as tick:
+        problems = check(
+            root,
+            way=way,
+            shot=shot,
+            query=query,
+            frames=frames,
+            list_number=list_number,
+            deep=not shallow,
+            progress=tick,
+        )
+    if as_json:
+        OUT.print_json(json.dumps([asdict(problem) for problem in problems]))
+    for problem in [] if as_json else problems:
+        OUT.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+    if problems:
+        raise UserError(f"{len(problems)} problems in {root}")
+    if not as_json:
+        OUT.print(f"{root}: no problems")
+
+
+def _must_exist(root: Path) -> None:
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; `fewdistill data generate {root}` writes the embedded data set there")

@@ -1,0 +1,82 @@
+"""From cached or decoded clips to network input, augmented by a given generator or cropped in the middle."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmark.data.transforms import apply_crop, centre_crop, normalise, random_crop
+
+Read = Callable[[str, np.random.Generator | None], NDArray[np.uint8]]
+"""A video id to its sampled, resized clip, uint8 (T, R, R', C); a generator asks for training frame sampling."""
+
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class Clips:
+    """One modality of a data set as network input.
+
+    mirror_channels, mirror_swap: the modality's rule for a left-right flip (see transforms.mirror).
+    """
+
+    read: Read
+    image_size: int
+    flip: bool
+    input_norm: str
+    device: torch.device
+    mirror_channels: tuple[int, ...] = ()
+    mirror_swap: tuple[int, int] | None = None
+
+    def frames(
+        self, videos: Sequence[str], rng: np.random.Generator | None = None, keep: NDArray[np.int64] | None = None
+    ) -> Tensor:
+        """Frames float32 (N * T, C, H, W), channels last, on the device.
+
+        With ``rng`` the training transform (random crop and flip, one for all frames of a clip), else the middle
+        crop. ``keep``: int64 (N, T') chooses frames of each clip.
+        """
+        rngs = rng.spawn(len(videos)) if rng is not None else [None] * len(videos)
+        if len(videos) > _READERS:
+            with ThreadPoolExecutor(_READERS) as pool:
+                clips = list(pool.map(self._one, videos, rngs))
+        else:
+            clips = [self._one(video, stream) for video, stream in zip(videos, rngs, strict=True)]
+        batch = np.stack(clips)
+        if keep is not None:
+            batch = batch[np.arange(len(batch))[:, None], keep]
+        return normalise(torch.from_numpy(batch).to(self.device), self.input_norm)
+
+    def _one(self, video: str, rng: np.random.Generator | None) -> NDArray[np.uint8]:
+        clip = self.read(video, rng)
+        height, width = clip.shape[1:3]
+        if rng is None:
+            crop = centre_crop(height, width, self.image_size)
+        else:
+            crop = random_crop(height, width, self.image_size, rng, flip=self.flip)
+        return apply_crop(clip, crop, mirror_channels=self.mirror_channels, mirror_swap=self.mirror_swap)
+
+
+def remembered(read: Read, limit_bytes: int) -> Read:
+    """The same reader with decoded test-sampled clips kept in memory, up to a bound; the rest is read each time.
+
+    For sources whose training sampling equals the test sampling (clips stored with just the frames used).
+    """
+    kept: dict[str, NDArray[np.uint8]] = {}
+    used = 0
+
+    def remembering(video: str, rng: np.random.Generator | None) -> NDArray[np.uint8]:
+        nonlocal used
+        clip = kept.get(video)
+        if clip is None:
+            clip = read(video, None)
+            if used + clip.nbytes <= limit_bytes:
+                kept[video] = clip
+                used += clip.nbytes
+        return clip
+
+    return remembering

@@ -1,0 +1,70 @@
+"""What every episodic stage shares: its training episodes, their frames and labels, and validation."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmark.base_training import recalibrate
+from benchmark.config import EpisodicConfig
+from benchmark.episodes import Episodes, draw
+from benchmark.evaluate import embed, match, project, score
+from benchmark.seeds import generator
+from benchmark.workspace import Clips, Workspace
+from students.few_shot import FewShotStudent
+from students.heads.base import Head
+
+
+def episodes_for(ws: Workspace, config: EpisodicConfig, seed: int, stage: str) -> Episodes:
+    """Training episodes by (seed, stage); the same for every student and distillation setting of a stage."""
+    by_class = ws.folder.by_class("train")
+    rng = generator(seed, "episodes", "train", stage)
+    return draw(
+        list(by_class.values()),
+        way=config.way,
+        shot=config.shot,
+        query=config.query,
+        episodes=max(1, config.episodes),
+        rng=rng,
+    )
+
+
+def labels_of(episodes: Episodes, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Support labels (S,) and query labels (Q,), int64: videos stand class by class, as Episodes.rows gives them."""
+    way = torch.arange(episodes.way, device=device)
+    return way.repeat_interleave(episodes.support.shape[2]), way.repeat_interleave(episodes.query.shape[2])
+
+
+def episode_frames(ws: Workspace, clips: Clips, episodes: Episodes, index: int, seed: int, stage: str) -> Tensor:
+    """Augmented frames of one training episode, support then query: float32 (N * T, C, H, W)."""
+    videos = np.array(ws.videos("train"), dtype=object)[episodes.rows(index)]
+    return clips.frames(list(videos), generator(seed, "augment", stage, index))
+
+
+def validator(
+    ws: Workspace,
+    module: nn.Module,
+    clips: Clips | None,
+    tokens: Callable[[], dict[str, Tensor]] | None = None,
+) -> Callable[[], float]:
+    """A function that scores the module on the frozen validation episodes, 0..1.
+
+    Networks that read frames have their batch norm recalibrated first; ``tokens`` replaces embedding where the
+    module works on cached tokens.
+    """
+    episodes = ws.val_episodes()
+
+    def embedded() -> dict[str, Tensor]:
+        assert clips is not None and isinstance(module, FewShotStudent)
+        recalibrate(ws, module.encoder, clips)
+        return embed(module.encoder, ws.videos("val"), clips.frames, ws.suite.data.frames, ws.device)
+
+    @torch.no_grad()
+    def validate() -> float:
+        module.eval()
+        head = module.get_submodule("head")
+        assert isinstance(head, Head)
+        return score(match(head, project(head, (tokens or embedded)()), episodes), episodes).accuracy
+
+    return validate

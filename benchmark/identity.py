@@ -1,0 +1,104 @@
+"""What makes two runs the same run: an allow-list of settings, hashed. Device, workers and paths stay outside."""
+
+from typing import Any
+
+from benchmark.config import Suite
+
+VERSION = 1
+
+
+def data(suite: Suite, content_hash: str) -> dict[str, Any]:
+    """The clips a network sees: file contents and splits (one hash), sampling and transforms."""
+    keep = {"frames", "image_size", "resize", "flip", "input_norm"}
+    return {"content": content_hash, **suite.data.model_dump(mode="json", include=keep)}
+
+
+def encoder(suite: Suite, content_hash: str, modality: str, expert: dict[str, Any], seed: int) -> dict[str, Any]:
+    """One modality's encoder of the teacher."""
+    teacher = suite.teacher
+    return {
+        "version": VERSION,
+        "stage": "encoder",
+        "data": data(suite, content_hash),
+        "modality": modality,
+        "expert": expert,
+        "backbone": teacher.encoder,
+        "weights": teacher.weights,
+        "width": suite.width,
+        "head": suite.head.model_dump(mode="json"),
+        "base": teacher.base.model_dump(mode="json"),
+        "episodic": teacher.episodic.model_dump(mode="json"),
+        "bf16": teacher.encoder in suite.bf16,
+        "selection": _selection(suite),
+        "seed": seed,
+    }
+
+
+def fusion(suite: Suite, encoders: list[str], seed: int) -> dict[str, Any]:
+    """MFM and head, given the identities of the encoders in modality order."""
+    return {
+        "version": VERSION,
+        "stage": "fusion",
+        "encoders": encoders,
+        "width": suite.width,
+        "head": suite.head.model_dump(mode="json"),
+        "fusion": suite.teacher.fusion.model_dump(mode="json"),
+        "selection": _selection(suite),
+        "seed": seed,
+    }
+
+
+def base(suite: Suite, content_hash: str, student: str, teacher: str | None, seed: int) -> dict[str, Any]:
+    """A student's base training; teacher is the fused tokens' identity when tokens are distilled."""
+    return {
+        "version": VERSION,
+        "stage": "base",
+        "data": data(suite, content_hash),
+        "student": student,
+        "weights": suite.weights,
+        "width": suite.width,
+        "base": suite.base.model_dump(mode="json"),
+        "teacher": teacher,
+        "bf16": student in suite.bf16,
+        "seed": seed,
+    }
+
+
+def student(suite: Suite, base_key: str, distillation: str, teacher: str | None, seed: int) -> dict[str, Any]:
+    """A student's episodic training from its base."""
+    distils = distillation in ("d2m", "both")
+    return {
+        "version": VERSION,
+        "stage": "student",
+        "base": base_key,
+        "distillation": distillation,
+        "teacher": teacher,
+        "head": suite.head.model_dump(mode="json"),
+        "episodic": suite.episodic.model_dump(mode="json"),
+        "d2m": suite.d2m.model_dump(mode="json") if distils else {"ce_branches": list(suite.d2m.ce_branches)},
+        "selection": _selection(suite),
+        "seed": seed,
+    }
+
+
+def cell(trained: str, episodes_sha256: str, way: int, shot: int, query: int) -> dict[str, Any]:
+    """One scored record: which weights on which frozen episodes, in which precision."""
+    return {
+        "version": VERSION,
+        "stage": "cell",
+        "trained": trained,
+        "episodes": episodes_sha256,
+        "way": way,
+        "shot": shot,
+        "query": query,
+        "precision": "float32",
+    }
+
+
+def _selection(suite: Suite) -> dict[str, Any]:
+    keep = {"way", "val_shot", "query", "val_episodes", "seed"}
+    return {
+        "split": "val",
+        "rule": "highest validation accuracy",
+        **suite.evaluate.model_dump(mode="json", include=keep),
+    }

@@ -1,0 +1,171 @@
+"""A suite's rows: planned, skipped when their records stand, resumed, recorded when they fail."""
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmark.config import DataConfig, Suite
+from benchmark.data.synthetic import EmbeddedSpec, generate
+from benchmark.data.video_folder import VideoFolder
+from benchmark.errors import RunError, UserError
+from benchmark.progress import bar, say
+from benchmark.scoring import TEACHER, Row, describe, provenance, record_identity, rows, score_student, score_teacher
+from benchmark.student_stages import train_student
+from benchmark.teacher_stages import Teacher, train_teacher
+from benchmark.train import Diverged
+from benchmark.workspace import Workspace
+from feature_cache import run_lock
+from results.record import Record, key_of
+from results.store import RecordStore
+
+
+def open_workspace(suite: Suite, runs: Path, data: Path, device: str = "auto") -> Workspace:
+    """The suite's data (the embedded set is written when it is not there), caches and run folder.
+
+    runs: run folders, one a suite; data: the embedded set and the caches. device: auto, cpu or cuda.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    folder = open_data(suite, data)
+    ws = Workspace(suite, folder, runs / suite.name, data / "cache", torch.device(device))
+    _check_sizes(ws)
+    return ws
+
+
+def open_data(suite: Suite, data: Path) -> VideoFolder:
+    """The suite's data set behind its reader."""
+    config = suite.data
+    if config.source == "embedded":
+        spec = EmbeddedSpec(
+            version=config.version,
+            seed=config.seed,
+            size=config.image_size,
+            frames=config.frames,
+            clips_per_class=config.clips_per_class,
+            train_classes=config.train_classes,
+            val_classes=config.val_classes,
+            test_classes=config.test_classes,
+        )
+        root = (
+            data / f"embedded-v{spec.version}-s{spec.seed}-{spec.size}px-{spec.frames}f-{spec.clips_per_class}c-"
+            f"{spec.train_classes}-{spec.val_classes}-{spec.test_classes}"
+        )
+        with bar("embedded data set", "clips") as tick:
+            generate(root, spec, workers=torch.get_num_threads(), progress=tick)
+        return _reader(root, config, config.resize or config.image_size)
+    return _reader(Path(str(config.root)), config, config.resize)
+
+
+def _reader(root: Path, config: DataConfig, resize: int | None) -> VideoFolder:
+    return VideoFolder(
+        root, frames=config.frames, image_size=config.image_size, resize=resize, list_number=config.list_number
+    )
+
+
+def _check_sizes(ws: Workspace) -> None:
+    """Impossible way, shot or query for a split: raise before any compute, through the draw that would fail."""
+    suite = ws.suite
+    wanted = [
+        ("train", stage.way, stage.shot + stage.query)
+        for stage in (suite.episodic, suite.teacher.episodic, suite.teacher.fusion)
+    ]
+    evaluate = suite.evaluate
+    wanted += [("val", evaluate.way, evaluate.val_shot + evaluate.query)]
+    wanted += [("test", evaluate.way, shot + evaluate.query) for shot in evaluate.shots]
+    for split, way, videos in wanted:
+        by_class = ws.folder.by_class(split)
+        if way > len(by_class):
+            raise UserError(
+                f"way = {way} is larger than the {split} split's {len(by_class)} classes: choose a smaller way"
+            )
+        name, rows_ = min(by_class.items(), key=lambda item: len(item[1]))
+        if videos > len(rows_):
+            raise UserError(
+                f"shot + query = {videos}, but class {name!r} of the {split} split has {len(rows_)} videos"
+            )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row and the status of its records by shot: done, failed, diverged, or missing."""
+
+    row: Row
+    status: dict[int, str]
+
+    @property
+    def done(self) -> bool:
+        """Whether every shot has its record."""
+        return all(status == "done" for status in self.status.values())
+
+
+def status(ws: Workspace, only: Sequence[str] = ()) -> list[Standing]:
+    """Every row of the suite (or those whose name matches a pattern) and what stands of it."""
+    store = RecordStore(ws.runs / "records")
+    found = []
+    for row in rows(ws):
+        if only and not any(fnmatch.fnmatch(row.name, pattern) for pattern in only):
+            continue
+        by_shot: dict[int, str] = {}
+        for shot in ws.suite.evaluate.shots:
+            key = key_of(record_identity(ws, row, shot))
+            by_shot[shot] = store.read(key).status if key in store else "missing"
+        found.append(Standing(row, by_shot))
+    return found
+
+
+def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> list[Standing]:
+    """Run what is missing, row by row, each recorded as soon as it is scored; returns the standing at the end.
+
+    Done rows are skipped and failed ones tried again. A row that fails is recorded with its reason and the others
+    go on. Two runs on one folder: the second is refused.
+    """
+    store = RecordStore(ws.runs / "records")
+    with run_lock(ws.runs):
+        teachers: dict[int, Teacher] = {}
+        pending = [s for s in status(ws, only) if overwrite or not s.done]
+        for number, standing in enumerate(pending, start=1):
+            row = standing.row
+            say(f"[{number}/{len(pending)}] {row.name}")
+            try:
+                needs_teacher = row.model == TEACHER or row.distillation != "none"
+                if needs_teacher and row.seed not in teachers:
+                    teachers = {row.seed: train_teacher(ws, row.seed)}
+                _run_row(ws, row, teachers.get(row.seed), store)
+            except RunError as error:
+                _record_failure(ws, row, store, error)
+                say(f"  {row.name}: {error}")
+    return status(ws, only)
+
+
+def _run_row(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStore) -> None:
+    if row.model == TEACHER:
+        assert teacher is not None
+        scored = score_teacher(ws, row, teacher)
+    else:
+        taught = teacher if row.distillation != "none" else None
+        scored = score_student(ws, row, train_student(ws, row.model, row.distillation, row.seed, taught))
+    for record, arrays in scored:
+        store.write(record, arrays)
+        assert record.metrics is not None
+        half = (record.metrics.closed_high - record.metrics.closed_low) / 2
+        say(
+            f"  {record.cell.shot}-shot {record.metrics.accuracy:.2%} ± {half:.2%} ({record.metrics.episodes} episodes)"
+        )
+
+
+def _record_failure(ws: Workspace, row: Row, store: RecordStore, error: RunError) -> None:
+    for shot in ws.suite.evaluate.shots:
+        record_of = record_identity(ws, row, shot)
+        store.write(
+            Record(
+                key=key_of(record_of),
+                identity=record_of,
+                status="diverged" if isinstance(error, Diverged) else "failed",
+                reason=str(error),
+                cell=describe(ws, row, shot),
+                provenance=provenance(ws, row),
+            )
+        )

@@ -1,0 +1,255 @@
+"""From finished weights to records: test videos embedded once, frozen episodes matched, cost beside accuracy."""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor
+
+from benchmark import cost, identity
+from benchmark.episodes import Episodes
+from benchmark.evaluate import Scores, embed, match, project, score
+from benchmark.progress import bar
+from benchmark.student_stages import new_student, student_identities
+from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, fusion_identity, new_encoder
+from benchmark.workspace import Stage, Workspace, standing, write_atomic
+from results import stats
+from results.record import Cell, Cost, Metrics, Record, key_of
+from students.heads.base import Head
+
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trained thing of a suite: the teacher of a seed, or a student with a distillation setting and a seed."""
+
+    model: str
+    distillation: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name patterns match: model/distillation/seed."""
+        return f"{self.model}/{self.distillation}/s{self.seed}"
+
+
+def rows(ws: Workspace) -> Iterator[Row]:
+    """The suite's rows, seed by seed, the teacher first."""
+    for seed in ws.suite.seeds:
+        yield Row(TEACHER, "-", seed)
+        for student in ws.suite.students:
+            for distillation in ws.suite.distillation:
+                yield Row(student, distillation, seed)
+
+
+def record_identity(ws: Workspace, row: Row, shot: int) -> dict[str, Any]:
+    """The identity of a row's record at a shot, known before anything is trained."""
+    if row.model == TEACHER:
+        trained = key_of(fusion_identity(ws, row.seed))
+    else:
+        trained = key_of(student_identities(ws, row.model, row.distillation, row.seed)[1])
+    evaluate = ws.suite.evaluate
+    return identity.cell(trained, ws.test_episodes(shot).sha256, evaluate.way, shot, evaluate.query)
+
+
+def describe(ws: Workspace, row: Row, shot: int) -> Cell:
+    """The axes of a record."""
+    data, evaluate = ws.suite.data, ws.suite.evaluate
+    teacher = row.model == TEACHER
+    model = f"MFM({'+'.join(ws.suite.teacher.modalities)}; {ws.suite.teacher.encoder})" if teacher else row.model
+    sizes = ",".join(map(str, ws.suite.head.tuple_sizes))
+    dataset = "embedded" if data.source == "embedded" else Path(str(data.root)).name
+    return Cell(
+        suite=ws.suite.name,
+        dataset=dataset,
+        role="teacher" if teacher else "student",
+        model=model,
+        head=f"trx{{{sizes}}}",
+        distillation=row.distillation,
+        way=evaluate.way,
+        shot=shot,
+        query=evaluate.query,
+        frames=data.frames,
+        image_size=data.image_size,
+        split="test",
+        seed=row.seed,
+    )
+
+
+def score_student(ws: Workspace, row: Row, stage: Stage) -> Iterator[tuple[Record, dict[str, np.ndarray]]]:
+    """The records of a student at every shot, with their arrays."""
+    model = new_student(ws, row.model, row.seed)
+    model.load_state_dict(standing(stage))
+    model = model.to(ws.device).eval()
+    with bar(f"{row.name}, embed test videos", "videos") as tick:
+        tokens = embed(model.encoder, ws.videos("test"), ws.clips("rgb").frames, ws.suite.data.frames, ws.device, tick)
+    for shot in ws.suite.evaluate.shots:
+        yield _score(ws, row, stage, shot, model.head, tokens, _student_cost(ws, row.model, shot))
+
+
+def score_teacher(ws: Workspace, row: Row, teacher: Teacher) -> Iterator[tuple[Record, dict[str, np.ndarray]]]:
+    """The records of a teacher at every shot, from its cached tokens."""
+    tokens = {TEACHER_BRANCH: torch.from_numpy(teacher.tokens.gather(ws.videos("test"))).to(ws.device)}
+    for shot in ws.suite.evaluate.shots:
+        yield _score(ws, row, teacher.stage, shot, teacher.head, tokens, _teacher_cost(ws, teacher, shot))
+
+
+def _score(
+    ws: Workspace, row: Row, stage: Stage, shot: int, head: Head, tokens: dict[str, Tensor], paid: Cost
+) -> tuple[Record, dict[str, np.ndarray]]:
+    episodes = ws.test_episodes(shot)
+    with bar(f"{row.name}, {shot}-shot test", "episodes") as tick:
+        scores = score(match(head, project(head, tokens), episodes, tick), episodes)
+    record_of = record_identity(ws, row, shot)
+    summary = stage.summary()
+    selection = {
+        "split": "val",
+        "rule": "highest validation accuracy over the training run, the start included",
+        "shot": ws.suite.evaluate.val_shot,
+        "episodes": ws.suite.evaluate.val_episodes,
+        "val_accuracy": summary["val_accuracy"],
+        "selected_step": summary["selected_step"],
+    }
+    record = Record(
+        key=key_of(record_of),
+        identity=record_of,
+        status="done",
+        cell=describe(ws, row, shot),
+        metrics=_metrics(ws, scores, episodes),
+        cost=paid,
+        selection=selection,
+        curve=_thin(summary["curve"]),
+        provenance=provenance(ws, row),
+    )
+    arrays: dict[str, np.ndarray] = {
+        "correct": scores.correct,
+        "classes": episodes.classes.astype(np.int16),
+        "query_class": scores.query_class,
+    }
+    return record, arrays
+
+
+def _metrics(ws: Workspace, scores: Scores, episodes: Episodes) -> Metrics:
+    per_episode = scores.correct.mean(1, dtype=np.float64)
+    closed = stats.closed_interval(per_episode)
+    count = len(episodes)
+    opened = stats.open_interval(per_episode, episodes.support.reshape(count, -1), episodes.query.reshape(count, -1))
+    classes = ws.folder.classes("test")
+    asked = np.bincount(scores.query_class.ravel(), minlength=len(classes))
+    right = np.bincount(scores.query_class.ravel(), weights=scores.correct.ravel(), minlength=len(classes))
+    return Metrics(
+        episodes=count,
+        accuracy=scores.accuracy,
+        closed_low=closed.low,
+        closed_high=closed.high,
+        open_low=opened.low if opened else None,
+        open_high=opened.high if opened else None,
+        per_class={name: float(r / a) for name, r, a in zip(classes, right, asked, strict=True) if a},
+        nll=scores.nll,
+        ece=stats.ece(scores.confidence.ravel(), scores.correct.ravel()),
+    )
+
+
+def _thin(curve: list[dict[str, float]], points: int = 100) -> list[dict[str, float]]:
+    """At most about ``points`` training points and every validation, four digits: records stay small."""
+    every = max(1, len(curve) // points)
+    kept = [point for i, point in enumerate(curve) if "val_accuracy" in point or i % every == 0]
+    return [{k: v if k == "step" else round(v, 4) for k, v in point.items()} for point in kept]
+
+
+def _student_cost(ws: Workspace, name: str, shot: int) -> Cost:
+    evaluate, data = ws.suite.evaluate, ws.suite.data
+
+    def measure() -> dict[str, Any]:
+        model = new_student(ws, name, 0).eval()
+        size = {"way": evaluate.way, "shot": shot, "query": evaluate.query, "image_size": data.image_size}
+        episode = cost.episode_cost(model, **size)
+        p50, threads, load = cost.student_latency(model, data.image_size)
+        return asdict(episode) | {
+            "thop_macs_per_episode": cost.thop_gmacs(model, **size) * 1e9,
+            "latency_ms_p50": p50,
+            "latency_threads": threads,
+            "latency_load": load,
+        }
+
+    return _cost_of(ws, f"{name}-{shot}shot", measure)
+
+
+def _teacher_cost(ws: Workspace, teacher: Teacher, shot: int) -> Cost:
+    evaluate, data = ws.suite.evaluate, ws.suite.data
+
+    def measure() -> dict[str, Any]:
+        encoders = [new_encoder(ws, modality, 0).encoder.eval() for modality in ws.suite.teacher.modalities]
+        return asdict(
+            cost.teacher_cost(
+                encoders,
+                teacher.mfm.cpu(),
+                teacher.head.cpu(),
+                frames=data.frames,
+                way=evaluate.way,
+                shot=shot,
+                query=evaluate.query,
+                image_size=data.image_size,
+            )
+        )
+
+    return _cost_of(ws, f"teacher-{shot}shot", measure)
+
+
+def _cost_of(ws: Workspace, name: str, measure: Any) -> Cost:
+    """Measured once a run folder and model: the same figures stand in every seed's record."""
+    path = ws.runs / "cost" / f"{name}.json"
+    if not path.exists():
+        write_atomic(path, json.dumps(measure()).encode())
+    found = json.loads(path.read_text())
+    thop = found.get("thop_macs_per_episode")
+    return Cost(
+        parameters=found["parameters"],
+        macs_per_video=found["macs_per_video"],
+        macs_per_episode=found["macs_per_episode"],
+        counter=found["counter"],
+        thop_gmacs_per_episode=thop / 1e9 if thop else None,
+        thop_note="published accounting: tuples concatenated, functional matmul not counted" if thop else None,
+        latency_ms_p50=found.get("latency_ms_p50"),
+        latency_threads=found.get("latency_threads"),
+        latency_load=found.get("latency_load"),
+        latency_note="one video, float32, CPU" if "latency_ms_p50" in found else None,
+    )
+
+
+def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
+    """Where and with what a record was made; no part of its identity."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    device = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else platform.processor() or "CPU"
+    return {
+        "commit": commit.stdout.strip() or "not a git checkout",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": ws.device.type,
+        "hardware": device,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "row": row.name,
+        "peak_memory_mib": round(cost.peak_memory_mib()),
+    }

@@ -1,0 +1,132 @@
+"""The student's stages: base training shared by its settings, then episodes with or without distillation."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark import identity
+from benchmark.base_training import base_stage, recalibrate
+from benchmark.episodic import episode_frames, episodes_for, labels_of, validator
+from benchmark.evaluate import project
+from benchmark.progress import bar
+from benchmark.seeds import torch_scope
+from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, new_head, teacher_key
+from benchmark.train import Plan, fit
+from benchmark.workspace import Stage, Workspace, standing
+from results.record import key_of
+from students.backbones import TokenEncoder
+from students.distill.d2m import D2M
+from students.distill.tokens import token_loss
+from students.few_shot import FewShotStudent
+from students.output import EpisodeOutput, support_distances
+
+DISTILS_TOKENS = ("tokens", "both")
+DISTILS_D2M = ("d2m", "both")
+
+
+def new_student(ws: Workspace, name: str, seed: int) -> FewShotStudent:
+    """A fresh two-branch student; initial weights by (seed, student), the same for every distillation setting."""
+    with torch_scope(torch.device("cpu"), seed, "init", "student", name):
+        encoder = TokenEncoder(name, ws.suite.width)
+        ws.initial_weights(encoder, ws.suite.weights)
+        return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+
+
+def train_base(ws: Workspace, name: str, seed: int, teacher: Teacher | None) -> str:
+    """Base training of a student, with token distillation when a teacher is given; returns the weights' identity."""
+    stage = identity.base(ws.suite, ws.content_hash, name, teacher.key if teacher else None, seed)
+    out = ws.stage("base", f"{name}-{'tokens' if teacher else 'plain'}-s{seed}", stage)
+    if out.done:
+        return out.key
+    encoder = new_student(ws, name, seed).encoder
+    taught = torch.from_numpy(teacher.tokens.gather(ws.videos("train"))) if teacher else None
+    if ws.suite.weights == "random":
+        base_stage(ws, out, encoder, ws.clips("rgb"), ws.suite.base, seed, name, taught, name in ws.suite.bf16)
+    out.finish(encoder.state_dict())
+    return out.key
+
+
+def student_identities(ws: Workspace, name: str, distillation: str, seed: int) -> tuple[str, dict[str, Any]]:
+    """The base's key and the student's identity, known before anything is trained."""
+    teacher = teacher_key(ws, seed) if distillation != "none" else None
+    base = identity.base(ws.suite, ws.content_hash, name, teacher if distillation in DISTILS_TOKENS else None, seed)
+    return key_of(base), identity.student(ws.suite, key_of(base), distillation, teacher, seed)
+
+
+def train_student(ws: Workspace, name: str, distillation: str, seed: int, teacher: Teacher | None) -> Stage:
+    """Episodic training from the base; the finished stage holds the selected weights. "none" needs no teacher."""
+    base_key, stage = student_identities(ws, name, distillation, seed)
+    out = ws.stage("student", f"{name}-{distillation}-s{seed}", stage)
+    train_base(ws, name, seed, teacher if distillation in DISTILS_TOKENS else None)
+    if out.done:
+        return out
+    suite, config, clips = ws.suite, ws.suite.episodic, ws.clips("rgb")
+    model = new_student(ws, name, seed)
+    model.encoder.load_state_dict(standing(ws.stage_by_key("base", base_key)))
+    module = model.to(ws.device)
+    module.encoder.to(memory_format=torch.channels_last)
+    episodes = episodes_for(ws, config, seed, "student")
+    teach = taught_by(ws, teacher) if teacher is not None else None
+    d2m = D2M(**suite.d2m.model_dump())
+    if distillation not in DISTILS_D2M:
+        d2m = D2M(query_weight=0, support_weight=0, ce_weight=1, ce_branches=d2m.ce_branches)
+    token_weight = config.token_weight if distillation in DISTILS_TOKENS else 0.0
+
+    def loss(step: int, micro: int) -> dict[str, Tensor]:
+        index = step * config.accumulate + micro
+        frames = episode_frames(ws, clips, episodes, index, seed, "student")
+        support_labels, query_labels = labels_of(episodes, ws.device)
+        output = module(frames, support_labels, episodes.way)
+        rows = torch.from_numpy(episodes.rows(index))
+        taught = teach(rows, support_labels, episodes.way) if teach is not None else None
+        parts = d2m(output, taught, query_labels)
+        if token_weight and teach is not None:
+            parts["tokens"] = token_loss(output.tokens, teach.tokens[rows].to(ws.device))
+            parts["loss"] = parts["loss"] + token_weight * parts["tokens"]
+        return parts
+
+    plan = Plan(
+        config,
+        config.episodes // config.accumulate,
+        seed,
+        f"student-{name}",
+        loss,
+        config.accumulate,
+        name in suite.bf16,
+        validator(ws, module, clips),
+        max(1, config.validate_every // config.accumulate),
+    )
+    with bar(f"{name}, {distillation}, episodes (seed {seed})") as tick:
+        progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
+    recalibrate(ws, module.encoder, clips)
+    out.finish(module.state_dict(), progress)
+    return out
+
+
+class taught_by:
+    """A teacher's answers on training episodes. Its keys are computed once per video, not once per episode.
+
+    The head is the trained one, in eval mode and without gradients.
+    """
+
+    def __init__(self, ws: Workspace, teacher: Teacher) -> None:
+        self.tokens = torch.from_numpy(teacher.tokens.gather(ws.videos("train")))
+        self._device = ws.device
+        self._head = teacher.head
+        (self._keys,) = project(teacher.head, {TEACHER_BRANCH: self.tokens.to(ws.device)})
+
+    @torch.no_grad()
+    def __call__(self, rows: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
+        """rows int64 (S + Q,) into the training videos, support first; labels int64 (S,)."""
+        rows = rows.to(self._device)
+        support, query = rows[: len(labels)], rows[len(labels) :]
+        with torch.autocast(self._device.type, enabled=False):
+            logits = self._head.match(
+                tuple(k[support][None] for k in self._keys),
+                labels[None],
+                tuple(k[query][None] for k in self._keys),
+                way,
+            )[0]
+            tokens = self.tokens[support.cpu()].to(self._device)
+            return EpisodeOutput({TEACHER_BRANCH: logits}, support_distances(tokens, labels, way), {})

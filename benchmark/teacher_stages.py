@@ -1,0 +1,231 @@
+"""The teacher's stages: derive modality clips, train one encoder per modality, cache tokens, train the fusion."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark import identity
+from benchmark.base_training import base_stage, recalibrate
+from benchmark.episodic import episode_frames, episodes_for, labels_of, validator
+from benchmark.evaluate import embed
+from benchmark.progress import bar
+from benchmark.seeds import torch_scope
+from benchmark.train import Plan, fit
+from benchmark.workspace import Stage, Workspace, standing
+from feature_cache import Entry, Key
+from results.record import key_of
+from students.backbones import TokenEncoder
+from students.distill.d2m import D2M
+from students.few_shot import FewShotStudent, episode_output
+from students.heads.trx import TRX
+from teachers.fusion import MFM
+from teachers.modalities import EXPERTS
+
+TEACHER_BRANCH = "fused"
+_CE_ONLY = D2M(query_weight=0, support_weight=0, ce_branches=(TEACHER_BRANCH,))
+
+
+def derive(ws: Workspace, modality: str) -> Entry:
+    """Cache the modality's clips of every video, uint8 (T, R, R, C); only what is missing is computed."""
+    expert = EXPERTS[modality]()
+    expert.check(ws.folder)
+    videos = ws.all_videos
+    entry = ws.clip_entry(modality)
+    shards = entry.plan(videos)
+    with bar(f"derive {modality}", "shards") as tick:
+        for number, shard in enumerate(shards):
+            entry.write(shard, ws.derive_clips(expert, shard.ids))
+            tick(number + 1, len(shards))
+    return entry
+
+
+def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
+    """A fresh single-branch encoder with a head, initial weights by (seed, modality)."""
+    with torch_scope(torch.device("cpu"), seed, "init", "encoder", modality):
+        encoder = TokenEncoder(ws.suite.teacher.encoder, ws.suite.width, (TEACHER_BRANCH,))
+        ws.initial_weights(encoder, ws.suite.teacher.weights)
+        return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+
+
+def new_head(ws: Workspace) -> TRX:
+    """A TRX head as the suite asks for; initial weights from the surrounding torch scope."""
+    head = ws.suite.head
+    return TRX(
+        ws.suite.width, ws.suite.data.frames, tuple_sizes=head.tuple_sizes, head_width=head.width, dropout=head.dropout
+    )
+
+
+def encoder_identity(ws: Workspace, modality: str, seed: int) -> dict[str, Any]:
+    """What one modality's encoder is, known before it is trained."""
+    return identity.encoder(ws.suite, ws.content_hash, modality, EXPERTS[modality]().identity(), seed)
+
+
+def fusion_identity(ws: Workspace, seed: int) -> dict[str, Any]:
+    """What the fused teacher is, known before it is trained."""
+    encoders = [key_of(encoder_identity(ws, modality, seed)) for modality in ws.suite.teacher.modalities]
+    return identity.fusion(ws.suite, encoders, seed)
+
+
+def teacher_key(ws: Workspace, seed: int) -> str:
+    """sha256 hex that names a seed's teacher."""
+    return key_of(fusion_identity(ws, seed))
+
+
+def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
+    """Supervised, then episodic training of one modality's encoder; returns the identity of its weights."""
+    out = ws.stage("encoder", f"{modality}-s{seed}", encoder_identity(ws, modality, seed))
+    if out.done:
+        return out.key
+    clips, suite = ws.clips(modality), ws.suite
+    model = new_encoder(ws, modality, seed)
+    bf16 = suite.teacher.encoder in suite.bf16
+    base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", None, bf16)
+    config = suite.teacher.episodic
+    episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
+    module = model.to(ws.device)
+
+    def loss(step: int, micro: int) -> dict[str, Tensor]:
+        index = step * config.accumulate + micro
+        frames = episode_frames(ws, clips, episodes, index, seed, f"encoder-{modality}")
+        support_labels, query_labels = labels_of(episodes, ws.device)
+        return _CE_ONLY(module(frames, support_labels, episodes.way), None, query_labels)
+
+    plan = Plan(
+        config,
+        config.episodes // config.accumulate,
+        seed,
+        f"encoder-{modality}",
+        loss,
+        config.accumulate,
+        bf16,
+        validator(ws, module, clips),
+        max(1, config.validate_every // config.accumulate),
+    )
+    with bar(f"teacher {modality}, episodes (seed {seed})") as tick:
+        progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
+    recalibrate(ws, model.encoder, clips)
+    out.finish(model.state_dict(), progress)
+    return out.key
+
+
+def modality_tokens(ws: Workspace, modality: str, seed: int, encoder_key: str) -> Entry:
+    """Cached tokens of every video by one modality's encoder, float32 (T, D)."""
+    key = Key("tokens", {"encoder": encoder_key, "content": ws.content_hash})
+    entry = ws.store.entry(key, row_shape=(ws.suite.data.frames, ws.suite.width), dtype="float32")
+    shards = entry.plan(ws.all_videos)
+    if shards:
+        model = new_encoder(ws, modality, seed)
+        model.load_state_dict(standing(ws.stage_by_key("encoder", encoder_key)))
+        module, clips = model.encoder.to(ws.device).eval(), ws.clips(modality)
+        with bar(f"tokens {modality} (seed {seed})", "shards") as tick:
+            for number, shard in enumerate(shards):
+                tokens = embed(module, shard.ids, clips.frames, ws.suite.data.frames, ws.device)
+                entry.write(shard, tokens[TEACHER_BRANCH].cpu().numpy())
+                tick(number + 1, len(shards))
+    return entry
+
+
+class FusionTeacher(nn.Module):
+    """MFM and its TRX head over cached modality tokens (k, N, T, D)."""
+
+    def __init__(self, ws: Workspace) -> None:
+        super().__init__()
+        config, suite = ws.suite.teacher.fusion, ws.suite
+        self.mfm = MFM(
+            len(suite.teacher.modalities),
+            suite.width,
+            suite.data.frames,
+            layers=config.layers,
+            feedforward=config.feedforward,
+            dropout=config.dropout,
+            shift=config.shift,
+            flow_shift=config.flow_shift,
+        )
+        self.head = new_head(ws)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained teacher on its cached tokens: what students distil from.
+
+    tokens: the entry of fused tokens, (T, D) a video; head: the trained head, in eval mode, on the device.
+    """
+
+    stage: Stage
+    tokens: Entry
+    mfm: MFM
+    head: TRX
+
+    @property
+    def key(self) -> str:
+        """sha256 hex that names the teacher."""
+        return self.stage.key
+
+
+def train_fusion(ws: Workspace, entries: list[Entry], seed: int) -> Stage:
+    """Train MFM and head on cached tokens of the training classes; the finished stage holds the weights."""
+    out = ws.stage("fusion", f"s{seed}", fusion_identity(ws, seed))
+    if out.done:
+        return out
+    with torch_scope(torch.device("cpu"), seed, "init", "fusion"):
+        module = FusionTeacher(ws).to(ws.device)
+    config = ws.suite.teacher.fusion
+    episodes = episodes_for(ws, config, seed, "fusion")
+    train_tokens = _streams(ws, entries, ws.videos("train"))
+    val_tokens = _streams(ws, entries, ws.videos("val"))
+
+    def loss(step: int, micro: int) -> dict[str, Tensor]:
+        index = step * config.accumulate + micro
+        rows = torch.from_numpy(episodes.rows(index)).to(ws.device)
+        support_labels, query_labels = labels_of(episodes, ws.device)
+        fused = module.mfm(train_tokens[:, rows])
+        output = episode_output({TEACHER_BRANCH: fused}, module.head, support_labels, episodes.way)
+        return _CE_ONLY(output, None, query_labels)
+
+    def tokens() -> dict[str, Tensor]:
+        return {TEACHER_BRANCH: module.mfm(val_tokens, extract=True)}
+
+    plan = Plan(
+        config,
+        config.episodes // config.accumulate,
+        seed,
+        "fusion",
+        loss,
+        config.accumulate,
+        False,
+        validator(ws, module, None, tokens),
+        max(1, config.validate_every // config.accumulate),
+        save_every=200,
+    )
+    with bar(f"teacher fusion, episodes (seed {seed})") as tick:
+        progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
+    out.finish(module.state_dict(), progress)
+    return out
+
+
+def fused_teacher(ws: Workspace, entries: list[Entry], stage: Stage) -> Teacher:
+    """The trained teacher with fused tokens of every video cached; its weights are loaded, never redrawn."""
+    module = FusionTeacher(ws)
+    module.load_state_dict(standing(stage))
+    module = module.to(ws.device).eval().requires_grad_(False)
+    key = Key("tokens", {"fusion": stage.key, "content": ws.content_hash})
+    entry = ws.store.entry(key, row_shape=(ws.suite.data.frames, ws.suite.width), dtype="float32")
+    for shard in entry.plan(ws.all_videos):
+        with torch.no_grad():
+            entry.write(shard, module.mfm(_streams(ws, entries, shard.ids), extract=True).cpu().numpy())
+    return Teacher(stage, entry, module.mfm, module.head)
+
+
+def _streams(ws: Workspace, entries: list[Entry], videos: tuple[str, ...]) -> Tensor:
+    return torch.stack([torch.from_numpy(entry.gather(videos)) for entry in entries]).to(ws.device)
+
+
+def train_teacher(ws: Workspace, seed: int) -> Teacher:
+    """All stages of one seed's teacher, each skipped when its output stands."""
+    entries = []
+    for modality in ws.suite.teacher.modalities:
+        derive(ws, modality)
+        entries.append(modality_tokens(ws, modality, seed, train_encoder(ws, modality, seed)))
+    return fused_teacher(ws, entries, train_fusion(ws, entries, seed))

@@ -1,0 +1,157 @@
+"""The training loop, for teachers and students alike, and the checkpoint that makes it resume exactly."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.config import TrainConfig
+from benchmark.errors import RunError
+from benchmark.progress import Tick
+from benchmark.seeds import torch_scope
+
+State = dict[str, Tensor]
+
+
+class Diverged(RunError):
+    """The loss is no longer finite."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one training stage does. ``loss(step, micro)`` gives loss parts; "loss" is the one to minimise."""
+
+    config: TrainConfig
+    steps: int
+    seed: int
+    name: str
+    loss: Callable[[int, int], dict[str, Tensor]]
+    accumulate: int = 1
+    bf16: bool = False
+    validate: Callable[[], float] | None = None
+    validate_every: int = 0
+    save_every: int = 20
+
+
+@dataclass
+class Progressed:
+    """Where a stage stands: steps done, the curve, and the best validated state (None before any)."""
+
+    step: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best_score: float = -math.inf
+    best_step: int = 0
+    best: State | None = None
+
+
+def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, tick: Tick) -> Progressed:
+    """Train in place, select by validation, leave the selected weights in the module.
+
+    Interrupted at any moment and called again, it continues from the last checkpoint and ends with the same
+    weights as an undisturbed run: every random draw belongs to (seed, stage, step). Raises Diverged.
+    """
+    optimiser = torch.optim.AdamW(module.parameters(), lr=plan.config.lr, weight_decay=plan.config.weight_decay)
+    state = _resume(module, optimiser, checkpoint)
+    if plan.validate and state.best is None:
+        _validate(module, plan, state)  # the start counts: training that does not help is not selected
+    while state.step < plan.steps:
+        for group in optimiser.param_groups:
+            group["lr"] = plan.config.lr * one_cycle(state.step, plan.steps, plan.config.warmup)
+        module.train()
+        parts = _step(module, optimiser, plan, state.step, device)
+        state.step += 1
+        state.curve.append({"step": state.step, **parts})
+        last = state.step == plan.steps
+        if plan.validate and (last or state.step % plan.validate_every == 0):
+            _validate(module, plan, state)
+        if last or state.step % plan.save_every == 0:
+            _save(module, optimiser, state, checkpoint)
+        tick(state.step, plan.steps)
+    if state.best is not None:
+        module.load_state_dict(state.best)
+    module.eval()
+    return state
+
+
+def _step(
+    module: nn.Module, optimiser: torch.optim.Optimizer, plan: Plan, step: int, device: torch.device
+) -> dict[str, float]:
+    optimiser.zero_grad(set_to_none=True)
+    mean: dict[str, float] = {}
+    with torch_scope(device, plan.seed, plan.name, step):
+        for micro in range(plan.accumulate):
+            with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16):
+                parts = plan.loss(step, micro)
+            (parts["loss"] / plan.accumulate).backward()
+            for name, value in parts.items():
+                mean[name] = mean.get(name, 0.0) + float(value.detach()) / plan.accumulate
+    if not math.isfinite(mean["loss"]):
+        raise Diverged(f"{plan.name}: the loss is {mean['loss']} at step {step + 1}; lower lr (now {plan.config.lr})")
+    optimiser.step()
+    return mean
+
+
+def one_cycle(step: int, steps: int, warmup: float) -> float:
+    """Factor on the learning rate: a linear rise over the warm-up share, then a cosine fall to 1 % of the peak."""
+    position = (step + 1) / steps
+    if position < warmup:
+        return position / warmup
+    fall = (position - warmup) / (1 - warmup) if warmup < 1 else 0.0
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(fall, 1.0)))
+
+
+def _validate(module: nn.Module, plan: Plan, state: Progressed) -> None:
+    assert plan.validate is not None
+    score = plan.validate()
+    state.curve.append({"step": state.step, "val_accuracy": score})
+    if score > state.best_score:
+        state.best_score, state.best_step = score, state.step
+        state.best = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+
+def _save(module: nn.Module, optimiser: torch.optim.Optimizer, state: Progressed, path: Path) -> None:
+    write_torch(
+        path,
+        {
+            "module": module.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "step": state.step,
+            "curve": state.curve,
+            "best_score": state.best_score,
+            "best_step": state.best_step,
+            "best": state.best,
+        },
+    )
+
+
+def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, path: Path) -> Progressed:
+    if not path.exists():
+        return Progressed()
+    stored = read_torch(path)
+    module.load_state_dict(stored["module"])
+    optimiser.load_state_dict(stored["optimiser"])
+    return Progressed(stored["step"], stored["curve"], stored["best_score"], stored["best_step"], stored["best"])
+
+
+def write_torch(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values atomically: beside, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with beside.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def read_torch(path: Path) -> dict[str, Any]:
+    """Read what write_torch wrote, executing no code; RunError names a damaged file."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise RunError(f"{path}: not a readable checkpoint ({error}); delete it to train this stage again") from error

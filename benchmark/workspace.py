@@ -1,0 +1,215 @@
+"""Where a suite lives on disk: data, cached clips and tokens, finished stages. Nothing here trains."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from benchmark.clips import Clips, Read, remembered
+from benchmark.config import Suite
+from benchmark.data.transforms import apply_crop, centre_crop
+from benchmark.data.video_folder import VideoFolder
+from benchmark.episodes import Episodes, frozen
+from benchmark.errors import RunError
+from benchmark.train import Progressed
+from benchmark.weights import trunk_weights
+from feature_cache import Entry, Key, Store
+from results.record import key_of
+from students.backbones import TokenEncoder, load_imagenet_trunk
+from teachers.modalities import EXPERTS, Expert
+
+SPLITS = ("train", "val", "test")
+_REMEMBER_BYTES = 2 << 30  # decoded clips kept in memory, at most
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write beside, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One finished or unfinished piece of training, in a folder named by the hash of its identity."""
+
+    folder: Path
+    identity: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """sha256 hex of the identity."""
+        return key_of(self.identity)
+
+    @property
+    def done(self) -> bool:
+        """Whether its weights stand."""
+        return (self.folder / "done.json").exists()
+
+    def path(self, name: str) -> Path:
+        """A checkpoint file of this stage; removed when it finishes."""
+        return self.folder / name
+
+    def finish(self, weights: dict[str, Tensor], progress: Progressed | None = None) -> None:
+        """Write weights.safetensors, then done.json, which makes the stage stand; checkpoints go."""
+        write_atomic(self.folder / "weights.safetensors", save({k: v.cpu().contiguous() for k, v in weights.items()}))
+        summary: dict[str, Any] = {"identity": self.identity}
+        if progress is not None:
+            score = progress.best_score if progress.best is not None else None
+            summary |= {"curve": progress.curve, "val_accuracy": score, "selected_step": progress.best_step}
+        write_atomic(self.folder / "done.json", json.dumps(summary, indent=1).encode())
+        for checkpoint in self.folder.glob("*.pt"):
+            checkpoint.unlink()
+
+    def summary(self) -> dict[str, Any]:
+        """What finish wrote: identity, curve, val_accuracy, selected_step."""
+        return json.loads((self.folder / "done.json").read_text())
+
+
+def standing(stage: Stage) -> dict[str, Tensor]:
+    """The weights of a finished stage; RunError names a damaged file."""
+    path = stage.folder / "weights.safetensors"
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: not readable ({error}); delete {stage.folder} to train it again") from error
+
+
+class Workspace:
+    """A suite with its data set and its place on disk. Holds open caches, so one is made per run."""
+
+    def __init__(self, suite: Suite, folder: VideoFolder, runs: Path, cache: Path, device: torch.device) -> None:
+        self.suite = suite
+        self.folder = folder
+        self.runs = runs
+        self.store = Store(cache)
+        self.device = device
+        self._clips: dict[str, Clips] = {}
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Hash of the files of every source the teacher and students read, and of the split lists."""
+        sources = sorted({"rgb", *(EXPERTS[m].requires for m in self.suite.teacher.modalities)})
+        digest = hashlib.sha256("".join(self.folder.content_hash(source) for source in sources).encode())
+        digest.update(json.dumps({split: self.videos(split) for split in SPLITS}).encode())
+        return digest.hexdigest()
+
+    def videos(self, split: str) -> tuple[str, ...]:
+        """The split's video ids; rows of episodes point into this list."""
+        return self.folder.videos(split)
+
+    @cached_property
+    def all_videos(self) -> tuple[str, ...]:
+        """The videos of all splits, sorted."""
+        return tuple(sorted(video for split in SPLITS for video in self.videos(split)))
+
+    def train_labels(self) -> NDArray[np.int64]:
+        """Class index of every training video, int64 (V_train,)."""
+        return self.folder.labels("train")
+
+    def clip_entry(self, modality: str) -> Entry:
+        """The cache entry of a modality's derived clips, uint8 (T, R, R, C)."""
+        identity = EXPERTS[modality]().identity()
+        data = self.suite.data
+        side = self.folder.resize
+        fields = {
+            "expert": identity,
+            "content": self.folder.content_hash(EXPERTS[modality].requires),
+            "frames": data.frames,
+            "side": side,
+            "window": "centre square",
+        }
+        return self.store.entry(
+            Key("clips", fields), row_shape=(data.frames, side, side, 3), dtype="uint8", rows_per_shard=64
+        )
+
+    def derive_clips(self, expert: Expert, videos: Sequence[str]) -> NDArray[np.uint8]:
+        """Derived clips of the videos, cut to the middle square: uint8 (N, T, R, R, C)."""
+        side = self.folder.resize
+        derived = []
+        for video in videos:
+            clip = expert.derive(self.folder.source(video, expert.requires))
+            derived.append(apply_crop(clip, centre_crop(clip.shape[1], clip.shape[2], side)))
+        return np.stack(derived)
+
+    def clips(self, modality: str) -> Clips:
+        """A modality as network input: RGB straight from the files, the others from their cache."""
+        if modality not in self._clips:
+            data, expert = self.suite.data, EXPERTS[modality]
+            read = self._rgb_reader() if modality == "rgb" else self._cache_reader(modality)
+            self._clips[modality] = Clips(
+                read,
+                data.image_size,
+                data.flip,
+                data.input_norm,
+                self.device,
+                expert.mirror_channels,
+                expert.mirror_swap,
+            )
+        return self._clips[modality]
+
+    def _rgb_reader(self) -> Read:
+        def read(video: str, rng: np.random.Generator | None) -> NDArray[np.uint8]:
+            return self.folder.raw(video, train=rng is not None, rng=rng)
+
+        no_choice = all(self.folder.frame_count(video) == self.suite.data.frames for video in self.all_videos)
+        return remembered(read, _REMEMBER_BYTES) if no_choice else read
+
+    def _cache_reader(self, modality: str) -> Read:
+        entry = self.clip_entry(modality)
+        return lambda video, rng: entry.gather([video])[0]
+
+    def initial_weights(self, encoder: TokenEncoder, weights: str) -> None:
+        """Give the trunk its initial weights: "random" leaves it, "imagenet" or a file fills it."""
+        if weights != "random":
+            load_imagenet_trunk(encoder, trunk_weights(encoder.backbone, weights))
+
+    def stage(self, kind: str, label: str, identity: dict[str, Any]) -> Stage:
+        """The stage of this identity; its folder's name carries kind, label and the first 12 digits of the hash."""
+        return Stage(self.runs / "stages" / f"{kind}-{label}-{key_of(identity)[:12]}", identity)
+
+    def stage_by_key(self, kind: str, key: str) -> Stage:
+        """A finished stage by the hash of its identity."""
+        found = list((self.runs / "stages").glob(f"{kind}-*-{key[:12]}"))
+        if len(found) != 1:
+            raise RunError(f"no finished {kind} stage {key[:12]} under {self.runs / 'stages'}; run the suite again")
+        return Stage(found[0], json.loads((found[0] / "done.json").read_text())["identity"])
+
+    def val_episodes(self) -> Episodes:
+        """The frozen validation episodes that select."""
+        config = self.suite.evaluate
+        return self._frozen("val", config.val_shot, config.val_episodes)
+
+    def test_episodes(self, shot: int) -> Episodes:
+        """The frozen test episodes at a shot; asked for after selection only."""
+        return self._frozen("test", shot, self.suite.evaluate.episodes)
+
+    def _frozen(self, split: str, shot: int, episodes: int) -> Episodes:
+        config = self.suite.evaluate
+        names = hashlib.sha256(json.dumps(self.videos(split)).encode()).hexdigest()
+        return frozen(
+            self.runs / "episodes",
+            split,
+            list(self.folder.by_class(split).values()),
+            names,
+            way=config.way,
+            shot=shot,
+            query=config.query,
+            episodes=episodes,
+            seed=config.seed,
+        )

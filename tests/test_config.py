@@ -1,0 +1,58 @@
+"""Suites: strict, with the line and the remedy in every message."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.config import SUITES, load_suite
+from benchmark.errors import UserError
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.glob("*.toml")), ids=lambda p: p.stem)
+def test_shipped_suites_load(path: Path) -> None:
+    assert load_suite(path.stem).name == path.stem
+
+
+def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
+    path = write(tmp_path, 'name = "mine"\n\n[episodic]\nepisode = 3\n')
+    with pytest.raises(UserError, match=r"mine\.toml:4: unknown key 'episodic\.episode': did you mean episodes"):
+        load_suite(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('students = ["resnet19"]', "unknown student 'resnet19': did you mean resnet1"),
+        ("[evaluate]\nway = 11", "evaluate.way = 11 is larger than a split's 8 classes"),
+        ("[evaluate]\nway = 40", "larger than"),
+        ("[data]\nclips_per_class = 5", r"shot \+ query = 9 is larger than clips_per_class = 5"),
+        ("[base]\nepochs = -1", r"mine\.toml:3: base\.epochs: .*greater than or equal to 0"),
+        ('[data]\nsource = "folder"', "needs root"),
+        ("[head]\ntuple_sizes = [9]", "tuples must fit"),
+        ('distillation = ["none", "none"]', "each once"),
+        ("seeds = []", "at least one"),
+        ("name = 3 4", "not valid TOML"),
+    ],
+)
+def test_impossible_values_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_suite(write(tmp_path, f'name = "mine"\n{text}\n'))
+
+
+def test_overrides(tmp_path: Path) -> None:
+    path = write(tmp_path, 'name = "mine"\n')
+    suite = load_suite(path, ("episodic.episodes=7", 'students=["resnet18"]', "weights=imagenet"))
+    assert (suite.episodic.episodes, suite.students, suite.weights) == (7, ("resnet18",), "imagenet")
+    with pytest.raises(UserError, match=r"section\.key=value"):
+        load_suite(path, ("episodes",))
+
+
+def test_unknown_suite_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean demo"):
+        load_suite("demoo")
