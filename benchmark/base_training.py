@@ -49,7 +49,6 @@ def base_stage(
     labels = torch.from_numpy(ws.train_labels()).to(ws.device)
     with torch_scope(torch.device("cpu"), seed, "init", "classifier", name):
         module = BaseClassifier(encoder, int(labels.max()) + 1).to(ws.device)
-    module.to(memory_format=torch.channels_last)
     batch = min(config.batch, len(videos))
     per_epoch = len(videos) // batch
     frames_kept = config.clip_frames or ws.suite.data.frames

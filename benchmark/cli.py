@@ -135,7 +135,7 @@ def _print_standing(found: list[Standing]) -> None:
 
 
 def _print_main_table(page: Path) -> None:
-    OUT.print((page.parent / "main_table.md").read_text(), highlight=False, soft_wrap=True, markup=False)
+    OUT.print((page.parent / "tables" / "main.md").read_text(), highlight=False, soft_wrap=True, markup=False)
 
 
 def _print_json(value: Any) -> None:

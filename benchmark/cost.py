@@ -1,8 +1,7 @@
 """What a network costs: multiply-accumulates (MACs), the published count, latency, peak memory.
 
-Two counts stand side by side. ``count_macs`` is the work this suite really does: torch's dispatcher sees every
-matmul, einsum and convolution. ``thop_gmacs`` is the published accounting of Lite-MKD, which calls it FLOPs: thop
-hooks over the released formulation, so that tables can be read against the paper.
+``count_macs`` is the work this suite really does: torch's dispatcher sees every matmul, einsum and convolution.
+``thop_gmacs`` is the accounting Lite-MKD published and calls FLOPs: thop's hooks over the released formulation.
 """
 
 import copy
@@ -23,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from benchmark.errors import UserError
 from students.backbones import TokenEncoder
 from students.few_shot import FewShotStudent
+from students.heads.base import Head
 from students.heads.trx import TRX, TupleMatcher
 from teachers.fusion import MFM
 
@@ -33,12 +33,10 @@ COUNTER = "torch FlopCounterMode"
 THOP_NOTE = "thop over the released formulation; functional matmuls (attention) are not seen"
 
 
-def _flash_on_cpu(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(query, key, value)
-
-
 # the first torch releases with this operator had no formula for it and counted nothing
-_FORMULAS = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _flash_on_cpu}
+_FORMULAS = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
+}
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,13 @@ def count_macs(module: nn.Module, *inputs: Any) -> int:
 
 def episode_cost(student: FewShotStudent, *, way: int, shot: int, query: int, image_size: int) -> EpisodeCost:
     """Cost of a student on one test episode at square images of image_size pixels. Raises UserError."""
-    _check(way, shot, query, image_size)
-    return _cost(student.encoder, student.head, student.frames, way, shot, query, image_size)
+    return _cost(student.encoder, student.head, _Episode(way, shot, query, student.frames, image_size))
 
 
 def teacher_cost(
     encoders: list[TokenEncoder],
     mfm: MFM,
-    head: nn.Module,
+    head: Head,
     *,
     frames: int,
     way: int,
@@ -94,10 +91,9 @@ def teacher_cost(
 
     encoders: one a modality, in the order of the fusion, one branch each. Raises UserError when they do not fit.
     """
-    _check(way, shot, query, image_size)
     if len(encoders) != mfm.modalities or any(len(e.branches) != 1 for e in encoders):
         raise UserError(f"the fusion joins {mfm.modalities} modalities: give one single-branch encoder for each")
-    return _cost(_Teacher(encoders, mfm, frames), head, frames, way, shot, query, image_size)
+    return _cost(_Teacher(encoders, mfm, frames), head, _Episode(way, shot, query, frames, image_size))
 
 
 def thop_gmacs(student: FewShotStudent, way: int, shot: int, query: int, image_size: int) -> float:
@@ -109,8 +105,8 @@ def thop_gmacs(student: FewShotStudent, way: int, shot: int, query: int, image_s
     an element, a softmax of n entries 3 n - 1, adaptive average pooling its additions, max pooling, ReLU and
     dropout nothing. Functional matmuls (the attention itself) and distances are not seen.
     """
-    _check(way, shot, query, image_size)
-    return _thop_gmacs(student.encoder, student.head, student.frames, way, shot, query, image_size)
+    episode = _Episode(way, shot, query, student.frames, image_size)
+    return _thop_macs(student.encoder, student.head, episode) / 1e9
 
 
 class PublishedTRX(nn.Module):
@@ -178,9 +174,8 @@ def latency_p50(fn: Callable[[], object], repeats: int = 20, warmup: int = 3) ->
 
 def student_latency(student: FewShotStudent, image_size: int, repeats: int = 20) -> Latency:
     """Latency of encoding one video (its frames, all branches) on the CPU, in float32 and eval mode."""
-    _check(1, 1, 1, image_size)
     encoder = copy.deepcopy(student.encoder).to("cpu", torch.float32).eval()
-    frames = torch.full((student.frames, 3, image_size, image_size), 0.5)
+    frames = torch.full_like(_Episode(1, 1, 1, student.frames, image_size).pixels(1), 0.5, device="cpu")
     with torch.inference_mode():
         return latency_p50(lambda: encoder(frames), repeats)
 
@@ -193,6 +188,36 @@ def peak_memory_mib(device: torch.device | None = None) -> float:
         return psutil.Process().memory_info().peak_wset / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+
+
+@dataclass(frozen=True)
+class _Episode:
+    """The size of one test episode."""
+
+    way: int
+    shot: int
+    query: int
+    frames: int
+    image_size: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("way", 1), ("shot", 1), ("query", 1), ("frames", 1), ("image_size", 32)):
+            if getattr(self, name) < least:
+                raise UserError(f"an episode with {name} {getattr(self, name)} has no cost; use {least} or more")
+
+    def pixels(self, videos: int) -> Tensor:
+        """Frames of so many videos, as shapes only."""
+        return torch.empty(videos * self.frames, 3, self.image_size, self.image_size, device="meta")
+
+    @torch.no_grad()
+    def head_inputs(self, encoder: nn.Module) -> list[tuple[Tensor, Tensor, Tensor, int]]:
+        """Support tokens, labels, query tokens and way for each branch of the encoder."""
+        support, query = self.way * self.shot, self.way * self.query
+        labels = torch.arange(self.way).repeat_interleave(self.shot)
+        widths = [tokens.shape[-1] for tokens in _meta_copy(encoder).eval()(self.pixels(1)).values()]
+        return [
+            (torch.zeros(support, self.frames, w), labels, torch.zeros(query, self.frames, w), self.way) for w in widths
+        ]
 
 
 class _Teacher(nn.Module):
@@ -212,7 +237,7 @@ class _Teacher(nn.Module):
 class _PublishedEpisode(nn.Module):
     """Plain support pass, plain query pass, one head pass per branch."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, frames: int) -> None:
+    def __init__(self, encoder: nn.Module, head: PublishedTRX, frames: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -225,37 +250,28 @@ class _PublishedEpisode(nn.Module):
             self.head(*clips, way)
 
 
-def _cost(
-    encoder: nn.Module, head: nn.Module, frames: int, way: int, shot: int, query: int, image_size: int
-) -> EpisodeCost:
-    per_video = count_macs(encoder, _frames(frames, image_size))
-    backbone = per_video * way * (shot + query)  # exact: in eval mode no video's work depends on another
-    head_on_cpu = copy.deepcopy(head).to("cpu", torch.float32)
-    matching = sum(
-        count_macs(head_on_cpu, *_head_inputs(shape, way, shot, query))
-        for shape in _token_shapes(encoder, frames, image_size)
-    )
+def _cost(encoder: nn.Module, head: Head, episode: _Episode) -> EpisodeCost:
+    per_video = count_macs(encoder, episode.pixels(1))
+    backbone = per_video * episode.way * (episode.shot + episode.query)  # exact: eval mode, videos are independent
+    on_cpu = copy.deepcopy(head).to("cpu", torch.float32)
+    matching = sum(count_macs(on_cpu, *inputs) for inputs in episode.head_inputs(encoder))
     return EpisodeCost(
         parameters=sum(p.numel() for module in (encoder, head) for p in module.parameters()),
         macs_per_video=per_video,
         macs_backbone_per_episode=backbone,
         macs_head_per_episode=matching,
         macs_per_episode=backbone + matching,
-        thop_macs_per_episode=round(1e9 * _thop_gmacs(encoder, head, frames, way, shot, query, image_size)),
+        thop_macs_per_episode=round(_thop_macs(encoder, head, episode)),
     )
 
 
-def _thop_gmacs(
-    encoder: nn.Module, head: nn.Module, frames: int, way: int, shot: int, query: int, image_size: int
-) -> float:
-    support, queries = (_frames(frames * way * each, image_size) for each in (shot, query))
+def _thop_macs(encoder: nn.Module, head: Head, episode: _Episode) -> float:
+    passes = [episode.pixels(episode.way * videos) for videos in (episode.shot, episode.query)]
     if isinstance(head, TRX):
-        return _profile(_PublishedEpisode(encoder, PublishedTRX(head), frames), support, queries, way) / 1e9
-    head_on_cpu = copy.deepcopy(head).to("cpu", torch.float32)
-    macs = _profile(encoder, support) + _profile(encoder, queries)
-    for shape in _token_shapes(encoder, frames, image_size):
-        macs += _profile(head_on_cpu, *_head_inputs(shape, way, shot, query))
-    return macs / 1e9
+        return _profile(_PublishedEpisode(encoder, PublishedTRX(head), episode.frames), *passes, episode.way)
+    on_cpu = copy.deepcopy(head).to("cpu", torch.float32)
+    heads = sum(_profile(on_cpu, *inputs) for inputs in episode.head_inputs(encoder))
+    return heads + sum(_profile(encoder, pixels) for pixels in passes)
 
 
 def _profile(module: nn.Module, *inputs: Any) -> float:
@@ -282,26 +298,3 @@ def _meta_copy(module: nn.Module) -> nn.Module:
     }
     memo |= {id(b): torch.empty_like(b, device="meta") for b in module.buffers()}
     return copy.deepcopy(module, memo)
-
-
-def _frames(count: int, image_size: int) -> Tensor:
-    return torch.empty(count, 3, image_size, image_size, device="meta")
-
-
-@torch.no_grad()
-def _token_shapes(encoder: nn.Module, frames: int, image_size: int) -> list[tuple[int, int]]:
-    """(T, D) of each branch's tokens of one video."""
-    tokens = _meta_copy(encoder).eval()(_frames(frames, image_size))
-    return [(frames, value.shape[-1]) for value in tokens.values()]
-
-
-def _head_inputs(shape: tuple[int, int], way: int, shot: int, query: int) -> tuple[Tensor, Tensor, Tensor, int]:
-    labels = torch.arange(way).repeat_interleave(shot)
-    return torch.zeros(way * shot, *shape), labels, torch.zeros(way * query, *shape), way
-
-
-def _check(way: int, shot: int, query: int, image_size: int) -> None:
-    if min(way, shot, query) < 1:
-        raise UserError(f"an episode needs way, shot and query of at least 1, not {way}, {shot} and {query}")
-    if image_size < 32:
-        raise UserError(f"image_size {image_size}: the backbones halve the image five times, use 32 or more")

@@ -42,7 +42,7 @@ def open_data(suite: Suite, data: Path) -> VideoFolder:
         spec = EmbeddedSpec(
             version=config.version,
             seed=config.seed,
-            size=config.image_size,
+            size=config.resize or config.image_size,
             frames=config.frames,
             clips_per_class=config.clips_per_class,
             train_classes=config.train_classes,
@@ -61,7 +61,11 @@ def open_data(suite: Suite, data: Path) -> VideoFolder:
 
 def _reader(root: Path, config: DataConfig, resize: int | None) -> VideoFolder:
     return VideoFolder(
-        root, frames=config.frames, image_size=config.image_size, resize=resize, list_number=config.list_number
+        root,
+        frames=config.frames,
+        image_size=config.resize or config.image_size,
+        resize=resize,
+        list_number=config.list_number,
     )
 
 
@@ -83,9 +87,7 @@ def _check_sizes(ws: Workspace) -> None:
             )
         name, rows_ = min(by_class.items(), key=lambda item: len(item[1]))
         if videos > len(rows_):
-            raise UserError(
-                f"shot + query = {videos}, but class {name!r} of the {split} split has {len(rows_)} videos"
-            )
+            raise UserError(f"shot + query = {videos}, but class {name!r} of the {split} split has {len(rows_)} videos")
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """From finished weights to records: test videos embedded once, frozen episodes matched, cost beside accuracy."""
 
+import copy
 import datetime
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -173,15 +174,10 @@ def _student_cost(ws: Workspace, name: str, shot: int) -> Cost:
 
     def measure() -> dict[str, Any]:
         model = new_student(ws, name, 0).eval()
-        size = {"way": evaluate.way, "shot": shot, "query": evaluate.query, "image_size": data.image_size}
-        episode = cost.episode_cost(model, **size)
-        p50, threads, load = cost.student_latency(model, data.image_size)
-        return asdict(episode) | {
-            "thop_macs_per_episode": cost.thop_gmacs(model, **size) * 1e9,
-            "latency_ms_p50": p50,
-            "latency_threads": threads,
-            "latency_load": load,
-        }
+        episode = cost.episode_cost(
+            model, way=evaluate.way, shot=shot, query=evaluate.query, image_size=data.image_size
+        )
+        return asdict(episode) | asdict(cost.student_latency(model, data.image_size))
 
     return _cost_of(ws, f"{name}-{shot}shot", measure)
 
@@ -191,40 +187,39 @@ def _teacher_cost(ws: Workspace, teacher: Teacher, shot: int) -> Cost:
 
     def measure() -> dict[str, Any]:
         encoders = [new_encoder(ws, modality, 0).encoder.eval() for modality in ws.suite.teacher.modalities]
-        return asdict(
-            cost.teacher_cost(
-                encoders,
-                teacher.mfm.cpu(),
-                teacher.head.cpu(),
-                frames=data.frames,
-                way=evaluate.way,
-                shot=shot,
-                query=evaluate.query,
-                image_size=data.image_size,
-            )
+        episode = cost.teacher_cost(
+            encoders,
+            copy.deepcopy(teacher.mfm).cpu(),
+            copy.deepcopy(teacher.head).cpu(),
+            frames=data.frames,
+            way=evaluate.way,
+            shot=shot,
+            query=evaluate.query,
+            image_size=data.image_size,
         )
+        return asdict(episode)
 
     return _cost_of(ws, f"teacher-{shot}shot", measure)
 
 
-def _cost_of(ws: Workspace, name: str, measure: Any) -> Cost:
+def _cost_of(ws: Workspace, name: str, measure: Callable[[], dict[str, Any]]) -> Cost:
     """Measured once a run folder and model: the same figures stand in every seed's record."""
     path = ws.runs / "cost" / f"{name}.json"
     if not path.exists():
         write_atomic(path, json.dumps(measure()).encode())
     found = json.loads(path.read_text())
-    thop = found.get("thop_macs_per_episode")
+    timed = "p50_ms" in found
     return Cost(
         parameters=found["parameters"],
         macs_per_video=found["macs_per_video"],
         macs_per_episode=found["macs_per_episode"],
         counter=found["counter"],
-        thop_gmacs_per_episode=thop / 1e9 if thop else None,
-        thop_note="published accounting: tuples concatenated, functional matmul not counted" if thop else None,
-        latency_ms_p50=found.get("latency_ms_p50"),
-        latency_threads=found.get("latency_threads"),
-        latency_load=found.get("latency_load"),
-        latency_note="one video, float32, CPU" if "latency_ms_p50" in found else None,
+        thop_gmacs_per_episode=found["thop_macs_per_episode"] / 1e9,
+        thop_note=found["thop_note"],
+        latency_ms_p50=found["p50_ms"] if timed else None,
+        latency_threads=found["threads"] if timed else None,
+        latency_load=found["load"] if timed else None,
+        latency_note="encoder on one video, float32, CPU" if timed else None,
     )
 
 

@@ -30,6 +30,7 @@ def new_student(ws: Workspace, name: str, seed: int) -> FewShotStudent:
     with torch_scope(torch.device("cpu"), seed, "init", "student", name):
         encoder = TokenEncoder(name, ws.suite.width)
         ws.initial_weights(encoder, ws.suite.weights)
+        encoder.to(memory_format=torch.channels_last)
         return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
 
 
@@ -65,7 +66,6 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
     model = new_student(ws, name, seed)
     model.encoder.load_state_dict(standing(ws.stage_by_key("base", base_key)))
     module = model.to(ws.device)
-    module.encoder.to(memory_format=torch.channels_last)
     episodes = episodes_for(ws, config, seed, "student")
     teach = taught_by(ws, teacher) if teacher is not None else None
     d2m = D2M(**suite.d2m.model_dump())

@@ -46,6 +46,7 @@ def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
     with torch_scope(torch.device("cpu"), seed, "init", "encoder", modality):
         encoder = TokenEncoder(ws.suite.teacher.encoder, ws.suite.width, (TEACHER_BRANCH,))
         ws.initial_weights(encoder, ws.suite.teacher.weights)
+        encoder.to(memory_format=torch.channels_last)
         return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
 
 

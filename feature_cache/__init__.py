@@ -1,0 +1,14 @@
+"""Keyed, sharded, checksummed storage of feature rows as npy files; knows no model.
+
+A `Store` is a folder of entries. An `Entry` holds one array row a video id, under a `Key` that says how the rows
+came about, in immutable shards that several processes may write at once and readers map into memory.
+"""
+
+from feature_cache.entry import Entry, Fault, Shard
+from feature_cache.errors import CacheError
+from feature_cache.key import Key
+from feature_cache.layout import export_tree, import_tree
+from feature_cache.lock import run_lock
+from feature_cache.store import Store
+
+__all__ = ["CacheError", "Entry", "Fault", "Key", "Shard", "Store", "export_tree", "import_tree", "run_lock"]

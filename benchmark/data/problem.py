@@ -1,0 +1,31 @@
+"""One thing wrong with a data set, as a value to list and as an error to raise."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import DataError
+
+REPLACE = "copy it again or drop the video from the split lists"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where it is (a file, folder or file:line), what it is, and what to do about it."""
+
+    path: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}; {self.remedy}"
+
+
+class FileError(DataError):
+    """A DataError about one file or folder; `problem` holds its parts."""
+
+    def __init__(self, path: Path | str, message: str, remedy: str = REPLACE) -> None:
+        super().__init__(str(path), message, remedy)  # plain arguments, so that it survives pickling
+        self.problem = Problem(str(path), message, remedy)
+
+    def __str__(self) -> str:
+        return str(self.problem)

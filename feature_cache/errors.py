@@ -1,0 +1,16 @@
+"""What this package raises."""
+
+from pathlib import Path
+
+
+class CacheError(Exception):
+    """A cache that cannot be read, written or opened as asked; the message names the file and says what to do."""
+
+
+class DamagedError(CacheError):
+    """A file that is missing or not what was written. path: that file; reason: what is wrong with it, in words."""
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        super().__init__(f"{path}: {reason}; {remedy}")
+        self.path = path
+        self.reason = reason

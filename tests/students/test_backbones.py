@@ -1,0 +1,140 @@
+"""Encoders: shapes, batch norm, ImageNet trunks."""
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from students import StudentError
+from students.backbones import (
+    BACKBONES,
+    LABEL_BRANCH,
+    QUERY_BRANCH,
+    TokenEncoder,
+    load_imagenet_trunk,
+    recalibrate_batch_norm,
+    reset_batch_norm,
+)
+
+SMALL = "mobilenetv3_small"
+
+
+def frames(count: int, size: int = 64, seed: int = 0) -> Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def encoder(name: str = SMALL, **options: object) -> TokenEncoder:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return TokenEncoder(name, **{"width": 24, **options})
+
+
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_tokens_of_two_branches(name: str) -> None:
+    network = encoder(name).eval()
+    with torch.no_grad():
+        flat = network(frames(4, 32))
+        clips = network.clips(frames(4, 32), 2)
+    assert list(flat) == [QUERY_BRANCH, LABEL_BRANCH]
+    assert all(tokens.shape == (4, 24) and tokens.dtype == torch.float32 for tokens in flat.values())
+    for branch, tokens in clips.items():
+        assert torch.equal(tokens, flat[branch].reshape(2, 2, 24))
+    assert not torch.equal(*flat.values())
+
+
+@pytest.mark.parametrize("size", [32, 64, 224])
+def test_pooling_is_the_mean_of_sixteen_maxima(size: int) -> None:
+    network = encoder("resnet18").eval()
+    with torch.no_grad():
+        maps = network.trunk(frames(1, size))
+        tokens = network(frames(1, size))
+    height = maps.shape[-1]
+    cells = [(i * height // 4, -(-(i + 1) * height // 4)) for i in range(4)]
+    maxima = [maps[:, :, a:b, c:d].amax((2, 3)) for a, b in cells for c, d in cells]
+    pooled = torch.stack(maxima).mean(0)
+    for branch, linear in network.branches.items():
+        torch.testing.assert_close(tokens[branch], linear(pooled).detach(), rtol=1e-5, atol=1e-5 * float(pooled.max()))
+
+
+def test_branches_are_as_named() -> None:
+    assert list(encoder(branches=("only",)).branches) == ["only"]
+    with pytest.raises(StudentError, match="branch"):
+        encoder(branches=())
+
+
+def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize("name", ["resnet18", SMALL])
+@torch.no_grad()
+def test_recalibrated_eval_is_train_mode_on_the_same_batch(name: str) -> None:
+    network, batch = encoder(name).double().train(), frames(4, 32).double()
+    momentum = [layer.momentum for layer in norms(network)]
+    expected = network(batch)
+    network(10 * frames(4, 32, seed=9).double())  # leaves the statistics of something else
+    sizes: dict[nn.Module, int] = {}
+    for layer in norms(network):
+        layer.register_forward_pre_hook(lambda module, x: sizes.update({module: x[0].numel() // x[0].shape[1]}))
+    recalibrate_batch_norm(network, [lambda: batch])
+    assert network.training
+    assert [layer.momentum for layer in norms(network)] == momentum and None not in momentum
+    for layer, n in sizes.items():
+        layer.running_var *= (n - 1) / n  # train mode divides by n, running statistics by n - 1
+    ours = network.eval()(batch)
+    for branch in expected:
+        torch.testing.assert_close(ours[branch], expected[branch], rtol=1e-8, atol=1e-8)
+
+
+def test_recalibration_is_the_plain_mean_over_batches() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3, momentum=0.01)).eval()
+    batches = [frames(4, 32, seed) for seed in range(3)]
+    recalibrate_batch_norm(network, [lambda batch=batch: batch for batch in batches])
+    means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    variances = torch.stack([batch.transpose(0, 1).flatten(1).var(1) for batch in batches]).mean(0)
+    torch.testing.assert_close(network[0].running_mean, means)
+    torch.testing.assert_close(network[0].running_var, variances)
+    assert network[0].momentum == 0.01 and not network.training and not network[0].training
+
+
+def test_recalibration_leaves_no_gradient_and_no_weight_changed() -> None:
+    network = encoder()
+    before = {key: value.clone() for key, value in network.named_parameters()}
+    recalibrate_batch_norm(network, [lambda: frames(4)])
+    assert all(value.grad is None and torch.equal(value, before[key]) for key, value in network.named_parameters())
+
+
+def test_reset_returns_every_layer_cleared() -> None:
+    network = encoder().train()
+    with torch.no_grad():
+        network(frames(4))
+    layers = reset_batch_norm(network)
+    assert len(layers) == len(norms(network)) > 0
+    assert all(
+        layer.momentum is None and not layer.running_mean.any() and (layer.running_var == 1).all() for layer in layers
+    )
+
+
+@pytest.mark.parametrize("name", ["resnet18", SMALL])
+def test_an_imagenet_trunk_is_loaded_and_its_classifier_left_out(name: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        classifier = torchvision.models.get_model(BACKBONES[name].torchvision_name).eval()
+    network = encoder(name).eval()
+    heads = {key: value.clone() for key, value in network.branches.state_dict().items()}
+    load_imagenet_trunk(network, classifier.state_dict())
+    seen: list[Tensor] = []
+    classifier.avgpool.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        classifier(frames(2))
+        assert torch.equal(network.trunk(frames(2)), seen[0])
+    assert all(torch.equal(value, heads[key]) for key, value in network.branches.state_dict().items())
+
+
+def test_weights_of_another_network_are_refused_and_leave_no_trace() -> None:
+    network = encoder("resnet18")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    for state in (torchvision.models.mobilenet_v3_small().state_dict(), {}):
+        with pytest.raises(StudentError, match="resnet18"):
+            load_imagenet_trunk(network, state)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

@@ -1,0 +1,94 @@
+"""D2M by hand, and its switches."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from students import StudentError
+from students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from students.distill.d2m import AS_RELEASED, D2M, pearson_distance, softened_kl, standardised
+from students.distill.tokens import token_loss
+from students.output import EpisodeOutput
+
+
+def output(kl: list[list[float]], ce: list[list[float]], support: list[list[float]]) -> EpisodeOutput:
+    return EpisodeOutput({QUERY_BRANCH: torch.tensor(kl), LABEL_BRANCH: torch.tensor(ce)}, torch.tensor(support), {})
+
+
+STUDENT = output([[0.0, 0.0]], [[0.0, 0.0]], [[0.0, 1.0, 2.0], [3.0, 1.0, 2.0]])
+TEACHER = EpisodeOutput(
+    {"fused": torch.tensor([[0.0, 4 * math.log(3)]])}, torch.tensor([[0.0, 2.0, 4.0], [1.0, 3.0, 2.0]]), {}
+)
+ONE = torch.tensor([1])
+
+
+def test_query_level_by_hand() -> None:
+    # at T = 4 the teacher says (1/4, 3/4), the student (1/2, 1/2): 16 (1/4 ln 1/2 + 3/4 ln 3/2)
+    expected = 16 * (0.25 * math.log(0.5) + 0.75 * math.log(1.5))
+    parts = D2M(standardise=False)(STUDENT, TEACHER, ONE)
+    assert parts["query"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_support_level_by_hand() -> None:
+    # rows correlate +1 and -1: their mean is 0, the distance 1
+    assert D2M()(STUDENT, TEACHER, ONE)["support"].item() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_labels_and_total_by_hand() -> None:
+    loss = D2M(standardise=False, query_weight=2.0, support_weight=3.0, ce_weight=0.5)
+    parts = loss(STUDENT, TEACHER, ONE)
+    assert parts["ce"].item() == pytest.approx(2 * math.log(2))
+    expected = 0.5 * 2 * math.log(2) + 2 * parts["query"].item() + 3 * parts["support"].item()
+    assert parts["loss"].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_teacher_is_the_sum_of_its_branches() -> None:
+    halves = EpisodeOutput({name: TEACHER.logits["fused"] / 2 for name in ("a", "b")}, TEACHER.support_distances, {})
+    whole = D2M()(STUDENT, TEACHER, ONE)
+    torch.testing.assert_close(D2M()(STUDENT, halves, ONE)["loss"], whole["loss"])
+
+
+def test_standardised_logits_ignore_scale_and_offset() -> None:
+    logits = torch.tensor([[1.0, 2.0, 6.0], [-4.0, 0.0, 1.0]])
+    once = standardised(logits)
+    torch.testing.assert_close(once.mean(1), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(once.std(1, unbiased=False), torch.ones(2))
+    torch.testing.assert_close(standardised(100 * logits - 7), once)
+
+
+def test_support_softmax_is_the_released_one() -> None:
+    rows = STUDENT.support_distances.softmax(-1), TEACHER.support_distances.softmax(-1)
+    released = replace(AS_RELEASED, query_weight=0.0)(STUDENT, TEACHER, ONE)
+    torch.testing.assert_close(released["support"], pearson_distance(*rows))
+
+
+def test_without_weights_no_teacher_is_needed() -> None:
+    plain = D2M(query_weight=0.0, support_weight=0.0)(STUDENT, None, ONE)
+    assert set(plain) == {"loss", "ce"}
+    with pytest.raises(StudentError, match="teacher"):
+        D2M()(STUDENT, None, ONE)
+
+
+def test_primitives_vanish_at_equality_and_are_bounded() -> None:
+    a, b = torch.tensor([[1.0, 5.0, -2.0]]), torch.tensor([[0.0, 1.0, 7.0]])
+    assert softened_kl(a, a, 4.0).item() == pytest.approx(0, abs=1e-6)
+    assert softened_kl(a, b, 4.0) > 0
+    assert pearson_distance(a, 3 * a + 2).item() == pytest.approx(0, abs=1e-6)
+    assert pearson_distance(a, -a).item() == pytest.approx(2, abs=1e-6)
+
+
+def test_token_loss_by_hand_and_scale_free() -> None:
+    teacher = torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]])
+    student = {"a": 10 * teacher + 3, "b": -teacher}  # normalised: the teacher itself, and its opposite
+    assert token_loss({"a": student["a"]}, teacher).item() == pytest.approx(0, abs=1e-4)
+    assert token_loss(student, teacher).item() == pytest.approx((0 + 4) / 2, rel=1e-3)
+
+
+def test_token_loss_leaves_the_teacher_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(2, 3, 4, generator=generator).requires_grad_() for _ in range(2))
+    token_loss({"a": student}, teacher).backward()
+    assert student.grad is not None and student.grad.isfinite().all() and (student.grad != 0).any()
+    assert teacher.grad is None

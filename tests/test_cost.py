@@ -1,0 +1,284 @@
+"""Counts: the published GMACs, hand-computed MACs, and that counting leaves no trace."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from benchmark.cost import (
+    Latency,
+    PublishedTRX,
+    count_macs,
+    episode_cost,
+    latency_p50,
+    peak_memory_mib,
+    student_latency,
+    teacher_cost,
+    thop_gmacs,
+)
+from benchmark.errors import UserError
+from students.backbones import LABEL_BRANCH, TokenEncoder
+from students.few_shot import FewShotStudent
+from students.heads.base import Head, Keys
+from students.heads.trx import TRX
+from teachers.fusion import MFM
+from tests.oracles import trx_logits
+
+
+def student(backbone: str = "resnet18", *, small: bool = True, real: bool = False, **options: object) -> FewShotStudent:
+    """small: 2 frames, tokens of 16, keys of 8; otherwise as published. real: the encoder has weights, not shapes."""
+    with torch.device("cpu" if real else "meta"):
+        encoder = TokenEncoder(backbone, 16 if small else 2048, **options)
+    return FewShotStudent(encoder, *((TRX(16, 2, head_width=8), 2) if small else (TRX(2048), 8)))
+
+
+class BareTrunk(nn.Module):
+    """ResNet50 whose pooled features are the tokens, no linear map: by maxima (Lite-MKD) or global mean (TRX)."""
+
+    def __init__(self, global_mean: bool) -> None:
+        super().__init__()
+        children = list(torchvision.models.resnet50().children())
+        self.trunk = nn.Sequential(*children[:-1] if global_mean else children[:-2])
+        self.pool = nn.Identity() if global_mean else nn.AdaptiveMaxPool2d(4)
+
+    def forward(self, frames: Tensor) -> dict[str, Tensor]:
+        return {LABEL_BRANCH: self.pool(self.trunk(frames)).mean((2, 3))}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "five_shot", "one_shot"),
+    [
+        ("mobilenetv3_large", 72.554, 24.185),
+        ("resnet18", 454.005, 151.335),
+        ("mobilenetv3_small", 31.029, None),
+    ],
+)
+def test_published_gmacs_of_two_branch_students(backbone: str, five_shot: float, one_shot: float | None) -> None:
+    network = student(backbone, small=False)
+    assert thop_gmacs(network, 5, 5, 1, 224) == pytest.approx(five_shot, abs=6e-4)
+    if one_shot is not None:
+        assert thop_gmacs(network, 5, 1, 1, 224) == pytest.approx(one_shot, abs=6e-4)
+
+
+@pytest.mark.parametrize(("backbone", "published"), [("mobilenetv3_large", 64.151), ("resnet18", 445.822)])
+def test_published_gmacs_of_one_branch_students(backbone: str, published: float) -> None:
+    network = student(backbone, small=False, branches=(LABEL_BRANCH,))
+    assert thop_gmacs(network, 5, 5, 1, 224) == pytest.approx(published, abs=6e-4)
+
+
+@pytest.mark.parametrize(("global_mean", "sizes", "published"), [(False, (2,), 999.513), (True, (2, 3), 1023.329)])
+def test_published_gmacs_of_resnet50(global_mean: bool, sizes: tuple[int, ...], published: float) -> None:
+    with torch.device("meta"):
+        trunk = BareTrunk(global_mean)
+    network = FewShotStudent(trunk, TRX(2048, tuple_sizes=sizes), 8)
+    assert thop_gmacs(network, 5, 5, 1, 224) == pytest.approx(published, abs=6e-4)
+
+
+def test_what_thop_counts_by_hand() -> None:
+    # 30 videos x 28 pairs: keys and values of 4096 x 1152, a layer norm of 4 an entry, softmax rows of 140: 419 a row
+    head = 30 * 28 * (2 * 4096 * 1152 + 4 * 1152) + 5 * 5 * 28 * (3 * 140 - 1)
+    with torch.device("meta"):
+        trunk = BareTrunk(global_mean=True)
+    pairs = thop_gmacs(FewShotStudent(trunk, TRX(2048), 8), 5, 5, 1, 64)
+    single = thop_gmacs(FewShotStudent(trunk, TRX(2048, tuple_sizes=(1,)), 8), 5, 5, 1, 64)
+    frames = 30 * 8 * (2 * 2048 * 1152 + 4 * 1152) + 5 * 5 * 8 * (3 * 40 - 1)
+    assert pairs - single == pytest.approx((head - frames) / 1e9, rel=1e-9)
+
+
+def test_the_published_formulation_gives_the_same_logits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    head = TRX(6, 4, tuple_sizes=(2, 3), head_width=8).double().eval()
+    support, query = (torch.randn(n, 4, 6, generator=generator, dtype=torch.float64) for n in (6, 3))
+    labels = torch.arange(3).repeat_interleave(2)
+    ours = PublishedTRX(head)(support, query, 3)
+    torch.testing.assert_close(ours, trx_logits(head, support, labels, query, 3))
+    torch.testing.assert_close(ours, head(support, labels, query, 3))
+
+
+def test_convolution_linear_and_einsum_by_hand() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, padding=1)
+            self.linear = nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.linear(self.conv(x).mean((2, 3)))
+            return torch.einsum("nd,md->nm", y, y)
+
+    expected = 2 * 16 * 16 * 8 * 3 * 9 + 2 * 8 * 5 + 2 * 2 * 5
+    assert count_macs(Mixed(), torch.zeros(2, 3, 16, 16)) == expected
+    assert count_macs(Mixed(), torch.zeros(2, 3, 16, 16, device="meta")) == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_attention_is_counted(device: str) -> None:
+    width, length, heads, batch, hidden = 32, 6, 4, 2, 48
+    maps = 4 * batch * length * width * width
+    attention = 2 * batch * length * length * width
+    x = torch.zeros(batch, length, width, device=device)
+    module = nn.MultiheadAttention(width, heads, batch_first=True).eval()
+
+    class WithoutWeights(nn.Module):  # the flash operator on the CPU
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.attention(x, x, x, need_weights=False)[0]
+
+    class Plain(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            split = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+            return F.scaled_dot_product_attention(split, split, split)
+
+    layer = nn.TransformerEncoderLayer(width, heads, hidden, batch_first=True).eval()
+    assert count_macs(module, x, x, x) == maps + attention
+    assert count_macs(WithoutWeights(), x) == maps + attention
+    assert count_macs(Plain(), x) == attention
+    assert count_macs(layer, x) == maps + attention + 2 * batch * length * width * hidden
+
+
+def test_counting_leaves_no_trace() -> None:
+    network = student(real=True).train()
+    network.encoder.trunk[0].eval()
+    modes = [module.training for module in network.modules()]
+    state = copy.deepcopy(network.state_dict())
+    hooks = [len(module._forward_hooks) for module in network.modules()]
+    fused = torch.backends.mha.get_fastpath_enabled()
+    episode_cost(network, way=2, shot=1, query=1, image_size=32)
+    assert [module.training for module in network.modules()] == modes
+    assert [len(module._forward_hooks) for module in network.modules()] == hooks
+    assert list(state) == list(network.state_dict())
+    assert all(torch.equal(state[key], value) for key, value in network.state_dict().items())
+    assert not any(value.is_meta for value in network.state_dict().values())
+    assert torch.backends.mha.get_fastpath_enabled() == fused
+    with pytest.raises(RuntimeError):
+        count_macs(nn.Linear(3, 4), torch.zeros(2, 5))
+    assert torch.backends.mha.get_fastpath_enabled() == fused
+
+
+def test_shapes_alone_count_like_real_frames_and_scale_with_videos() -> None:
+    encoder = student(real=True).encoder
+    real = count_macs(encoder, torch.zeros(2, 3, 32, 32))
+    assert count_macs(encoder, torch.zeros(2, 3, 32, 32, device="meta")) == real
+    assert count_macs(encoder, torch.zeros(2 * 7, 3, 32, 32, device="meta")) == 7 * real
+
+
+def test_an_episode_adds_up() -> None:
+    network = student()
+    cost = episode_cost(network, way=3, shot=2, query=4, image_size=64)
+    videos, branches, width, keys = 3 * (2 + 4), 2, 16, 8
+    project = videos * 2 * 2 * (2 * width * keys)  # frames x positions x (keys and values)
+    match = 3 * (12 * 1) * (2 * 1) * keys * 2  # way x query tuples x support tuples of a class, scores and prototypes
+    assert cost.macs_head_per_episode == branches * (project + match)
+    assert cost.macs_backbone_per_episode == videos * cost.macs_per_video
+    assert cost.macs_per_episode == cost.macs_backbone_per_episode + cost.macs_head_per_episode
+    assert cost.parameters == sum(p.numel() for p in network.parameters())
+    assert cost.thop_macs_per_episode == round(1e9 * thop_gmacs(network, 3, 2, 4, 64))
+    assert cost.counter == "torch FlopCounterMode"
+
+
+def test_networks_of_known_size() -> None:
+    def macs(build: Callable[[], nn.Module]) -> int:
+        with torch.device("meta"):
+            return count_macs(build(), torch.zeros(1, 3, 224, 224))
+
+    per_frame = macs(torchvision.models.resnet18) / 1e6
+    assert per_frame == pytest.approx(1814.1, abs=0.05)
+    per_frame = macs(torchvision.models.mobilenet_v3_large) / 1e6
+    assert per_frame == pytest.approx(216.6, abs=0.05)
+
+
+def test_a_head_without_a_released_form_is_profiled_as_it_is() -> None:
+    class OneMap(Head):
+        def __init__(self) -> None:
+            super().__init__()
+            self.map = nn.Linear(16, 4)
+
+        def project(self, tokens: Tensor) -> Keys:
+            return (self.map(tokens.mean(1)),)
+
+        def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
+            picked = torch.stack([support[0][:, labels[0] == c].mean(1) for c in range(way)], 1)
+            return -torch.cdist(query[0], picked)
+
+    encoder = student().encoder
+    heads = 2 * (2 * (3 + 1)) * 16 * 4  # branches x videos x map
+    with_head = thop_gmacs(FewShotStudent(encoder, OneMap(), 2), 2, 3, 1, 32)
+    trx = student().head
+    plain = thop_gmacs(FewShotStudent(encoder, trx, 2), 2, 3, 1, 32)
+    trx_macs = 2 * (8 * (2 * 32 * 8 + 4 * 8) + 2 * 2 * (3 * 3 - 1))  # one pair a video, softmax rows of 3
+    assert with_head - plain == pytest.approx((heads - trx_macs) / 1e9, rel=1e-6)
+
+
+def test_teacher_cost_by_parts() -> None:
+    encoders = [student(branches=(LABEL_BRANCH,)).encoder for _ in range(3)]
+    mfm, head = MFM(3, 16, 2, layers=1, feedforward=32), TRX(16, 2, head_width=8)
+    sizes = {"way": 2, "shot": 2, "query": 1, "image_size": 32}
+    cost = teacher_cost(encoders, mfm, head, frames=2, **sizes)
+    single = count_macs(encoders[0], torch.zeros(2, 3, 32, 32, device="meta"))
+
+    def encoder_macs(streams: int) -> int:
+        width = 16 * streams
+        layer = 2 * (4 * width * width + 2 * 32 * width) + 2 * 2 * 2 * width
+        return layer + 2 * width * 16
+
+    assert cost.macs_per_video == 3 * single + encoder_macs(3) + 2 * encoder_macs(2)
+    parts = [*encoders, mfm, head]
+    assert cost.parameters == sum(p.numel() for part in parts for p in part.parameters())
+    one = episode_cost(FewShotStudent(encoders[0], head, 2), **sizes)
+    assert cost.macs_head_per_episode == one.macs_head_per_episode
+    assert cost.thop_macs_per_episode > 3 * (one.thop_macs_per_episode - one.macs_head_per_episode)
+
+
+def test_a_full_size_teacher_is_counted_without_its_memory() -> None:
+    with torch.device("meta"):
+        encoders = [TokenEncoder("resnet50", branches=(LABEL_BRANCH,)) for _ in range(3)]
+        mfm = MFM(3)
+    cost = teacher_cost(encoders, mfm, TRX(2048), frames=8, way=5, shot=5, query=1, image_size=224)
+    assert cost.parameters / 1e6 == pytest.approx(3 * (23.508 + 4.196) + 365.1 + 176.3 + 9.44, abs=0.2)
+    assert cost.macs_per_video > 8 * 3 * 4.0e9
+
+
+def test_a_teacher_whose_parts_do_not_fit_is_refused() -> None:
+    encoders = [student(branches=(LABEL_BRANCH,)).encoder for _ in range(2)]
+    sizes = {"frames": 2, "way": 2, "shot": 1, "query": 1, "image_size": 32}
+    mfm, head = MFM(3, 16, 2, layers=1, feedforward=32), TRX(16, 2, head_width=8)
+    with pytest.raises(UserError, match="3 modalities"):
+        teacher_cost(encoders, mfm, head, **sizes)
+    with pytest.raises(UserError, match="single-branch"):
+        teacher_cost([*encoders, student().encoder], mfm, head, **sizes)
+
+
+@pytest.mark.parametrize("wrong", [{"way": 0}, {"shot": 0}, {"query": 0}, {"image_size": 31}])
+def test_impossible_episodes_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        episode_cost(student(), **{"way": 2, "shot": 1, "query": 1, "image_size": 32, **wrong})
+
+
+def test_latency_is_the_median_after_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = iter([0, 0.001, 0, 0.009, 0, 0.002, 0, 0.004]), []
+    monkeypatch.setattr("benchmark.cost.time.perf_counter", lambda: next(clock))
+    timed = latency_p50(lambda: calls.append(1), repeats=4, warmup=2)
+    assert timed.p50_ms == pytest.approx(3.0) and len(calls) == 6
+    with pytest.raises(UserError, match="repeat"):
+        latency_p50(lambda: None, repeats=0)
+
+
+def test_student_latency_is_measured_with_threads_and_load() -> None:
+    network = student(real=True).train()
+    timed = student_latency(network, 32, repeats=3)
+    assert isinstance(timed, Latency) and 0 < timed.p50_ms < 60_000 and math.isfinite(timed.load)
+    assert timed.threads == torch.get_num_threads()
+    assert network.training and network.encoder.training
+
+
+def test_peak_memory_covers_what_was_held() -> None:
+    held = torch.ones(64 * 2**20, dtype=torch.uint8)
+    assert peak_memory_mib() > held.numel() / 2**20
