@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from benchmark.config import BaseConfig
 from benchmark.progress import bar
 from benchmark.seeds import generator, torch_scope
-from benchmark.train import Plan, fit
+from benchmark.train import Plan, Progressed, fit
 from benchmark.workspace import Clips, Stage, Workspace
 from students.backbones import TokenEncoder, recalibrate_batch_norm
 from students.distill.tokens import token_loss
@@ -43,7 +43,7 @@ def base_stage(
     name: str,
     teacher_tokens: Tensor | None,
     bf16: bool,
-) -> None:
+) -> Progressed:
     """Supervised training of the encoder in place; with teacher tokens (V_train, T, D) they are distilled too."""
     videos = np.array(ws.videos("train"), dtype=object)
     labels = torch.from_numpy(ws.train_labels()).to(ws.device)
@@ -72,7 +72,7 @@ def base_stage(
 
     plan = Plan(config, round(config.epochs * per_epoch), seed, f"{name}-base", loss, bf16=bf16)
     with bar(f"{name}, base training (seed {seed})", "steps") as tick:
-        fit(module, plan, out.path("base.pt"), ws.device, tick)
+        return fit(module, plan, out.path("base.pt"), ws.device, tick)
 
 
 def _frame_choice(clips: int, frames: int, kept: int, rng: np.random.Generator) -> np.ndarray:

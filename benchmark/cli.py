@@ -1,28 +1,29 @@
-"""The command line. The only place that prints; every error of the house becomes one line and an exit code."""
+"""The command line. Every error of the house becomes one line and an exit code.
+
+Modules that import torch are imported inside the commands: help and wrong usage must not wait seconds for it.
+"""
 
 import json
-import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from benchmark import cli_cache, cli_data
-from benchmark.config import SUITES, load_suite
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
-from benchmark.registry import CATALOGUES, load_plugins
-from benchmark.runner import Standing, open_workspace, run, status
 from feature_cache import CacheError
 from results import ResultError
-from results.report import write_report
 from students import StudentError
 from students.registry import UnknownNameError
 from teachers import TeacherError
+
+if TYPE_CHECKING:
+    from benchmark.runner import Standing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_cache.app, name="cache")
 OUT = Console()
+LISTED = ("students", "heads", "distillers", "experts", "suites")
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]
@@ -64,6 +66,10 @@ def run_command(
     device: Device = "auto",
 ) -> None:
     """Run a suite: train, distil, evaluate, record. Finished rows are skipped, an interrupted run resumes."""
+    from benchmark.config import load_suite
+    from benchmark.runner import open_workspace, run, status
+    from results.report import write_report
+
     ws = open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, device)
     if dry_run:
         _print_standing(status(ws, only or ()))
@@ -88,6 +94,9 @@ def status_command(
     suite: SuiteName, set_: Set = None, runs: Runs = Path("runs"), data: Data = Path("data"), as_json: Json = False
 ) -> None:
     """What of a suite stands: done, failed, diverged or missing, row by row."""
+    from benchmark.config import load_suite
+    from benchmark.runner import open_workspace, status
+
     found = status(open_workspace(load_suite(suite, tuple(set_ or ())), runs, data))
     if as_json:
         _print_json([{"row": s.row.name, "status": s.status} for s in found])
@@ -101,6 +110,8 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder of the page, tables and plots.")] = Path("report"),
 ) -> None:
     """Tables, plots and one self-contained HTML page from record folders."""
+    from results.report import write_report
+
     for folder in records:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder of records; a run writes runs/<suite>/records")
@@ -111,22 +122,22 @@ def report(
 
 @app.command(name="list", epilog="Example: fewdistill list students")
 def list_command(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join(CATALOGUES)}, suites.")], as_json: Json = False
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTED)}.")], as_json: Json = False
 ) -> None:
     """Names of students, heads, distillers, experts or suites."""
-    if what == "suites":
-        names = sorted(path.stem for path in SUITES.glob("*.toml"))
-    elif what in CATALOGUES:
-        names = list(CATALOGUES[what])
-    else:
-        raise UserError(f"nothing called {what!r} to list: choose {', '.join(CATALOGUES)} or suites")
+    if what not in LISTED:
+        raise UserError(f"nothing called {what!r} to list: choose one of {', '.join(LISTED)}")
+    from benchmark.config import SUITES
+    from benchmark.registry import CATALOGUES
+
+    names = list(CATALOGUES[what]) if what in CATALOGUES else sorted(path.stem for path in SUITES.glob("*.toml"))
     if as_json:
         _print_json(names)
     else:
         OUT.print("\n".join(names))
 
 
-def _print_standing(found: list[Standing]) -> None:
+def _print_standing(found: "list[Standing]") -> None:
     table = Table("row", *(f"{shot}-shot" for shot in (found[0].status if found else ())))
     for standing in found:
         table.add_row(standing.row.name, *standing.status.values())
@@ -145,28 +156,29 @@ def _print_json(value: Any) -> None:
 USER_ERRORS = (UserError, UnknownNameError, StudentError, TeacherError, CacheError, ResultError)
 
 
+class _Stopped(BaseException):
+    """Ctrl-C. Not KeyboardInterrupt, which the command-line library turns into exit code 1."""
+
+
+def _stop(signum: int, frame: object) -> None:
+    raise _Stopped
+
+
 def main() -> None:
     """Entry point: exit code 2 for wrong usage or input, 1 for a failed run, 130 for Ctrl-C."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    signal.signal(signal.SIGINT, _stop)
     try:
-        load_plugins()
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = 2
+        app()
     except USER_ERRORS as error:
         errors.print(f"error: {error}", markup=False)
-        code = 2
+        sys.exit(2)
     except RunError as error:
         errors.print(f"failed: {error}", markup=False)
-        code = 1
-    except (KeyboardInterrupt, click.Abort):
+        sys.exit(1)
+    except _Stopped:
         say("stopped; what was finished stands, and the same command goes on from there")
-        code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code or 0)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

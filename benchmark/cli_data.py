@@ -1,41 +1,39 @@
 """`fewdistill data`: generate, look at and check data sets."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from benchmark.data.check import check
-from benchmark.data.synthetic import EmbeddedSpec, generate, preview
 from benchmark.errors import UserError
 from benchmark.progress import bar
 
 app = typer.Typer(no_args_is_help=True, help="Generate, look at and check data sets.")
 OUT = Console()
-_DEFAULT = EmbeddedSpec()
 
 
 @app.command(name="generate", epilog="Example: fewdistill data generate data/mine --clips-per-class 10 --size 96")
 def generate_command(
     root: Annotated[Path, typer.Argument(help="Folder to write to.")],
-    seed: int = _DEFAULT.seed,
-    size: Annotated[int, typer.Option(help="Image side in pixels.")] = _DEFAULT.size,
-    frames: int = _DEFAULT.frames,
-    clips_per_class: int = _DEFAULT.clips_per_class,
-    train_classes: int = _DEFAULT.train_classes,
-    val_classes: int = _DEFAULT.val_classes,
-    test_classes: int = _DEFAULT.test_classes,
-    container: Annotated[str, typer.Option(help="frames (jpg) or video (mp4).")] = _DEFAULT.container,
+    seed: Annotated[int | None, typer.Option(show_default="0", help="Of the clips; the actions stay.")] = None,
+    size: Annotated[int | None, typer.Option(show_default="64", help="Image side in pixels.")] = None,
+    frames: Annotated[int | None, typer.Option(show_default="8")] = None,
+    clips_per_class: Annotated[int | None, typer.Option(show_default="40")] = None,
+    train_classes: Annotated[int | None, typer.Option(show_default="30")] = None,
+    val_classes: Annotated[int | None, typer.Option(show_default="8")] = None,
+    test_classes: Annotated[int | None, typer.Option(show_default="10")] = None,
+    container: Annotated[str | None, typer.Option(show_default="frames", help="frames (jpg) or video (mp4).")] = None,
     workers: Annotated[int, typer.Option(help="Processes; the files do not depend on it.")] = 2,
 ) -> None:
     """Write the embedded data set: articulated people performing actions, with depth and joints."""
-    given = locals()
-    spec = EmbeddedSpec(**{f.name: given[f.name] for f in fields(EmbeddedSpec) if f.name in given})
+    asked = {name: value for name, value in locals().items() if name not in ("root", "workers") and value is not None}
+    from benchmark.data.synthetic import EmbeddedSpec, generate
+
     with bar("embedded data set", "clips") as tick:
-        generate(root, spec, workers=workers, progress=tick)
+        generate(root, EmbeddedSpec(**asked), workers=workers, progress=tick)
     OUT.print(f"{root}")
 
 
@@ -47,6 +45,8 @@ def preview_command(
     seed: Annotated[int, typer.Option(help="Chooses classes and videos.")] = 0,
 ) -> None:
     """A contact sheet: frames, depth, skeleton and flow of a few videos, side by side."""
+    from benchmark.data.synthetic import preview
+
     _must_exist(root)
     preview(root, out, classes=classes, seed=seed)
     OUT.print(f"{out}")
@@ -64,6 +64,8 @@ def check_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Every problem of a data set at once: missing, short or corrupt videos, classes too small for an episode."""
+    from benchmark.data.check import check
+
     _must_exist(root)
     with bar("check", "videos") as tick:
         problems = check(

@@ -177,7 +177,7 @@ def _student_cost(ws: Workspace, name: str, shot: int) -> Cost:
         episode = cost.episode_cost(
             model, way=evaluate.way, shot=shot, query=evaluate.query, image_size=data.image_size
         )
-        return asdict(episode) | asdict(cost.student_latency(model, data.image_size))
+        return asdict(episode) | cost.student_latency(model, data.image_size)._asdict()
 
     return _cost_of(ws, f"{name}-{shot}shot", measure)
 

@@ -3,9 +3,12 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(seed: int, *axes: str | int) -> int:
@@ -20,12 +23,14 @@ def generator(seed: int, *axes: str | int) -> np.random.Generator:
 
 
 @contextmanager
-def torch_scope(device: torch.device, seed: int, *axes: str | int) -> Iterator[None]:
+def torch_scope(device: "torch.device", seed: int, *axes: str | int) -> Iterator[None]:
     """Torch's generators seeded for the block and put back after it.
 
     Dropout and weight initialisation read torch's global generator; inside the scope they depend on the axes
     alone, so that a resumed run draws what an undisturbed one would have drawn.
     """
+    import torch  # here, so that the command line can say its help without waiting for it
+
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(seed, *axes))

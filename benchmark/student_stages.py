@@ -42,9 +42,12 @@ def train_base(ws: Workspace, name: str, seed: int, teacher: Teacher | None) -> 
         return out.key
     encoder = new_student(ws, name, seed).encoder
     taught = torch.from_numpy(teacher.tokens.gather(ws.videos("train"))) if teacher else None
+    progress = None
     if ws.suite.weights == "random":
-        base_stage(ws, out, encoder, ws.clips("rgb"), ws.suite.base, seed, name, taught, name in ws.suite.bf16)
-    out.finish(encoder.state_dict())
+        progress = base_stage(
+            ws, out, encoder, ws.clips("rgb"), ws.suite.base, seed, name, taught, name in ws.suite.bf16
+        )
+    out.finish(encoder.state_dict(), progress)
     return out.key
 
 

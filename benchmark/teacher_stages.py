@@ -82,7 +82,7 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
     clips, suite = ws.clips(modality), ws.suite
     model = new_encoder(ws, modality, seed)
     bf16 = suite.teacher.encoder in suite.bf16
-    base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", None, bf16)
+    base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", None, bf16)
     config = suite.teacher.episodic
     episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
     module = model.to(ws.device)
@@ -107,7 +107,7 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
     with bar(f"teacher {modality}, episodes (seed {seed})") as tick:
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
     recalibrate(ws, model.encoder, clips)
-    out.finish(model.state_dict(), progress)
+    out.finish(model.state_dict(), progress, base)
     return out.key
 
 

@@ -65,13 +65,20 @@ class Stage:
         """A checkpoint file of this stage; removed when it finishes."""
         return self.folder / name
 
-    def finish(self, weights: dict[str, Tensor], progress: Progressed | None = None) -> None:
-        """Write weights.safetensors, then done.json, which makes the stage stand; checkpoints go."""
+    def finish(
+        self, weights: dict[str, Tensor], progress: Progressed | None = None, base: Progressed | None = None
+    ) -> None:
+        """Write weights.safetensors, then done.json, which makes the stage stand; checkpoints go.
+
+        progress: of the training that was selected from; base: of the supervised training before it.
+        """
         write_atomic(self.folder / "weights.safetensors", save({k: v.cpu().contiguous() for k, v in weights.items()}))
         summary: dict[str, Any] = {"identity": self.identity}
         if progress is not None:
             score = progress.best_score if progress.best is not None else None
             summary |= {"curve": progress.curve, "val_accuracy": score, "selected_step": progress.best_step}
+        if base is not None:
+            summary["base_curve"] = base.curve
         write_atomic(self.folder / "done.json", json.dumps(summary, indent=1).encode())
         for checkpoint in self.folder.glob("*.pt"):
             checkpoint.unlink()

@@ -9,9 +9,9 @@ from torch import nn
 
 from benchmark.config import TrainConfig
 from benchmark.episodes import draw
+from benchmark.errors import RunError
 from benchmark.evaluate import no_tick, score
 from benchmark.train import Diverged, Plan, fit, one_cycle, read_torch, write_torch
-from benchmark.errors import RunError
 
 CPU = torch.device("cpu")
 
@@ -29,8 +29,14 @@ def a_plan(net: Net, scores: list[float] | None = None, **changes: object) -> Pl
 
     values = iter(scores or [])
     plan = {
-        "config": TrainConfig(lr=0.01), "steps": 12, "seed": 3, "name": "test", "loss": loss,
-        "validate": (lambda: next(values)) if scores else None, "validate_every": 4, "save_every": 5,
+        "config": TrainConfig(lr=0.01),
+        "steps": 12,
+        "seed": 3,
+        "name": "test",
+        "loss": loss,
+        "validate": (lambda: next(values)) if scores else None,
+        "validate_every": 4,
+        "save_every": 5,
     }
     return Plan(**(plan | changes))  # type: ignore[arg-type]
 

@@ -122,7 +122,7 @@ def read_image(path: Path) -> UInt8:
     image = _decode_image(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB)
     if image.dtype != np.uint8:
         raise FileError(path, f"an 8-bit image is needed, this is {image.dtype}", "write it as 8 bits a channel")
-    return image
+    return image.astype(np.uint8, copy=False)
 
 
 def read_depth_image(path: Path) -> NDArray[np.uint16]:
@@ -131,7 +131,7 @@ def read_depth_image(path: Path) -> NDArray[np.uint16]:
     if image.dtype != np.uint16 or image.ndim != 2:
         found = f"{image.dtype} with {image.ndim} axes"
         raise FileError(path, f"depth must be 16-bit grey PNG in millimetres, this is {found}")
-    return image
+    return image.astype(np.uint16, copy=False)
 
 
 def _decoded(path: Path, *, whole: bool) -> Iterator[av.VideoFrame]:

@@ -60,11 +60,11 @@ def _looking(directions: Floats, roll: Floats) -> Floats:
 def draw_camera(rng: np.random.Generator, joints: Floats, height: float) -> Camera:
     """A viewpoint for world joints (T, V, 3) of a figure of ``height`` metres that faces +z.
 
-    Azimuth within 70 degrees of frontal, elevation -4 to 24 degrees; so far away that the standing figure
+    Azimuth within 45 degrees of frontal, elevation -4 to 24 degrees; so far away that the standing figure
     fills 52 to 74 % of the picture's height, a little off centre; slow drift and turn of the hand that holds it.
     """
     frames = len(joints)
-    azimuth, elevation = np.radians(rng.uniform(-70, 70)), np.radians(rng.uniform(-4, 24))
+    azimuth, elevation = np.radians(rng.uniform(-45, 45)), np.radians(rng.uniform(-4, 24))
     distance = _FOCAL * height / rng.uniform(0.52, 0.74)
     away = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
     aim = (joints.min(axis=(0, 1)) + joints.max(axis=(0, 1))) / 2

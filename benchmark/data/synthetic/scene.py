@@ -10,6 +10,7 @@ from benchmark.data.synthetic.solids import FAR, Solids
 
 Floats = NDArray[np.float64]
 
+_LOUDNESS = 0.35
 _BACKDROP = 30.0  # metres to the wall where a ray misses it
 
 
@@ -21,7 +22,7 @@ def draw_background(
     ``figure`` (T, 3): where the figure is in the world; its shadow falls on the floor there.
     """
     frames = len(camera.position)
-    wall_texture, floor_texture = draw_texture(rng), draw_texture(rng)
+    wall_texture, floor_texture = (_muted(draw_texture(rng)) for _ in range(2))
     wall_scale, floor_scale = rng.uniform(25, 60, 2).tolist()  # texels a metre
     corners = rng.uniform(0, 128, 4).tolist()
     shadow, lamp = rng.uniform(0.2, 0.7), rng.uniform(-0.35, 0.35, 2)
@@ -46,7 +47,8 @@ def draw_background(
 
     def look_up(texture: Pixels, u: Pixels, v: Pixels) -> Pixels:
         u, v = (grid.reshape(frames * size, size) for grid in (u, v))
-        return cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).reshape(frames, -1, 3)
+        texels = cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        return texels.astype(np.float32, copy=False).reshape(frames, -1, 3)
 
     sideways = hit[..., 0] * normal[2] - hit[..., 2] * normal[0]
     on_wall = look_up(wall_texture, corners[0] + wall_scale * sideways, corners[1] - wall_scale * hit[..., 1])
@@ -59,14 +61,20 @@ def draw_background(
     return image, depth.astype(np.float32).reshape(frames, size, size)
 
 
+def _muted(texture: Pixels) -> Pixels:
+    """A texture (H, W, 3) with a third of its contrast and colour left: rooms are quieter than clothes."""
+    grey = texture.mean(dtype=np.float64)
+    return (grey + _LOUDNESS * (texture - grey)).astype(texture.dtype)
+
+
 def draw_things(rng: np.random.Generator, camera: Camera, distance: float) -> tuple[Solids, Materials]:
-    """One to four balls and bars that drift, bob and tumble around the figure, and often a post, a rail or a leaning
+    """One to three balls and bars that drift, bob and tumble around the figure, and often a post, a rail or a leaning
     board in front of it. ``distance``: from the camera to the figure in metres."""
     frames = len(camera.position)
     time = np.linspace(-0.5, 0.5, frames)
     ends: list[tuple[Floats, Floats]] = []
     radii: list[float] = []
-    for _ in range(rng.integers(1, 5)):
+    for _ in range(rng.integers(1, 4)):
         depth = distance * rng.uniform(0.65, 1.35)
         middle = np.array([rng.uniform(-0.5, 0.5) * depth, rng.uniform(-0.45, 0.3) * depth, depth])
         speed, bob, rate = rng.normal(0, 0.5, 3) * (1, 0.6, 0.6), rng.uniform(0, 0.15), rng.uniform(3, 9)
@@ -80,9 +88,9 @@ def draw_things(rng: np.random.Generator, camera: Camera, distance: float) -> tu
         radii.append(rng.uniform(0.04, 0.10) if half else rng.uniform(0.06, 0.20))
     in_the_way, lean = rng.random(), rng.normal(0, 0.12)
     depth, offset, radius = distance * rng.uniform(0.5, 0.75), rng.uniform(-0.22, 0.22), rng.uniform(0.03, 0.085)
-    if in_the_way < 0.45:
-        along = np.array([lean, 1.0, 0.0]) if in_the_way < 0.33 else np.array([1.0, lean, 0.0])
-        across = np.array([1.0, 0.0, 0.0]) if in_the_way < 0.33 else np.array([0.0, 1.0, 0.0])
+    if in_the_way < 0.30:
+        along = np.array([lean, 1.0, 0.0]) if in_the_way < 0.22 else np.array([1.0, lean, 0.0])
+        across = np.array([1.0, 0.0, 0.0]) if in_the_way < 0.22 else np.array([0.0, 1.0, 0.0])
         middle = offset * depth * across + np.array([0.0, 0.0, depth])
         ends.append((np.tile(middle - 3 * along, (frames, 1)), np.tile(middle + 3 * along, (frames, 1))))
         radii.append(radius)

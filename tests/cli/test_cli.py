@@ -1,0 +1,98 @@
+"""The command line through the installed command: help, one-line errors, exit codes, JSON."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.command import TINY, fewdistill, start
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--help"], ["run", "--help"], ["demo", "--help"], ["report", "-h"], ["data", "--help"], ["cache", "-h"]],
+    ids=" ".join,
+)
+def test_help(arguments: list[str], tmp_path: Path) -> None:
+    result = fewdistill(*arguments, cwd=tmp_path)
+    assert "Usage: fewdistill" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["runn"], "No such command"),
+        (["run", "embeded"], "did you mean embedded"),
+        (["run", "demo", "--set", "episodic.episode=3"], "unknown key 'episodic.episode': did you mean episodes"),
+        (["run", "demo", "--set", "evaluate.way=40"], "larger than a split's 5 classes"),
+        (["run", "demo", "--set", 'students=["resnet81"]'], "unknown student 'resnet81': did you mean resnet18"),
+        (["list", "studens"], "choose one of students"),
+        (["data", "check", "nowhere"], "no such folder"),
+        (["cache", "ls"], "no such cache"),
+        (["report", "nowhere"], "no such folder of records"),
+        (["data", "generate", "x", "--size", "5"], "size = 5; it is a whole number from 32"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_one_clear_message_and_exit_code_2(arguments: list[str], says: str, tmp_path: Path) -> None:
+    result = fewdistill(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("what", ["students", "heads", "distillers", "experts", "suites"])
+def test_lists(what: str, tmp_path: Path) -> None:
+    names = json.loads(fewdistill("list", what, "--json", cwd=tmp_path).stdout)
+    expected = {"students": "resnet18", "heads": "trx", "distillers": "d2m", "experts": "flow", "suites": "demo"}
+    assert expected[what] in names
+
+
+def test_data_generate_check_and_preview(tmp_path: Path) -> None:
+    size = ["--clips-per-class", "2", "--train-classes", "2", "--val-classes", "1", "--test-classes", "1"]
+    made = fewdistill("data", "generate", "set", *size, "--workers", "1", "--size", "32", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    good = fewdistill("data", "check", "set", "--way", "1", "--shot", "1", cwd=tmp_path)
+    assert good.returncode == 0 and "no problems" in good.stdout, good.stderr
+    sheet = fewdistill("data", "preview", "set", "--out", "sheet.png", "--classes", "2", cwd=tmp_path)
+    assert sheet.returncode == 0, sheet.stderr
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    jpg = next((tmp_path / "set" / "l8" / "rgb_l8").rglob("*.jpg"))
+    jpg.write_bytes(b"")
+    bad = fewdistill("data", "check", "set", "--way", "3", "--shot", "5", "--json", cwd=tmp_path)
+    problems = json.loads(bad.stdout)
+    assert bad.returncode == 2
+    assert any(jpg.name in p["path"] + p["message"] for p in problems)
+    assert any("2 videos, 6 needed" in p["message"] for p in problems)
+
+
+def test_a_real_data_set_with_faults_is_refused_before_any_compute(tmp_path: Path) -> None:
+    size = ["--clips-per-class", "2", "--train-classes", "2", "--val-classes", "2", "--test-classes", "2"]
+    fewdistill("data", "generate", "set", *size, "--workers", "1", "--size", "32", cwd=tmp_path)
+    text = 'name = "mine"\n[data]\nsource = "folder"\nroot = "set"\nimage_size = 32\n'
+    (tmp_path / "mine.toml").write_text(text)
+    result = fewdistill("run", "mine.toml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "way = 5 is larger than the train split's 2 classes" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_says_so_and_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    first = start("run", "tiny.toml", cwd=tmp_path)
+    lock = tmp_path / "runs" / "tiny" / ".run.json"
+    deadline = time.monotonic() + 120
+    while not lock.exists():
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    second = fewdistill("run", "tiny.toml", cwd=tmp_path)
+    assert second.returncode == 2
+    assert "is in use by another run" in second.stderr and str(first.pid) in second.stderr
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "goes on from there" in said and "Traceback" not in said

@@ -1,0 +1,113 @@
+"""kill -9 in derivation, training and evaluation, then the same command again: nothing lost, nothing done twice."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from feature_cache import Store
+from results.store import RecordStore
+from tests.command import TINY, fewdistill, start
+
+
+def a_folder(root: Path) -> Path:
+    root.mkdir()
+    (root / "tiny.toml").write_text(TINY)
+    return root
+
+
+def kill_when(happened: Callable[[], bool], cwd: Path) -> None:
+    """Start the suite, kill -9 its whole process group as soon as something has happened."""
+    process = start("run", "tiny.toml", cwd=cwd)
+    deadline = time.monotonic() + 200
+    while not happened():
+        if process.poll() is not None or time.monotonic() > deadline:
+            assert process.stderr is not None
+            pytest.fail(f"the run ended before it could be killed: {process.stderr.read()}")
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def finished(cwd: Path) -> subprocess.CompletedProcess[str]:
+    result = fewdistill("run", "tiny.toml", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def outcome(cwd: Path) -> dict[str, tuple[float, bytes]]:
+    """Accuracy and per-query correctness of every record, by key."""
+    store = RecordStore(cwd / "runs" / "tiny" / "records")
+    records = store.all()
+    assert all(record.metrics for record in records)
+    return {r.key: (r.metrics.accuracy, store.arrays(r.key)["correct"].tobytes()) for r in records if r.metrics}
+
+
+def weights(cwd: Path) -> dict[str, bytes]:
+    stages = cwd / "runs" / "tiny" / "stages"
+    return {p.parent.name: p.read_bytes() for p in stages.glob("*/weights.safetensors")}
+
+
+def written(cwd: Path) -> dict[Path, int]:
+    """When each finished file was written: shards, stages and records."""
+    kept = [
+        *(cwd / "data" / "cache").rglob("*.npy"),
+        *(cwd / "runs").rglob("done.json"),
+        *(cwd / "runs").rglob("*.npz"),
+    ]
+    return {path: path.stat().st_mtime_ns for path in kept}
+
+
+@pytest.mark.timeout(600)
+def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
+    calm, killed = a_folder(tmp_path / "calm"), a_folder(tmp_path / "killed")
+    finished(calm)
+    run = killed / "runs" / "tiny"
+
+    kill_when(lambda: any((killed / "data" / "cache").glob("*/*.npy")), killed)  # deriving
+    kill_when(lambda: any(run.glob("stages/encoder-*/*.pt")), killed)  # training an encoder
+    kill_when(lambda: any(run.glob("stages/student-*/episodic.pt")), killed)  # training a student
+    kill_when(lambda: any(run.glob("records/*.json")), killed)  # between the records of a row
+    stood = written(killed)
+    assert stood
+    finished(killed)
+
+    after = written(killed)
+    assert {path: after[path] for path in stood} == stood, "something that stood was computed again"
+    assert weights(killed) == weights(calm)
+    assert outcome(killed) == outcome(calm)
+    assert all(not entry.verify() for entry in Store(killed / "data" / "cache").entries())
+    leftovers = [p for p in killed.rglob("*.tmp") if "stages" in p.parts or "records" in p.parts]
+    assert len(leftovers) <= 4  # at most the unit in flight of each kill, under a name nothing reads
+
+    again = finished(killed)
+    assert written(killed) == after, "a finished suite was run again"
+    assert "[1/" not in again.stderr
+    page = killed / "runs" / "tiny" / "report" / "report.html"
+    assert page.exists() and str(page.relative_to(killed)) in again.stdout
+
+
+@pytest.mark.timeout(300)
+def test_a_damaged_shard_is_named_repaired_and_recomputed(tmp_path: Path) -> None:
+    cwd = a_folder(tmp_path / "run")
+    finished(cwd)
+    before = outcome(cwd)
+    victim = max((cwd / "data" / "cache").rglob("*.npy"), key=lambda path: path.stat().st_mtime_ns)
+    content = bytearray(victim.read_bytes())
+    content[-1] ^= 0x40
+    victim.write_bytes(content)
+    found = fewdistill("cache", "verify", cwd=cwd)
+    assert found.returncode == 1 and victim.name in found.stdout and "--repair" in found.stderr
+    assert fewdistill("cache", "verify", "--repair", cwd=cwd).returncode == 0
+    for record in (cwd / "runs" / "tiny" / "records").iterdir():
+        record.unlink()
+    finished(cwd)
+    assert outcome(cwd) == before
+    assert fewdistill("cache", "verify", cwd=cwd).returncode == 0
+    status = json.loads(fewdistill("status", "tiny.toml", "--json", cwd=cwd).stdout)
+    assert len(status) == 3 and all(set(row["status"].values()) == {"done"} for row in status)
