@@ -99,6 +99,7 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
         name in suite.bf16,
         validator(ws, module, clips),
         max(1, config.validate_every // config.accumulate),
+        head_lr_factor=config.head_lr_factor,
     )
     with bar(f"{name}, {distillation}, episodes (seed {seed})") as tick:
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
