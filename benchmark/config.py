@@ -93,6 +93,7 @@ class HeadConfig(_Section):
     tuple_sizes: tuple[int, ...] = (2,)
     width: int = Field(1152, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
+    logit_scale: float = Field(1.0, gt=0, description="multiplies the logits; 1 as published")
 
 
 class FusionConfig(EpisodicConfig):
@@ -137,6 +138,7 @@ class Suite(_Section):
     distillation: tuple[Distillation, ...] = ("none", "tokens", "d2m", "both")
     weights: str = Field("random", description="random, imagenet, or a state_dict file of the backbone")
     width: int = Field(2048, ge=2, description="token width of teacher and students")
+    token_norm: bool = Field(True, description="layer-normalise tokens; false as published")
     bf16: tuple[str, ...] = Field((), description="backbones trained under bfloat16 autocast; scoring is float32")
     data: DataConfig = DataConfig()
     teacher: TeacherConfig = TeacherConfig()

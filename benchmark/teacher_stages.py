@@ -44,7 +44,9 @@ def derive(ws: Workspace, modality: str) -> Entry:
 def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
     """A fresh single-branch encoder with a head, initial weights by (seed, modality)."""
     with torch_scope(torch.device("cpu"), seed, "init", "encoder", modality):
-        encoder = TokenEncoder(ws.suite.teacher.encoder, ws.suite.width, (TEACHER_BRANCH,))
+        encoder = TokenEncoder(
+            ws.suite.teacher.encoder, ws.suite.width, (TEACHER_BRANCH,), token_norm=ws.suite.token_norm
+        )
         ws.initial_weights(encoder, ws.suite.teacher.weights)
         encoder.to(memory_format=torch.channels_last)
         return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
@@ -54,7 +56,12 @@ def new_head(ws: Workspace) -> TRX:
     """A TRX head as the suite asks for; initial weights from the surrounding torch scope."""
     head = ws.suite.head
     return TRX(
-        ws.suite.width, ws.suite.data.frames, tuple_sizes=head.tuple_sizes, head_width=head.width, dropout=head.dropout
+        ws.suite.width,
+        ws.suite.data.frames,
+        tuple_sizes=head.tuple_sizes,
+        head_width=head.width,
+        dropout=head.dropout,
+        logit_scale=head.logit_scale,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -58,15 +59,25 @@ class TokenEncoder(nn.Module):
     """frames float32 (N, 3, H, W) -> {branch: tokens float32 (N, D)}, one token a frame.
 
     Trunk, adaptive max pooling to 4 x 4, mean of the 16 cells, then one linear map per branch to ``width``.
+    token_norm layer-normalises each token (no weights; off as published), so that a base trained without regard to
+    scale does not hand the head distances in the thousands, where its softmax and its loss saturate.
     """
 
-    def __init__(self, backbone: str, width: int = 2048, branches: tuple[str, ...] = (QUERY_BRANCH, LABEL_BRANCH)):
+    def __init__(
+        self,
+        backbone: str,
+        width: int = 2048,
+        branches: tuple[str, ...] = (QUERY_BRANCH, LABEL_BRANCH),
+        *,
+        token_norm: bool = False,
+    ) -> None:
         super().__init__()
         trunk = BACKBONES[backbone]
         if not branches:
             raise StudentError("a token encoder needs at least one branch")
         self.backbone = backbone
         self.width = width
+        self.token_norm = token_norm
         self.trunk = trunk.build()
         self.pool = nn.AdaptiveMaxPool2d(_POOLED_CELLS)
         self.branches = nn.ModuleDict({name: nn.Linear(trunk.channels, width) for name in branches})
@@ -74,7 +85,10 @@ class TokenEncoder(nn.Module):
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         """See the class; accepts any image size the trunk can halve five times (32 and up)."""
         pooled = self.pool(self.trunk(frames)).mean((2, 3))
-        return {name: linear(pooled) for name, linear in self.branches.items()}
+        tokens = {name: linear(pooled) for name, linear in self.branches.items()}
+        if self.token_norm:
+            tokens = {name: F.layer_norm(value, (self.width,)) for name, value in tokens.items()}
+        return tokens
 
     def clips(self, frames: Tensor, clip_frames: int) -> dict[str, Tensor]:
         """frames (N * T, 3, H, W), clip by clip -> {branch: tokens (N, T, D)} with T = clip_frames."""

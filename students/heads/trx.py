@@ -102,6 +102,8 @@ class TRX(Head):
     """TRX over one or more tuple sizes; logits are averaged over the sizes (TRX, equation 8).
 
     width D of the tokens, frames T, head_width h (1152 as published), dropout on encoded frames (0.1).
+    logit_scale multiplies the logits (1 as published). They are sums over h dimensions: on untrained tokens their
+    spread over classes is tens to hundreds, so that softmax is one-hot and cross entropy starts far above chance.
     """
 
     def __init__(
@@ -112,10 +114,12 @@ class TRX(Head):
         tuple_sizes: tuple[int, ...] = (2,),
         head_width: int = 1152,
         dropout: float = 0.1,
+        logit_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if not tuple_sizes:
             raise StudentError("TRX needs at least one tuple size, for example tuple_sizes = [2]")
+        self.logit_scale = logit_scale
         self.dropout = nn.Dropout(dropout)
         self.matchers = nn.ModuleList(TupleMatcher(width, frames, size, head_width) for size in tuple_sizes)
         self.register_buffer("encoding", frame_encoding(frames, width), persistent=False)
@@ -138,4 +142,4 @@ class TRX(Head):
         """
         pairs = [slice(start, start + 2) for start in range(0, len(support), 2)]
         scores = [TupleMatcher.match(support[pair], labels, query[pair], way) for pair in pairs]
-        return torch.stack(scores).mean(0)
+        return torch.stack(scores).mean(0) * self.logit_scale
