@@ -128,8 +128,9 @@ def list_command(
     if what not in LISTED:
         raise UserError(f"nothing called {what!r} to list: choose one of {', '.join(LISTED)}")
     from benchmark.config import SUITES
-    from benchmark.registry import CATALOGUES
+    from benchmark.registry import CATALOGUES, load_plugins
 
+    load_plugins()
     names = list(CATALOGUES[what]) if what in CATALOGUES else sorted(path.stem for path in SUITES.glob("*.toml"))
     if as_json:
         _print_json(names)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.errors import UserError
+from benchmark.registry import load_plugins
 from students.backbones import BACKBONES
 from students.registry import UnknownNameError
 from teachers.modalities import EXPERTS
@@ -205,6 +206,7 @@ def suite_path(name_or_path: str) -> Path:
 
 def load_suite(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite:
     """Read and check a suite; ``overrides`` are ``section.key=value`` in TOML. UserError names line and remedy."""
+    load_plugins()
     path = suite_path(name_or_path)
     text = path.read_text(encoding="utf-8")
     try:

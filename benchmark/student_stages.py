@@ -70,7 +70,7 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
     model.encoder.load_state_dict(standing(ws.stage_by_key("base", base_key)))
     module = model.to(ws.device)
     episodes = episodes_for(ws, config, seed, "student")
-    teach = taught_by(ws, teacher) if teacher is not None else None
+    answers = _Answers(ws, teacher) if teacher is not None else None
     d2m = D2M(**suite.d2m.model_dump())
     if distillation not in DISTILS_D2M:
         d2m = D2M(query_weight=0, support_weight=0, ce_weight=1, ce_branches=d2m.ce_branches)
@@ -82,10 +82,10 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
         support_labels, query_labels = labels_of(episodes, ws.device)
         output = module(frames, support_labels, episodes.way)
         rows = torch.from_numpy(episodes.rows(index))
-        taught = teach(rows, support_labels, episodes.way) if teach is not None else None
+        taught = answers(rows, support_labels, episodes.way) if answers is not None else None
         parts = d2m(output, taught, query_labels)
-        if token_weight and teach is not None:
-            parts["tokens"] = token_loss(output.tokens, teach.tokens[rows].to(ws.device))
+        if token_weight and answers is not None:
+            parts["tokens"] = token_loss(output.tokens, answers.tokens[rows].to(ws.device))
             parts["loss"] = parts["loss"] + token_weight * parts["tokens"]
         return parts
 
@@ -108,7 +108,7 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
     return out
 
 
-class taught_by:
+class _Answers:
     """A teacher's answers on training episodes. Its keys are computed once per video, not once per episode.
 
     The head is the trained one, in eval mode and without gradients.
