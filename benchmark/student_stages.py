@@ -17,7 +17,7 @@ from benchmark.workspace import Stage, Workspace, standing
 from results.record import key_of
 from students.backbones import TokenEncoder
 from students.distill.d2m import D2M
-from students.distill.tokens import token_loss
+from students.distill.tokens import standardised_tokens, token_loss
 from students.few_shot import FewShotStudent
 from students.output import EpisodeOutput, support_distances
 
@@ -41,7 +41,7 @@ def train_base(ws: Workspace, name: str, seed: int, teacher: Teacher | None) -> 
     if out.done:
         return out.key
     encoder = new_student(ws, name, seed).encoder
-    taught = torch.from_numpy(teacher.tokens.gather(ws.videos("train"))) if teacher else None
+    taught = standardised_tokens(torch.from_numpy(teacher.tokens.gather(ws.videos("train")))) if teacher else None
     progress = None
     if ws.suite.weights == "random":
         progress = base_stage(
@@ -85,7 +85,7 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
         taught = answers(rows, support_labels, episodes.way) if answers is not None else None
         parts = d2m(output, taught, query_labels)
         if token_weight and answers is not None:
-            parts["tokens"] = token_loss(output.tokens, answers.tokens[rows].to(ws.device))
+            parts["tokens"] = token_loss(output.tokens, answers.targets[rows].to(ws.device))
             parts["loss"] = parts["loss"] + token_weight * parts["tokens"]
         return parts
 
@@ -116,6 +116,7 @@ class _Answers:
 
     def __init__(self, ws: Workspace, teacher: Teacher) -> None:
         self.tokens = torch.from_numpy(teacher.tokens.gather(ws.videos("train")))
+        self.targets = standardised_tokens(self.tokens)
         self._device = ws.device
         self._head = teacher.head
         (self._keys,) = project(teacher.head, {TEACHER_BRANCH: self.tokens.to(ws.device)})

@@ -177,14 +177,14 @@ def _accuracy_text(cells: dict[str, object]) -> str:
         return number(cells["accuracy %"])
     seeds, planned = cells["seeds"], cells["planned"]
     count = f"{seeds}" if seeds == planned else f"{seeds} of {planned}"
-    return f"{number(cells['accuracy %'])} ± {number(cells['±'])} ({count} seed{'s' if planned != 1 else ''})"
+    return f"{number(cells['accuracy %'], 2)} ± {number(cells['±'], 2)} ({count} seed{'s' if planned != 1 else ''})"
 
 
 def _gain_text(cells: dict[str, object]) -> str:
     gain, p = cells["gain"], cells["p (Holm)"]
     if not isinstance(gain, float) or not isinstance(p, float):
         return number(gain)
-    return f"{gain:+.2f} [{number(cells['gain low'])}, {number(cells['gain high'])}], {p_text(p)}"
+    return f"{gain:+.2f} [{number(cells['gain low'], 2)}, {number(cells['gain high'], 2)}], {p_text(p)}"
 
 
 def axes_of(rows: Sequence[Row]) -> list[str]:

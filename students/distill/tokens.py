@@ -1,6 +1,8 @@
 """Token distillation: the student's frame tokens follow the teacher's, video by video.
 
-Mean squared error between layer-normalised tokens, so that the scale of either network does not matter.
+Mean squared error between layer-normalised tokens, so that the scale of either network does not matter. What all
+teacher tokens have in common says nothing about a video and would be most of that error, so the teacher's tokens are
+standardised first, channel by channel over the training videos.
 """
 
 from collections.abc import Mapping
@@ -10,8 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+_EPS = 1e-6
+
+
+def standardised_tokens(tokens: Tensor) -> Tensor:
+    """Teacher tokens of all training videos (V, T, D), each channel with mean 0 and standard deviation 1 over V x T."""
+    mean, deviation = tokens.mean((0, 1)), tokens.std((0, 1), unbiased=False)
+    return (tokens - mean) / (deviation + _EPS)
+
+
 def token_loss(student: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
-    """Tokens by branch, each (N, T, D), and teacher tokens (N, T, D) -> scalar, mean over branches and entries."""
+    """Tokens by branch, each (N, T, D), and standardised teacher tokens (N, T, D) -> scalar, mean over branches and entries."""
     width = (teacher.shape[-1],)
     target = F.layer_norm(teacher.detach(), width)
     return torch.stack([F.mse_loss(F.layer_norm(t, width), target) for t in student.values()]).mean()
