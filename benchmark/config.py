@@ -71,7 +71,8 @@ class EpisodicConfig(TrainConfig):
     query: int = Field(4, ge=1)
     episodes: int = Field(100, ge=0)
     accumulate: int = Field(1, ge=1, description="episodes a step; the whole loss is averaged over them")
-    head_lr_factor: float = Field(1.0, gt=0, description="the head's learning rate over the backbone's")
+    adapt_episodes: int = Field(0, ge=0, description="students: first, episodes on the frozen trunk's features")
+    adapt_lr: float = Field(1e-3, gt=0)
     validate_every: int = Field(50, ge=1, description="episodes between two validations")
     token_weight: float = Field(0.0, ge=0, description="weight of token distillation where a setting uses it")
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmark import identity
+from benchmark.adaptation import adapt
 from benchmark.base_training import base_stage, recalibrate
 from benchmark.episodic import episode_frames, episodes_for, labels_of, validator
 from benchmark.evaluate import project
@@ -76,18 +77,24 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
         d2m = D2M(query_weight=0, support_weight=0, ce_weight=1, ce_branches=d2m.ce_branches)
     token_weight = config.token_weight if distillation in DISTILS_TOKENS else 0.0
 
-    def loss(step: int, micro: int) -> dict[str, Tensor]:
-        index = step * config.accumulate + micro
-        frames = episode_frames(ws, clips, episodes, index, seed, "student")
-        support_labels, query_labels = labels_of(episodes, ws.device)
-        output = module(frames, support_labels, episodes.way)
-        rows = torch.from_numpy(episodes.rows(index))
-        taught = answers(rows, support_labels, episodes.way) if answers is not None else None
+    def episode_loss(
+        output: EpisodeOutput, rows: Tensor, support_labels: Tensor, query_labels: Tensor, way: int
+    ) -> dict[str, Tensor]:
+        taught = answers(rows, support_labels, way) if answers is not None else None
         parts = d2m(output, taught, query_labels)
         if token_weight and answers is not None:
             parts["tokens"] = token_loss(output.tokens, answers.targets[rows].to(ws.device))
             parts["loss"] = parts["loss"] + token_weight * parts["tokens"]
         return parts
+
+    adapted = adapt(ws, out, module, clips, seed, name, episode_loss) if config.adapt_episodes else None
+
+    def loss(step: int, micro: int) -> dict[str, Tensor]:
+        index = step * config.accumulate + micro
+        frames = episode_frames(ws, clips, episodes, index, seed, "student")
+        support_labels, query_labels = labels_of(episodes, ws.device)
+        output = module(frames, support_labels, episodes.way)
+        return episode_loss(output, torch.from_numpy(episodes.rows(index)), support_labels, query_labels, episodes.way)
 
     plan = Plan(
         config,
@@ -99,12 +106,11 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
         name in suite.bf16,
         validator(ws, module, clips),
         max(1, config.validate_every // config.accumulate),
-        head_lr_factor=config.head_lr_factor,
     )
     with bar(f"{name}, {distillation}, episodes (seed {seed})") as tick:
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
     recalibrate(ws, module.encoder, clips)
-    out.finish(module.state_dict(), progress)
+    out.finish(module.state_dict(), progress, adapted)
     return out
 
 

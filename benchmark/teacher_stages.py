@@ -110,7 +110,6 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
         bf16,
         validator(ws, module, clips),
         max(1, config.validate_every // config.accumulate),
-        head_lr_factor=config.head_lr_factor,
     )
     with bar(f"teacher {modality}, episodes (seed {seed})") as tick:
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
@@ -207,7 +206,6 @@ def train_fusion(ws: Workspace, entries: list[Entry], seed: int) -> Stage:
         validator(ws, module, None, tokens),
         max(1, config.validate_every // config.accumulate),
         save_every=200,
-        head_lr_factor=config.head_lr_factor,
     )
     with bar(f"teacher fusion, episodes (seed {seed})") as tick:
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)

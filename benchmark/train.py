@@ -36,7 +36,6 @@ class Plan:
     validate: Callable[[], float] | None = None
     validate_every: int = 0
     save_every: int = 20
-    head_lr_factor: float = 1.0
 
 
 @dataclass
@@ -56,13 +55,13 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
     Interrupted at any moment and called again, it continues from the last checkpoint and ends with the same
     weights as an undisturbed run: every random draw belongs to (seed, stage, step). Raises Diverged.
     """
-    optimiser = torch.optim.AdamW(_groups(module, plan), lr=plan.config.lr, weight_decay=plan.config.weight_decay)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=plan.config.lr, weight_decay=plan.config.weight_decay)
     state = _resume(module, optimiser, checkpoint)
     if plan.validate and state.best is None:
         _validate(module, plan, state)  # the start counts: training that does not help is not selected
     while state.step < plan.steps:
         for group in optimiser.param_groups:
-            group["lr"] = group["factor"] * plan.config.lr * one_cycle(state.step, plan.steps, plan.config.warmup)
+            group["lr"] = plan.config.lr * one_cycle(state.step, plan.steps, plan.config.warmup)
         module.train()
         parts = _step(module, optimiser, plan, state.step, device)
         state.step += 1
@@ -77,14 +76,6 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
         module.load_state_dict(state.best)
     module.eval()
     return state
-
-
-def _groups(module: nn.Module, plan: Plan) -> list[dict[str, Any]]:
-    """The head's parameters apart from the others, each group with its factor on the learning rate."""
-    head = [p for name, p in module.named_parameters() if name.startswith("head.")]
-    others = [p for name, p in module.named_parameters() if not name.startswith("head.")]
-    groups = [{"params": others, "factor": 1.0}, {"params": head, "factor": plan.head_lr_factor}]
-    return [group for group in groups if group["params"]]
 
 
 def _step(

@@ -70,7 +70,7 @@ class Stage:
     ) -> None:
         """Write weights.safetensors, then done.json, which makes the stage stand; checkpoints go.
 
-        progress: of the training that was selected from; base: of the supervised training before it.
+        progress: of the training that was selected from; base: of the training before that.
         """
         write_atomic(self.folder / "weights.safetensors", save({k: v.cpu().contiguous() for k, v in weights.items()}))
         summary: dict[str, Any] = {"identity": self.identity}

@@ -84,7 +84,14 @@ class TokenEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         """See the class; accepts any image size the trunk can halve five times (32 and up)."""
-        pooled = self.pool(self.trunk(frames)).mean((2, 3))
+        return self.tokens(self.pooled(frames))
+
+    def pooled(self, frames: Tensor) -> Tensor:
+        """frames (N, 3, H, W) -> pooled trunk features (N, channels), what the branches read."""
+        return self.pool(self.trunk(frames)).mean((2, 3))
+
+    def tokens(self, pooled: Tensor) -> dict[str, Tensor]:
+        """Pooled trunk features (..., channels) -> tokens (..., D) by branch."""
         tokens = {name: linear(pooled) for name, linear in self.branches.items()}
         if self.token_norm:
             tokens = {name: F.layer_norm(value, (self.width,)) for name, value in tokens.items()}

@@ -42,6 +42,7 @@ clip_frames = 2
 way = 3
 shot = 2
 query = 1
+adapt_episodes = 8
 episodes = 30
 validate_every = 10
 
