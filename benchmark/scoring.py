@@ -223,6 +223,14 @@ def _cost_of(ws: Workspace, name: str, measure: Callable[[], dict[str, Any]]) ->
     )
 
 
+def _processor() -> str:
+    """The processor's model, from where Linux tells it, else what Python knows."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
 def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
     """Where and with what a record was made; no part of its identity."""
     commit = subprocess.run(
@@ -232,12 +240,12 @@ def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
         text=True,
         check=False,
     )
-    device = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else platform.processor() or "CPU"
+    hardware = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else _processor()
     return {
         "commit": commit.stdout.strip() or "not a git checkout",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": ws.device.type,
-        "hardware": device,
+        "hardware": hardware,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
