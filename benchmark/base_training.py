@@ -42,6 +42,7 @@ def base_stage(
     seed: int,
     name: str,
     teacher_tokens: Tensor | None,
+    token_weight: float,
     bf16: bool,
 ) -> Progressed:
     """Supervised training of the encoder in place; with teacher tokens (V_train, T, D) they are distilled too."""
@@ -67,7 +68,7 @@ def base_stage(
             taught = teacher_tokens[torch.from_numpy(rows)]
             taught = taught.gather(1, torch.from_numpy(keep)[..., None].expand(-1, -1, taught.shape[2])).to(ws.device)
             parts["tokens"] = token_loss(tokens, taught)
-            total = total + config.token_weight * parts["tokens"]
+            total = total + token_weight * parts["tokens"]
         return {"loss": total, **parts}
 
     plan = Plan(config, round(config.epochs * per_epoch), seed, f"{name}-base", loss, bf16=bf16)

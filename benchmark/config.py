@@ -60,7 +60,12 @@ class BaseConfig(TrainConfig):
     epochs: float = Field(8, ge=0)
     batch: int = Field(32, ge=2, description="videos a step")
     clip_frames: int | None = Field(None, ge=1, description="frames drawn of each clip a step; default all")
-    token_weight: float = Field(5.0, ge=0, description="weight of token distillation where a setting uses it")
+
+
+class StudentBaseConfig(BaseConfig):
+    """A student's base training, with or without token distillation."""
+
+    token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
 
 
 class EpisodicConfig(TrainConfig):
@@ -71,9 +76,14 @@ class EpisodicConfig(TrainConfig):
     query: int = Field(4, ge=1)
     episodes: int = Field(100, ge=0)
     accumulate: int = Field(1, ge=1, description="episodes a step; the whole loss is averaged over them")
-    adapt_episodes: int = Field(0, ge=0, description="students: first, episodes on the frozen trunk's features")
-    adapt_lr: float = Field(1e-3, gt=0)
     validate_every: int = Field(50, ge=1, description="episodes between two validations")
+
+
+class StudentEpisodicConfig(EpisodicConfig):
+    """Episodic training of a student, and what comes before it."""
+
+    adapt_episodes: int = Field(0, ge=0, description="first, episodes for branches and head on the frozen trunk")
+    adapt_lr: float = Field(1e-3, gt=0)
     token_weight: float = Field(0.0, ge=0, description="weight of token distillation where a setting uses it")
 
 
@@ -145,8 +155,8 @@ class Suite(_Section):
     data: DataConfig = DataConfig()
     teacher: TeacherConfig = TeacherConfig()
     head: HeadConfig = HeadConfig()
-    base: BaseConfig = BaseConfig()
-    episodic: EpisodicConfig = EpisodicConfig()
+    base: StudentBaseConfig = StudentBaseConfig()
+    episodic: StudentEpisodicConfig = StudentEpisodicConfig()
     d2m: D2MConfig = D2MConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 

@@ -46,7 +46,16 @@ def train_base(ws: Workspace, name: str, seed: int, teacher: Teacher | None) -> 
     progress = None
     if ws.suite.weights == "random":
         progress = base_stage(
-            ws, out, encoder, ws.clips("rgb"), ws.suite.base, seed, name, taught, name in ws.suite.bf16
+            ws,
+            out,
+            encoder,
+            ws.clips("rgb"),
+            ws.suite.base,
+            seed,
+            name,
+            taught,
+            ws.suite.base.token_weight,
+            name in ws.suite.bf16,
         )
     out.finish(encoder.state_dict(), progress)
     return out.key

@@ -89,7 +89,7 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
     clips, suite = ws.clips(modality), ws.suite
     model = new_encoder(ws, modality, seed)
     bf16 = suite.teacher.encoder in suite.bf16
-    base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", None, bf16)
+    base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", None, 0.0, bf16)
     config = suite.teacher.episodic
     episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
     module = model.to(ws.device)
