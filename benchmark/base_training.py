@@ -47,7 +47,7 @@ def base_stage(
 ) -> Progressed:
     """Supervised training of the encoder in place; with teacher tokens (V_train, T, D) they are distilled too."""
     videos = np.array(ws.videos("train"), dtype=object)
-    labels = torch.from_numpy(ws.train_labels()).to(ws.device)
+    labels = torch.from_numpy(ws.folder.labels("train")).to(ws.device)
     with torch_scope(torch.device("cpu"), seed, "init", "classifier", name):
         module = BaseClassifier(encoder, int(labels.max()) + 1).to(ws.device)
     batch = min(config.batch, len(videos))

@@ -125,10 +125,6 @@ class Workspace:
         """The videos of all splits, sorted."""
         return tuple(sorted(video for split in SPLITS for video in self.videos(split)))
 
-    def train_labels(self) -> NDArray[np.int64]:
-        """Class index of every training video, int64 (V_train,)."""
-        return self.folder.labels("train")
-
     def clip_entry(self, modality: str) -> Entry:
         """The cache entry of a modality's derived clips, uint8 (T, R, R, C)."""
         identity = EXPERTS[modality]().identity()
