@@ -66,6 +66,7 @@ class StudentBaseConfig(BaseConfig):
     """A student's base training, with or without token distillation."""
 
     token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
+    token_target: str = Field("fused", description="teacher tokens to follow: fused, or one of teacher.modalities")
 
 
 class EpisodicConfig(TrainConfig):
@@ -172,6 +173,9 @@ class Suite(_Section):
                 raise ValueError(f"{what} must hold at least one value, each once")
         if len(self.teacher.modalities) < 2:
             raise ValueError("teacher.modalities: fusion joins two modalities or more")
+        targets = ("fused", *self.teacher.modalities)
+        if self.base.token_target not in targets:
+            raise ValueError(f"base.token_target = {self.base.token_target!r}: choose one of {', '.join(targets)}")
         if max(self.head.tuple_sizes, default=0) > self.data.frames:
             raise ValueError(f"head.tuple_sizes: tuples must fit into data.frames = {self.data.frames}")
         if self.data.source == "embedded":

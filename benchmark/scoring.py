@@ -101,7 +101,7 @@ def score_student(ws: Workspace, row: Row, stage: Stage) -> Iterator[tuple[Recor
 
 def score_teacher(ws: Workspace, row: Row, teacher: Teacher) -> Iterator[tuple[Record, dict[str, np.ndarray]]]:
     """The records of a teacher at every shot, from its cached tokens."""
-    tokens = {TEACHER_BRANCH: torch.from_numpy(teacher.tokens.gather(ws.videos("test"))).to(ws.device)}
+    tokens = {TEACHER_BRANCH: torch.from_numpy(teacher.tokens[TEACHER_BRANCH].gather(ws.videos("test"))).to(ws.device)}
     for shot in ws.suite.evaluate.shots:
         yield _score(ws, row, teacher.stage, shot, teacher.head, tokens, _teacher_cost(ws, teacher, shot))
 

@@ -42,7 +42,7 @@ def train_base(ws: Workspace, name: str, seed: int, teacher: Teacher | None) -> 
     if out.done:
         return out.key
     encoder = new_student(ws, name, seed).encoder
-    taught = standardised_tokens(torch.from_numpy(teacher.tokens.gather(ws.videos("train")))) if teacher else None
+    taught = token_targets(ws, teacher) if teacher else None
     progress = None
     if ws.suite.weights == "random":
         progress = base_stage(
@@ -59,6 +59,12 @@ def train_base(ws: Workspace, name: str, seed: int, teacher: Teacher | None) -> 
         )
     out.finish(encoder.state_dict(), progress)
     return out.key
+
+
+def token_targets(ws: Workspace, teacher: Teacher) -> Tensor:
+    """What token distillation follows: standardised tokens (V_train, T, D) of the stream that the suite names."""
+    tokens = teacher.tokens[ws.suite.base.token_target].gather(ws.videos("train"))
+    return standardised_tokens(torch.from_numpy(tokens))
 
 
 def student_identities(ws: Workspace, name: str, distillation: str, seed: int) -> tuple[str, dict[str, Any]]:
@@ -85,14 +91,15 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
     if distillation not in DISTILS_D2M:
         d2m = D2M(query_weight=0, support_weight=0, ce_weight=1, ce_branches=d2m.ce_branches)
     token_weight = config.token_weight if distillation in DISTILS_TOKENS else 0.0
+    targets = token_targets(ws, teacher) if teacher is not None and token_weight else None
 
     def episode_loss(
         output: EpisodeOutput, rows: Tensor, support_labels: Tensor, query_labels: Tensor, way: int
     ) -> dict[str, Tensor]:
         taught = answers(rows, support_labels, way) if answers is not None else None
         parts = d2m(output, taught, query_labels)
-        if token_weight and answers is not None:
-            parts["tokens"] = token_loss(output.tokens, answers.targets[rows].to(ws.device))
+        if targets is not None:
+            parts["tokens"] = token_loss(output.tokens, targets[rows].to(ws.device))
             parts["loss"] = parts["loss"] + token_weight * parts["tokens"]
         return parts
 
@@ -130,8 +137,7 @@ class _Answers:
     """
 
     def __init__(self, ws: Workspace, teacher: Teacher) -> None:
-        self.tokens = torch.from_numpy(teacher.tokens.gather(ws.videos("train")))
-        self.targets = standardised_tokens(self.tokens)
+        self.tokens = torch.from_numpy(teacher.tokens[TEACHER_BRANCH].gather(ws.videos("train")))
         self._device = ws.device
         self._head = teacher.head
         (self._keys,) = project(teacher.head, {TEACHER_BRANCH: self.tokens.to(ws.device)})

@@ -158,11 +158,12 @@ class FusionTeacher(nn.Module):
 class Teacher:
     """A trained teacher on its cached tokens: what students distil from.
 
-    tokens: the entry of fused tokens, (T, D) a video; head: the trained head, in eval mode, on the device.
+    tokens: entries of (T, D) a video, by modality and, under TEACHER_BRANCH, fused; head: the trained head, in eval
+    mode, on the device.
     """
 
     stage: Stage
-    tokens: Entry
+    tokens: dict[str, Entry]
     mfm: MFM
     head: TRX
 
@@ -172,7 +173,7 @@ class Teacher:
         return self.stage.key
 
 
-def train_fusion(ws: Workspace, entries: list[Entry], seed: int) -> Stage:
+def train_fusion(ws: Workspace, entries: dict[str, Entry], seed: int) -> Stage:
     """Train MFM and head on cached tokens of the training classes; the finished stage holds the weights."""
     out = ws.stage("fusion", f"s{seed}", fusion_identity(ws, seed))
     if out.done:
@@ -213,7 +214,7 @@ def train_fusion(ws: Workspace, entries: list[Entry], seed: int) -> Stage:
     return out
 
 
-def fused_teacher(ws: Workspace, entries: list[Entry], stage: Stage) -> Teacher:
+def fused_teacher(ws: Workspace, entries: dict[str, Entry], stage: Stage) -> Teacher:
     """The trained teacher with fused tokens of every video cached; its weights are loaded, never redrawn."""
     module = FusionTeacher(ws)
     module.load_state_dict(standing(stage))
@@ -223,17 +224,17 @@ def fused_teacher(ws: Workspace, entries: list[Entry], stage: Stage) -> Teacher:
     for shard in entry.plan(ws.all_videos):
         with torch.no_grad():
             entry.write(shard, module.mfm(_streams(ws, entries, shard.ids), extract=True).cpu().numpy())
-    return Teacher(stage, entry, module.mfm, module.head)
+    return Teacher(stage, {**entries, TEACHER_BRANCH: entry}, module.mfm, module.head)
 
 
-def _streams(ws: Workspace, entries: list[Entry], videos: tuple[str, ...]) -> Tensor:
-    return torch.stack([torch.from_numpy(entry.gather(videos)) for entry in entries]).to(ws.device)
+def _streams(ws: Workspace, entries: dict[str, Entry], videos: tuple[str, ...]) -> Tensor:
+    return torch.stack([torch.from_numpy(entry.gather(videos)) for entry in entries.values()]).to(ws.device)
 
 
 def train_teacher(ws: Workspace, seed: int) -> Teacher:
     """All stages of one seed's teacher, each skipped when its output stands."""
-    entries = []
+    entries = {}
     for modality in ws.suite.teacher.modalities:
         derive(ws, modality)
-        entries.append(modality_tokens(ws, modality, seed, train_encoder(ws, modality, seed)))
+        entries[modality] = modality_tokens(ws, modality, seed, train_encoder(ws, modality, seed))
     return fused_teacher(ws, entries, train_fusion(ws, entries, seed))

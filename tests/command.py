@@ -37,6 +37,7 @@ fusion = {way = 3, shot = 2, query = 1, episodes = 10, layers = 1, feedforward =
 epochs = 8
 batch = 8
 clip_frames = 2
+token_target = "skeleton"
 
 [episodic]
 way = 3
@@ -45,6 +46,7 @@ query = 1
 adapt_episodes = 8
 episodes = 30
 validate_every = 10
+token_weight = 1.0
 
 [evaluate]
 way = 3

@@ -35,6 +35,7 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
         ("[base]\nepochs = -1", r"mine\.toml:3: base\.epochs: .*greater than or equal to 0"),
         ('[data]\nsource = "folder"', "needs root"),
         ("[head]\ntuple_sizes = [9]", "tuples must fit"),
+        ('[base]\ntoken_target = "skeleton"', "'skeleton': choose one of fused, rgb, depth, flow"),
         ('distillation = ["none", "none"]', "each once"),
         ("seeds = []", "at least one"),
         ("name = 3 4", "not valid TOML"),
