@@ -83,12 +83,13 @@ def student(suite: Suite, base_key: str, distillation: str, teacher: str | None,
     }
 
 
-def cell(trained: str, episodes_sha256: str, way: int, shot: int, query: int) -> dict[str, Any]:
-    """One scored record: which weights on which frozen episodes, in which precision."""
+def cell(trained: str, content_hash: str, episodes_sha256: str, way: int, shot: int, query: int) -> dict[str, Any]:
+    """One scored record: which weights on which frozen episodes of which files, in which precision."""
     return {
         "version": VERSION,
         "stage": "cell",
         "trained": trained,
+        "content": content_hash,
         "episodes": episodes_sha256,
         "way": way,
         "shot": shot,

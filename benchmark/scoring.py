@@ -61,7 +61,8 @@ def record_identity(ws: Workspace, row: Row, shot: int) -> dict[str, Any]:
     else:
         trained = key_of(student_identities(ws, row.model, row.distillation, row.seed)[1])
     evaluate = ws.suite.evaluate
-    return identity.cell(trained, ws.test_episodes(shot).sha256, evaluate.way, shot, evaluate.query)
+    episodes = ws.test_episodes(shot).sha256
+    return identity.cell(trained, ws.content_hash, episodes, evaluate.way, shot, evaluate.query)
 
 
 def describe(ws: Workspace, row: Row, shot: int) -> Cell:

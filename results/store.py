@@ -40,7 +40,8 @@ class Result:
     """A record with its per-episode outcome; ``correct`` and ``query_class`` are None unless it is done.
 
     correct: uint8 (E, Q), 1 where the query was classified rightly. query_class: int16 (E, Q), class number within
-    the split. episodes: sha256 over the drawn episodes, equal exactly when two cells met the same ones.
+    the split. episodes: sha256 over the drawn episodes and the identity's "content" (hash of the videos' files) and
+    "episodes" where it has them: equal exactly when two cells met the same episodes of the same videos.
     """
 
     record: Record
@@ -133,6 +134,7 @@ class RecordStore:
             return Result(record)
         arrays = self._arrays(record)
         digest = hashlib.sha256()
+        digest.update(json.dumps([record.identity.get(name) for name in ("content", "episodes")]).encode())
         for name in sorted(set(arrays) - {"correct"}):
             digest.update(f"{name}{arrays[name].shape}".encode() + np.ascontiguousarray(arrays[name]).tobytes())
         correct, query_class = arrays["correct"].astype(np.uint8), arrays["query_class"].astype(np.int16)
