@@ -1,4 +1,4 @@
-"""The student's stages: supervised base training, then episodes with or without distillation."""
+"""Supervised base training on the training classes, for students and for a teacher's encoders."""
 
 from collections.abc import Sequence
 

@@ -66,8 +66,8 @@ def run_command(
     device: Device = "auto",
 ) -> None:
     """Run a suite: train, distil, evaluate, record. Finished rows are skipped, an interrupted run resumes."""
-    from benchmark.config import load_suite
     from benchmark.runner import open_workspace, run, status
+    from benchmark.suite_file import load_suite
     from results.report import write_report
 
     ws = open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, device)
@@ -75,7 +75,8 @@ def run_command(
         _print_standing(status(ws, only or ()))
         return
     found = run(ws, only or (), overwrite)
-    page = write_report([ws.runs / "records"], ws.runs / "report")
+    keys = {key for standing in status(ws) for key in standing.keys.values()}
+    page = write_report([ws.runs / "records"], ws.runs / "report", keys)
     _print_main_table(page)
     OUT.print(f"report: {page}")
     unfinished = [s.row.name for s in found if not s.done]
@@ -94,8 +95,8 @@ def status_command(
     suite: SuiteName, set_: Set = None, runs: Runs = Path("runs"), data: Data = Path("data"), as_json: Json = False
 ) -> None:
     """What of a suite stands: done, failed, diverged or missing, row by row."""
-    from benchmark.config import load_suite
     from benchmark.runner import open_workspace, status
+    from benchmark.suite_file import load_suite
 
     found = status(open_workspace(load_suite(suite, tuple(set_ or ())), runs, data))
     if as_json:
@@ -127,8 +128,8 @@ def list_command(
     """Names of students, heads, distillers, experts or suites."""
     if what not in LISTED:
         raise UserError(f"nothing called {what!r} to list: choose one of {', '.join(LISTED)}")
-    from benchmark.config import SUITES
     from benchmark.registry import CATALOGUES, load_plugins
+    from benchmark.suite_file import SUITES
 
     load_plugins()
     names = list(CATALOGUES[what]) if what in CATALOGUES else sorted(path.stem for path in SUITES.glob("*.toml"))

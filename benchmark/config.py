@@ -1,20 +1,15 @@
-"""A suite: one TOML file, checked before any compute. Unknown keys and impossible values name line and remedy."""
+"""What a suite may say, section by section: names, defaults, bounds, and what does not go together."""
 
-import difflib
-import tomllib
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from benchmark.errors import UserError
-from benchmark.registry import load_plugins
 from students.backbones import BACKBONES
-from students.registry import UnknownNameError
 from teachers.modalities import EXPERTS
 
 Distillation = Literal["none", "tokens", "d2m", "both"]
-SUITES = Path(__file__).parent / "suites"
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
 
 
 class _Section(BaseModel):
@@ -35,7 +30,9 @@ class DataConfig(_Section):
     list_number: int = 3
     frames: int = Field(8, ge=1)
     image_size: int = Field(64, ge=32)
-    resize: int | None = Field(None, description="short side before cropping; default round(image_size * 256 / 224)")
+    resize: int | None = Field(
+        None, description="short side before cropping; default image_size (embedded) or image_size * 256 / 224 (folder)"
+    )
     flip: bool = Field(True, description="random horizontal flips in training, as published")
     input_norm: Literal["imagenet", "none"] = "imagenet"
 
@@ -43,6 +40,8 @@ class DataConfig(_Section):
     def _root_given(self) -> Self:
         if self.source == "folder" and not self.root:
             raise ValueError("source = 'folder' needs root = '<folder of the data set>'")
+        if self.resize is not None and self.resize < self.image_size:
+            raise ValueError(f"resize = {self.resize} is smaller than the crop, image_size = {self.image_size}")
         return self
 
 
@@ -67,6 +66,11 @@ class StudentBaseConfig(BaseConfig):
 
     token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
     token_target: str = Field("fused", description="teacher tokens to follow: fused, or one of teacher.modalities")
+    epochs_of: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="epochs of single students, by name")
+
+    def of(self, student: str) -> Self:
+        """The settings of one student, its own epochs in place."""
+        return self.model_copy(update={"epochs": self.epochs_of.get(student, self.epochs), "epochs_of": {}})
 
 
 class EpisodicConfig(TrainConfig):
@@ -85,7 +89,7 @@ class StudentEpisodicConfig(EpisodicConfig):
 
     adapt_episodes: int = Field(0, ge=0, description="first, episodes for branches and head on the frozen trunk")
     adapt_lr: float = Field(1e-3, gt=0)
-    token_weight: float = Field(0.0, ge=0, description="weight of token distillation where a setting uses it")
+    token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
 
 
 class D2MConfig(_Section):
@@ -97,13 +101,13 @@ class D2MConfig(_Section):
     support_temperature: float | None = Field(None, gt=0)
     standardise: bool = True
     ce_weight: float = Field(1.0, ge=0)
-    ce_branches: tuple[Literal["kl", "ce"], ...] = ("kl", "ce")
+    ce_branches: tuple[Literal["kl", "ce"], ...] = Field(("kl", "ce"), min_length=1)
 
 
 class HeadConfig(_Section):
     """TRX over the given tuple sizes."""
 
-    tuple_sizes: tuple[int, ...] = (2,)
+    tuple_sizes: tuple[Positive, ...] = Field((2,), min_length=1)
     width: int = Field(1152, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     logit_scale: float = Field(1.0, gt=0, description="multiplies the logits; 1 as published")
@@ -134,7 +138,7 @@ class EvaluateConfig(_Section):
     """Frozen episodes; test episodes are drawn and touched after selection."""
 
     way: int = Field(5, ge=2)
-    shots: tuple[int, ...] = (1, 5)
+    shots: tuple[Positive, ...] = Field((1, 5), min_length=1)
     query: int = Field(1, ge=1)
     episodes: int = Field(10_000, ge=2)
     val_shot: int = Field(5, ge=1)
@@ -146,7 +150,7 @@ class Suite(_Section):
     """A grid of cells: students x distillation x seeds, and the teacher of each seed."""
 
     name: str
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[NotNegative, ...] = (0, 1, 2)
     students: tuple[str, ...] = ("resnet18", "mobilenetv3_small", "mobilenetv3_large")
     distillation: tuple[Distillation, ...] = ("none", "tokens", "d2m", "both")
     weights: str = Field("random", description="random, imagenet, or a state_dict file of the backbone")
@@ -163,24 +167,44 @@ class Suite(_Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        for name in (*self.students, self.teacher.encoder):
+        for name in (*self.students, self.teacher.encoder, *self.bf16):
             BACKBONES[name]
         for modality in self.teacher.modalities:
             EXPERTS[modality]
-        for what in ("seeds", "students", "distillation"):
-            values = getattr(self, what)
+        lists = {
+            "seeds": self.seeds,
+            "students": self.students,
+            "distillation": self.distillation,
+            "evaluate.shots": self.evaluate.shots,
+            "teacher.modalities": self.teacher.modalities,
+        }
+        for what, values in lists.items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{what} must hold at least one value, each once")
+        strangers = [name for name in self.base.epochs_of if name not in self.students]
+        if strangers:
+            raise ValueError(f"base.epochs_of: {strangers[0]!r} is none of the students {', '.join(self.students)}")
         if len(self.teacher.modalities) < 2:
             raise ValueError("teacher.modalities: fusion joins two modalities or more")
         targets = ("fused", *self.teacher.modalities)
         if self.base.token_target not in targets:
             raise ValueError(f"base.token_target = {self.base.token_target!r}: choose one of {', '.join(targets)}")
-        if max(self.head.tuple_sizes, default=0) > self.data.frames:
+        if max(self.head.tuple_sizes) > self.data.frames:
             raise ValueError(f"head.tuple_sizes: tuples must fit into data.frames = {self.data.frames}")
+        self._tokens_are_distilled()
         if self.data.source == "embedded":
             self._fits_embedded()
         return self
+
+    def _tokens_are_distilled(self) -> None:
+        """A setting that is called tokens must not train what none does."""
+        epochs = min(self.base.of(student).epochs for student in self.students)
+        in_base = self.weights == "random" and epochs > 0 and self.base.token_weight > 0
+        if {"tokens", "both"} & set(self.distillation) and not in_base and not self.episodic.token_weight:
+            raise ValueError(
+                "no stage distils tokens (base training is skipped with given weights): set episodic.token_weight, or "
+                'leave "tokens" and "both" out of distillation'
+            )
 
     def _fits_embedded(self) -> None:
         clips = self.data.clips_per_class
@@ -204,91 +228,3 @@ class Suite(_Section):
         most = max(*self.evaluate.shots, self.evaluate.val_shot) + self.evaluate.query
         if most > clips:
             raise ValueError(f"evaluate: shot + query = {most} is larger than clips_per_class = {clips}")
-
-
-def suite_path(name_or_path: str) -> Path:
-    """A suite file by path, or a shipped suite by name; UserError with the nearest names when there is none."""
-    path = Path(name_or_path)
-    if path.suffix == ".toml" and path.is_file():
-        return path
-    shipped = {p.stem: p for p in sorted(SUITES.glob("*.toml"))}
-    if name_or_path in shipped:
-        return shipped[name_or_path]
-    near = difflib.get_close_matches(name_or_path, shipped, n=2)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"shipped suites: {', '.join(shipped)}"
-    raise UserError(f"no suite {name_or_path!r}: {hint}")
-
-
-def load_suite(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite:
-    """Read and check a suite; ``overrides`` are ``section.key=value`` in TOML. UserError names line and remedy."""
-    load_plugins()
-    path = suite_path(name_or_path)
-    text = path.read_text(encoding="utf-8")
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path.name}: not valid TOML: {error}") from error
-    for override in overrides:
-        _apply(values, override)
-    try:
-        return Suite.model_validate(values)
-    except UnknownNameError as error:
-        raise UserError(f"{path.name}: {error}") from error
-    except ValidationError as error:
-        raise UserError("\n".join(_explain(path.name, text, problem) for problem in error.errors())) from error
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    dotted, equals, raw = override.partition("=")
-    if not equals:
-        raise UserError(f"--set {override!r}: write section.key=value, for example --set episodic.episodes=50")
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = raw
-    *sections, key = dotted.strip().split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise UserError(f"--set {override!r}: {section!r} is no section")
-    values[key] = value
-
-
-def _explain(file: str, text: str, problem: Any) -> str:
-    location = [str(part) for part in problem["loc"]]
-    dotted = ".".join(location) or "the suite"
-    line = _line_of(text, location)
-    where = f"{file}:{line}" if line else file
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_known_keys(location[:-1]))}"
-        return f"{where}: unknown key {dotted!r}: {hint}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {dotted}: {message}"
-
-
-def _known_keys(sections: list[str]) -> list[str]:
-    model: type[BaseModel] = Suite
-    for section in sections:
-        field = model.model_fields.get(section)
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
-
-
-def _line_of(text: str, location: list[str]) -> int | None:
-    """The line that sets the key, or its section's header; None when neither is written in the file."""
-    section, header = "", None
-    keys = [part for part in location if not part.isdigit()]
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            section = stripped.strip("[] ")
-            if section == ".".join(keys):
-                header = number
-        name = stripped.partition("=")[0].strip()
-        if name and ".".join(filter(None, [section, name])) == ".".join(keys):
-            return number
-    return header

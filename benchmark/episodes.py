@@ -1,7 +1,7 @@
 """Frozen episodes: drawn once per (split, way, shot, query, seed), stored with a checksum, shared by all methods."""
 
 import hashlib
-import os
+import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmark.errors import DataError, UserError
 from benchmark.seeds import generator
+from feature_cache import write_atomic
 
 
 @dataclass(frozen=True)
@@ -118,18 +119,15 @@ def frozen(
 
 def _write(path: Path, episodes: Episodes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        np.savez(
-            file,
-            classes=episodes.classes,
-            support=episodes.support,
-            query=episodes.query,
-            sha256=np.array(episodes.sha256),
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        classes=episodes.classes,
+        support=episodes.support,
+        query=episodes.query,
+        sha256=np.array(episodes.sha256),
+    )
+    write_atomic(path, [buffer.getbuffer()])
 
 
 def read(path: Path) -> Episodes:

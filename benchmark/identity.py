@@ -3,6 +3,7 @@
 from typing import Any
 
 from benchmark.config import Suite
+from benchmark.weights import weights_identity
 
 VERSION = 1
 
@@ -23,7 +24,7 @@ def encoder(suite: Suite, content_hash: str, modality: str, expert: dict[str, An
         "modality": modality,
         "expert": expert,
         "backbone": teacher.encoder,
-        "weights": teacher.weights,
+        "weights": weights_identity(teacher.encoder, teacher.weights),
         "width": suite.width,
         "token_norm": suite.token_norm,
         "head": suite.head.model_dump(mode="json"),
@@ -51,15 +52,16 @@ def fusion(suite: Suite, encoders: list[str], seed: int) -> dict[str, Any]:
 
 def base(suite: Suite, content_hash: str, student: str, teacher: str | None, seed: int) -> dict[str, Any]:
     """A student's base training; teacher is the fused tokens' identity when tokens are distilled."""
+    unread = set() if teacher else {"token_weight", "token_target"}
     return {
         "version": VERSION,
         "stage": "base",
         "data": data(suite, content_hash),
         "student": student,
-        "weights": suite.weights,
+        "weights": weights_identity(student, suite.weights),
         "width": suite.width,
         "token_norm": suite.token_norm,
-        "base": suite.base.model_dump(mode="json"),
+        "base": suite.base.of(student).model_dump(mode="json", exclude={"epochs_of"} | unread),
         "teacher": teacher,
         "bf16": student in suite.bf16,
         "seed": seed,
@@ -69,6 +71,7 @@ def base(suite: Suite, content_hash: str, student: str, teacher: str | None, see
 def student(suite: Suite, base_key: str, distillation: str, teacher: str | None, seed: int) -> dict[str, Any]:
     """A student's episodic training from its base."""
     distils = distillation in ("d2m", "both")
+    unread = set() if distillation in ("tokens", "both") else {"token_weight"}
     return {
         "version": VERSION,
         "stage": "student",
@@ -76,7 +79,7 @@ def student(suite: Suite, base_key: str, distillation: str, teacher: str | None,
         "distillation": distillation,
         "teacher": teacher,
         "head": suite.head.model_dump(mode="json"),
-        "episodic": suite.episodic.model_dump(mode="json"),
+        "episodic": suite.episodic.model_dump(mode="json", exclude=unread),
         "d2m": suite.d2m.model_dump(mode="json") if distils else {"ce_branches": list(suite.d2m.ce_branches)},
         "selection": _selection(suite),
         "seed": seed,

@@ -2,24 +2,29 @@
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from benchmark.config import DataConfig, Suite
+from benchmark.data.check import check
 from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.video_folder import VideoFolder
-from benchmark.errors import RunError, UserError
+from benchmark.errors import DataError, RunError, UserError
 from benchmark.progress import bar, say
 from benchmark.scoring import TEACHER, Row, describe, provenance, record_identity, rows, score_student, score_teacher
 from benchmark.student_stages import train_student
 from benchmark.teacher_stages import Teacher, train_teacher
 from benchmark.train import Diverged
 from benchmark.workspace import Workspace
-from feature_cache import run_lock
+from feature_cache import CacheError, run_lock
+from results import ResultError
 from results.record import Record, key_of
 from results.store import RecordStore
+from teachers.modalities import EXPERTS
+
+_LISTED = 10  # problems named before a run gives up
 
 
 def open_workspace(suite: Suite, runs: Path, data: Path, device: str = "auto") -> Workspace:
@@ -27,12 +32,19 @@ def open_workspace(suite: Suite, runs: Path, data: Path, device: str = "auto") -
 
     runs: run folders, one a suite; data: the embedded set and the caches. device: auto, cpu or cuda.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device(device)
     folder = open_data(suite, data)
     ws = Workspace(suite, folder, runs / suite.name, data / "cache", torch.device(device))
     _check_sizes(ws)
     return ws
+
+
+def _device(asked: str) -> str:
+    if asked not in ("auto", "cpu", "cuda"):
+        raise UserError(f"no device {asked!r}: choose auto, cpu or cuda")
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device here: use --device cpu, or auto")
+    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def open_data(suite: Suite, data: Path) -> VideoFolder:
@@ -90,11 +102,32 @@ def _check_sizes(ws: Workspace) -> None:
             raise UserError(f"shot + query = {videos}, but class {name!r} of the {split} split has {len(rows_)} videos")
 
 
+def _check_files(ws: Workspace) -> None:
+    """Decode a user's data set once, before any training; DataError names the first files that cannot be used."""
+    data = ws.suite.data
+    mark = ws.runs / "checked" / f"{ws.content_hash[:16]}-{data.frames}frames"
+    if data.source == "embedded" or mark.exists():
+        return
+    sources = {"rgb", *(EXPERTS[modality].requires for modality in ws.suite.teacher.modalities)}
+    with bar("check the videos", "videos") as tick:
+        problems = check(
+            ws.folder.root, way=1, shot=1, query=0, frames=data.frames, list_number=data.list_number,
+            sources=sources, progress=tick,
+        )  # fmt: skip
+    if problems:
+        listed = "\n".join(str(problem) for problem in problems[:_LISTED])
+        more = f"\nand {len(problems) - _LISTED} more; `fewdistill data check {ws.folder.root}` lists them all"
+        raise DataError(listed + (more if len(problems) > _LISTED else ""))
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
 @dataclass(frozen=True)
 class Standing:
-    """A row and the status of its records by shot: done, failed, diverged, or missing."""
+    """A row, and by shot its records' keys and status: done, failed, diverged, or missing."""
 
     row: Row
+    keys: dict[int, str]
     status: dict[int, str]
 
     @property
@@ -110,12 +143,24 @@ def status(ws: Workspace, only: Sequence[str] = ()) -> list[Standing]:
     for row in rows(ws):
         if only and not any(fnmatch.fnmatch(row.name, pattern) for pattern in only):
             continue
-        by_shot: dict[int, str] = {}
-        for shot in ws.suite.evaluate.shots:
-            key = key_of(record_identity(ws, row, shot))
-            by_shot[shot] = store.read(key).status if key in store else "missing"
-        found.append(Standing(row, by_shot))
+        keys = {shot: key_of(record_identity(ws, row, shot)) for shot in ws.suite.evaluate.shots}
+        found.append(Standing(row, keys, {shot: _status(store, key) for shot, key in keys.items()}))
+    if only and not found:
+        raise UserError(f"no row matches {' or '.join(only)}; rows are called {', '.join(r.name for r in rows(ws))}")
     return found
+
+
+def _status(store: RecordStore, key: str) -> str:
+    """A done record without its sound arrays is as good as missing."""
+    if key not in store:
+        return "missing"
+    status = store.read(key).status
+    if status == "done":
+        try:
+            store.arrays(key)
+        except ResultError:
+            return "missing"
+    return status
 
 
 def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> list[Standing]:
@@ -125,7 +170,9 @@ def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> lis
     go on. Two runs on one folder: the second is refused.
     """
     store = RecordStore(ws.runs / "records")
+    failed: set[str] = set()
     with run_lock(ws.runs):
+        _check_files(ws)
         teachers: dict[int, Teacher] = {}
         pending = [s for s in status(ws, only) if overwrite or not s.done]
         for number, standing in enumerate(pending, start=1):
@@ -136,10 +183,14 @@ def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> lis
                 if needs_teacher and row.seed not in teachers:
                     teachers = {row.seed: train_teacher(ws, row.seed)}
                 _run_row(ws, row, teachers.get(row.seed), store)
-            except RunError as error:
-                _record_failure(ws, row, store, error)
+            except (RunError, CacheError, torch.OutOfMemoryError) as error:
+                _record_failure(ws, standing, store, error)
+                failed.add(row.name)
                 say(f"  {row.name}: {error}")
-    return status(ws, only)
+    # a finished record outlives the failure of its second scoring, but this run did not finish its row
+    return [
+        replace(s, status=dict.fromkeys(s.status, "failed")) if s.row.name in failed else s for s in status(ws, only)
+    ]
 
 
 def _run_row(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStore) -> None:
@@ -158,8 +209,10 @@ def _run_row(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStor
         )
 
 
-def _record_failure(ws: Workspace, row: Row, store: RecordStore, error: RunError) -> None:
-    for shot in ws.suite.evaluate.shots:
+def _record_failure(ws: Workspace, standing: Standing, store: RecordStore, error: Exception) -> None:
+    """The reason, at every shot that has no finished record."""
+    row = standing.row
+    for shot in (shot for shot, status in standing.status.items() if status != "done"):
         record_of = record_identity(ws, row, shot)
         store.write(
             Record(

@@ -22,8 +22,9 @@ from benchmark.episodes import Episodes
 from benchmark.evaluate import Scores, embed, match, project, score
 from benchmark.progress import bar
 from benchmark.student_stages import new_student, student_identities
-from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, fusion_identity, new_encoder
-from benchmark.workspace import Stage, Workspace, standing, write_atomic
+from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, encoder_identity, fusion_identity, new_encoder
+from benchmark.workspace import Stage, Workspace, standing
+from feature_cache import write_atomic
 from results import stats
 from results.record import Cell, Cost, Metrics, Record, key_of
 from students.heads.base import Head
@@ -96,15 +97,22 @@ def score_student(ws: Workspace, row: Row, stage: Stage) -> Iterator[tuple[Recor
     model = model.to(ws.device).eval()
     with bar(f"{row.name}, embed test videos", "videos") as tick:
         tokens = embed(model.encoder, ws.videos("test"), ws.clips("rgb").frames, ws.suite.data.frames, ws.device, tick)
+    base = ws.stage_by_key("base", student_identities(ws, row.model, row.distillation, row.seed)[0])
+    seconds = base.summary()["seconds"] + stage.summary()["seconds"]
     for shot in ws.suite.evaluate.shots:
-        yield _score(ws, row, stage, shot, model.head, tokens, _student_cost(ws, row.model, shot))
+        paid = _student_cost(ws, row.model, shot).model_copy(update={"training_seconds": seconds})
+        yield _score(ws, row, stage, shot, model.head, tokens, paid)
 
 
 def score_teacher(ws: Workspace, row: Row, teacher: Teacher) -> Iterator[tuple[Record, dict[str, np.ndarray]]]:
     """The records of a teacher at every shot, from its cached tokens."""
     tokens = {TEACHER_BRANCH: torch.from_numpy(teacher.tokens[TEACHER_BRANCH].gather(ws.videos("test"))).to(ws.device)}
+    keys = [key_of(encoder_identity(ws, modality, row.seed)) for modality in ws.suite.teacher.modalities]
+    stages = [teacher.stage, *(ws.stage_by_key("encoder", key) for key in keys)]
+    seconds = sum(stage.summary()["seconds"] for stage in stages)
     for shot in ws.suite.evaluate.shots:
-        yield _score(ws, row, teacher.stage, shot, teacher.head, tokens, _teacher_cost(ws, teacher, shot))
+        paid = _teacher_cost(ws, teacher, shot).model_copy(update={"training_seconds": seconds})
+        yield _score(ws, row, teacher.stage, shot, teacher.head, tokens, paid)
 
 
 def _score(
@@ -180,7 +188,7 @@ def _student_cost(ws: Workspace, name: str, shot: int) -> Cost:
         )
         return asdict(episode) | cost.student_latency(model, data.image_size)._asdict()
 
-    return _cost_of(ws, f"{name}-{shot}shot", measure)
+    return _cost_of(ws, name, _cost_settings(ws, shot) | {"student": name}, measure)
 
 
 def _teacher_cost(ws: Workspace, teacher: Teacher, shot: int) -> Cost:
@@ -200,14 +208,29 @@ def _teacher_cost(ws: Workspace, teacher: Teacher, shot: int) -> Cost:
         )
         return asdict(episode)
 
-    return _cost_of(ws, f"teacher-{shot}shot", measure)
+    settings = _cost_settings(ws, shot) | {"teacher": ws.suite.teacher.model_dump(mode="json")}
+    return _cost_of(ws, TEACHER, settings, measure)
 
 
-def _cost_of(ws: Workspace, name: str, measure: Callable[[], dict[str, Any]]) -> Cost:
-    """Measured once a run folder and model: the same figures stand in every seed's record."""
-    path = ws.runs / "cost" / f"{name}.json"
+def _cost_settings(ws: Workspace, shot: int) -> dict[str, Any]:
+    """What decides the cost of every model of a suite."""
+    suite = ws.suite
+    return {
+        "width": suite.width,
+        "token_norm": suite.token_norm,
+        "head": suite.head.model_dump(mode="json"),
+        "frames": suite.data.frames,
+        "image_size": suite.data.image_size,
+        "episode": [suite.evaluate.way, shot, suite.evaluate.query],
+    }
+
+
+def _cost_of(ws: Workspace, name: str, settings: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> Cost:
+    """Measured once a run folder, model and settings: the same figures stand in every seed's record."""
+    path = ws.runs / "cost" / f"{name}-{key_of(settings)[:12]}.json"
     if not path.exists():
-        write_atomic(path, json.dumps(measure()).encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, [json.dumps(measure()).encode()])
     found = json.loads(path.read_text())
     timed = "p50_ms" in found
     return Cost(
@@ -232,21 +255,25 @@ def _processor() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
+def _commit() -> str:
+    """The checkout's commit, marked when files differ from it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return "not known: no git"
+    return found.stdout.strip() or "not a git checkout"
+
+
 def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
     """Where and with what a record was made; no part of its identity."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     hardware = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else _processor()
     return {
-        "commit": commit.stdout.strip() or "not a git checkout",
+        "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": ws.device.type,
         "hardware": hardware,
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

@@ -50,7 +50,7 @@ def train_base(ws: Workspace, name: str, seed: int, teacher: Teacher | None) -> 
             out,
             encoder,
             ws.clips("rgb"),
-            ws.suite.base,
+            ws.suite.base.of(name),
             seed,
             name,
             taught,
@@ -86,7 +86,7 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
     model.encoder.load_state_dict(standing(ws.stage_by_key("base", base_key)))
     module = model.to(ws.device)
     episodes = episodes_for(ws, config, seed, "student")
-    answers = _Answers(ws, teacher) if teacher is not None else None
+    answers = _Answers(ws, teacher) if teacher is not None and distillation in DISTILS_D2M else None
     d2m = D2M(**suite.d2m.model_dump())
     if distillation not in DISTILS_D2M:
         d2m = D2M(query_weight=0, support_weight=0, ce_weight=1, ce_branches=d2m.ce_branches)

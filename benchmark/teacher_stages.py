@@ -233,8 +233,10 @@ def _streams(ws: Workspace, entries: dict[str, Entry], videos: tuple[str, ...]) 
 
 def train_teacher(ws: Workspace, seed: int) -> Teacher:
     """All stages of one seed's teacher, each skipped when its output stands."""
+    derived = [modality for modality in ws.suite.teacher.modalities if modality != "rgb"]  # RGB is read from its files
+    for modality in derived:  # all of them before any training, so that a broken file is named first
+        derive(ws, modality)
     entries = {}
     for modality in ws.suite.teacher.modalities:
-        derive(ws, modality)
         entries[modality] = modality_tokens(ws, modality, seed, train_encoder(ws, modality, seed))
     return fused_teacher(ws, entries, train_fusion(ws, entries, seed))

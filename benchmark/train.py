@@ -1,7 +1,8 @@
 """The training loop, for teachers and students alike, and the checkpoint that makes it resume exactly."""
 
+import io
 import math
-import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmark.config import TrainConfig
 from benchmark.errors import RunError
 from benchmark.progress import Tick
 from benchmark.seeds import torch_scope
+from feature_cache import write_atomic
 
 State = dict[str, Tensor]
 
@@ -40,9 +42,10 @@ class Plan:
 
 @dataclass
 class Progressed:
-    """Where a stage stands: steps done, the curve, and the best validated state (None before any)."""
+    """Where a stage stands: steps done, wall seconds, the curve, and the best validated state (None before any)."""
 
     step: int = 0
+    seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_score: float = -math.inf
     best_step: int = 0
@@ -57,6 +60,7 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
     """
     optimiser = torch.optim.AdamW(module.parameters(), lr=plan.config.lr, weight_decay=plan.config.weight_decay)
     state = _resume(module, optimiser, checkpoint)
+    started = time.monotonic() - state.seconds
     if plan.validate and state.best is None:
         _validate(module, plan, state)  # the start counts: training that does not help is not selected
     while state.step < plan.steps:
@@ -69,6 +73,7 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
         last = state.step == plan.steps
         if plan.validate and (last or state.step % plan.validate_every == 0):
             _validate(module, plan, state)
+        state.seconds = time.monotonic() - started
         if last or state.step % plan.save_every == 0:
             _save(module, optimiser, state, checkpoint)
         tick(state.step, plan.steps)
@@ -121,6 +126,7 @@ def _save(module: nn.Module, optimiser: torch.optim.Optimizer, state: Progressed
             "module": module.state_dict(),
             "optimiser": optimiser.state_dict(),
             "step": state.step,
+            "seconds": state.seconds,
             "curve": state.curve,
             "best_score": state.best_score,
             "best_step": state.best_step,
@@ -135,18 +141,15 @@ def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, path: Path) -> 
     stored = read_torch(path)
     module.load_state_dict(stored["module"])
     optimiser.load_state_dict(stored["optimiser"])
-    return Progressed(stored["step"], stored["curve"], stored["best_score"], stored["best_step"], stored["best"])
+    return Progressed(**{name: stored[name] for name in Progressed.__dataclass_fields__})
 
 
 def write_torch(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values atomically: beside, fsync, rename."""
+    """Write tensors and plain values, whole or not at all; CacheError tells of a full disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, [buffer.getbuffer()])
 
 
 def read_torch(path: Path) -> dict[str, Any]:

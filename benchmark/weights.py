@@ -1,5 +1,6 @@
 """Initial weights of a backbone's trunk: torchvision's ImageNet weights, or a state_dict file."""
 
+import hashlib
 from pathlib import Path
 from urllib.error import URLError
 
@@ -10,6 +11,24 @@ from torch import Tensor
 
 from benchmark.errors import UserError
 from students.backbones import BACKBONES
+
+
+def weights_identity(backbone: str, weights: str) -> str:
+    """What the initial weights are, wherever they lie: "random", torchvision's file name, or a file's sha256."""
+    if weights == "random":
+        return weights
+    if weights == "imagenet":
+        name = BACKBONES[backbone].torchvision_name
+        return torchvision.models.get_model_weights(name).DEFAULT.url.rsplit("/", 1)[-1]
+    with _existing(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _existing(weights: str) -> Path:
+    path = Path(weights)
+    if not path.is_file():
+        raise UserError(f'weights = {weights!r}: no such file; use "random", "imagenet" or a state_dict file')
+    return path
 
 
 def trunk_weights(backbone: str, weights: str) -> dict[str, Tensor]:
@@ -30,10 +49,10 @@ def trunk_weights(backbone: str, weights: str) -> dict[str, Tensor]:
                 f"cannot download the ImageNet weights of {backbone} ({error}). On a machine with a network run "
                 f'`curl -LO {published.url}`, then set weights = "<folder>/{file}", or weights = "random"'
             ) from error
-    path = Path(weights)
-    if not path.is_file():
-        raise UserError(f'weights = {weights!r}: no such file; use "random", "imagenet" or a state_dict file')
+    path = _existing(weights)
     try:
-        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged and unsafe files raise errors of many kinds
         raise UserError(f"{path}: not a state_dict that loads safely ({error})") from error

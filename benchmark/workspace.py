@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,24 +23,13 @@ from benchmark.episodes import Episodes, frozen
 from benchmark.errors import RunError
 from benchmark.train import Progressed
 from benchmark.weights import trunk_weights
-from feature_cache import Entry, Key, Store
+from feature_cache import Entry, Key, Store, write_atomic
 from results.record import key_of
 from students.backbones import TokenEncoder, load_imagenet_trunk
 from teachers.modalities import EXPERTS, Expert
 
 SPLITS = ("train", "val", "test")
 _REMEMBER_BYTES = 2 << 30  # decoded clips kept in memory, at most
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write beside, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 @dataclass(frozen=True)
@@ -72,19 +60,22 @@ class Stage:
 
         progress: of the training that was selected from; base: of the training before that.
         """
-        write_atomic(self.folder / "weights.safetensors", save({k: v.cpu().contiguous() for k, v in weights.items()}))
-        summary: dict[str, Any] = {"identity": self.identity}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stored = save({k: v.cpu().contiguous() for k, v in weights.items()})
+        write_atomic(self.folder / "weights.safetensors", [stored])
+        seconds = sum(part.seconds for part in (base, progress) if part is not None)
+        summary: dict[str, Any] = {"identity": self.identity, "seconds": round(seconds, 1)}
         if progress is not None:
             score = progress.best_score if progress.best is not None else None
             summary |= {"curve": progress.curve, "val_accuracy": score, "selected_step": progress.best_step}
         if base is not None:
             summary["base_curve"] = base.curve
-        write_atomic(self.folder / "done.json", json.dumps(summary, indent=1).encode())
+        write_atomic(self.folder / "done.json", [json.dumps(summary, indent=1).encode()])
         for checkpoint in self.folder.glob("*.pt"):
             checkpoint.unlink()
 
     def summary(self) -> dict[str, Any]:
-        """What finish wrote: identity, curve, val_accuracy, selected_step."""
+        """What finish wrote: identity, seconds of training, curve, val_accuracy, selected_step."""
         return json.loads((self.folder / "done.json").read_text())
 
 
@@ -199,7 +190,7 @@ class Workspace:
         return self._frozen("val", config.val_shot, config.val_episodes)
 
     def test_episodes(self, shot: int) -> Episodes:
-        """The frozen test episodes at a shot; asked for after selection only."""
+        """The frozen test episodes at a shot. Their rows name records; their videos are embedded after selection."""
         return self._frozen("test", shot, self.suite.evaluate.episodes)
 
     def _frozen(self, split: str, shot: int, episodes: int) -> Episodes:

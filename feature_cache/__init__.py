@@ -4,6 +4,7 @@ A `Store` is a folder of entries. An `Entry` holds one array row a video id, und
 came about, in immutable shards that several processes may write at once and readers map into memory.
 """
 
+from feature_cache.atomic import write_atomic
 from feature_cache.entry import Entry, Fault, Shard
 from feature_cache.errors import CacheError
 from feature_cache.key import Key
@@ -11,4 +12,15 @@ from feature_cache.layout import export_tree, import_tree
 from feature_cache.lock import run_lock
 from feature_cache.store import Store
 
-__all__ = ["CacheError", "Entry", "Fault", "Key", "Shard", "Store", "export_tree", "import_tree", "run_lock"]
+__all__ = [
+    "CacheError",
+    "Entry",
+    "Fault",
+    "Key",
+    "Shard",
+    "Store",
+    "export_tree",
+    "import_tree",
+    "run_lock",
+    "write_atomic",
+]

@@ -50,7 +50,8 @@ class Entry:
     """The rows under one key, each (*row_shape) of one dtype and found by video id.
 
     Any number of processes may plan, write and read at once. The state kept here is what was seen of the folder,
-    mapped and looked at again when asked for something not seen yet. A pickled entry is opened anew where it lands.
+    mapped and looked at again when asked for something not seen yet; a shard's bytes are compared to their checksum
+    when it is first seen. A pickled entry is opened anew where it lands.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -68,7 +69,7 @@ class Entry:
         return Entry, (self.folder,)  # a mapped array would otherwise be pickled as a copy of its data
 
     def ids(self) -> list[str]:
-        """The ids of all rows on disk, sorted; DamagedError if a shard fails the cheap checks."""
+        """The ids of all rows on disk, sorted; DamagedError names a shard that is not what was written."""
         self._look()
         return sorted(self._rows)
 
@@ -195,6 +196,9 @@ class Entry:
             try:
                 if known is None or known.stamp != stamp(self.folder, number):
                     known = map_shard(self.folder, number, self.row_shape, self.dtype.name)
+                    found = damage(self.folder, number, self.row_shape, self.dtype.name)
+                    if found is not None:
+                        raise found
             except DamagedError:
                 if json_path.exists():
                     raise

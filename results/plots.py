@@ -104,7 +104,9 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str) -> list
 
 
 def learning_curves(records: Iterable[Record], stem: Path | str) -> list[Path]:
-    """Every quantity of the records' curves over the training step: a panel each, a line for each setting and shot.
+    """Every quantity of the records' curves over the training step: a panel each, a line for each setting.
+
+    A setting is trained once, whatever shots it is scored at: its records carry the same curve.
 
     A line is the mean over seeds. Quantities with "accuracy" in their name are fractions and shown in %.
     Writes ``stem``.svg and ``stem``.png; raises ResultError when no record has a curve.
@@ -113,7 +115,7 @@ def learning_curves(records: Iterable[Record], stem: Path | str) -> list[Path]:
     names = quantities(record for group in groups.values() for record in group)
     if not names:
         raise ResultError("no record has a learning curve; nothing to plot")
-    settings = [setting for setting, _ in groups]
+    settings = list(groups)
     colour, marker = colours(settings), markers(settings)
     dashes = {name: [(None, None), (4, 1.5), (1, 1), (5, 1, 1, 1)][i % 4] for i, name in enumerate(sorted(marker))}
     with plt.rc_context(_STYLE):
@@ -121,7 +123,7 @@ def learning_curves(records: Iterable[Record], stem: Path | str) -> list[Path]:
             len(names), 1, figsize=(WIDTH, 0.5 + 1.55 * len(names)), sharex=True, squeeze=False
         )
         for axes, name in zip(panels[:, 0], names, strict=True):
-            for (setting, _), group in groups.items():
+            for setting, group in groups.items():
                 steps, values = mean_curve(group, name)
                 axes.plot(
                     steps, values, color=colour[setting.distillation], lw=0.9, alpha=0.85, dashes=dashes[setting.model]
@@ -150,13 +152,13 @@ def mean_curve(records: Sequence[Record], name: str) -> tuple[list[int], list[fl
     return steps, [scale * sum(values[step] for values in each) / len(each) for step in steps]
 
 
-def by_setting(records: Iterable[Record]) -> dict[tuple[Setting, int], list[Record]]:
-    """Records with a curve, the seeds of one setting and shot together."""
-    groups: dict[tuple[Setting, int], list[Record]] = {}
+def by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
+    """Records with a curve, one a seed, the seeds of a setting together; of several shots the first counts."""
+    groups: dict[Setting, dict[int, Record]] = {}
     for record in records:
         if record.curve:
-            groups.setdefault((Setting.of(record.cell), record.cell.shot), []).append(record)
-    return groups
+            groups.setdefault(Setting.of(record.cell), {}).setdefault(record.cell.seed, record)
+    return {setting: list(seeds.values()) for setting, seeds in groups.items()}
 
 
 def title(name: str) -> str:

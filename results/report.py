@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,18 @@ _SYMBOLS = {
 }
 
 
-def write_report(folders: Path | str | Sequence[Path | str], out: Path | str) -> Path:
+def write_report(
+    folders: Path | str | Sequence[Path | str], out: Path | str, keys: Collection[str] | None = None
+) -> Path:
     """Write ``out``/report.html, ``out``/tables and ``out``/plots from one or several folders of records.
 
+    keys: the records to report, by default all; a run's folder may hold those of other settings, too.
     Returns the path of the HTML. Unreadable files are listed in it, not dropped. Raises ResultError when a folder is
     missing or holds no record, when two records contradict each other, or when ``out`` cannot be written.
     """
     places = [folders] if isinstance(folders, str | Path) else list(folders)
     results, problems = merge(places)
+    results = [result for result in results if keys is None or result.record.key in keys]
     if not results:
         named = ", ".join(str(place) for place in places)
         raise ResultError("\n".join([f"{named}: no readable record; run a suite first", *map(str, problems)]))
@@ -114,13 +118,9 @@ def _write_files(results: Sequence[Result], rows: Sequence[Row], out: Path) -> l
             name = f"{prefix}{shot}-shot"
             if any(row.shot == shot and row.accuracy and row.cost.gmacs_per_episode for row in chosen):
                 files += accuracy_over_cost(chosen, shot, out / "plots" / f"accuracy-over-cost-{name}")
-            records = [
-                result.record
-                for result in results
-                if result.record.cell.shot == shot and table_of(Setting.of(result.record.cell)) == kind
-            ]
-            if quantities(records):
-                files += learning_curves(records, out / "plots" / f"learning-curves-{name}")
+        records = [result.record for result in results if table_of(Setting.of(result.record.cell)) == kind]
+        if quantities(records):
+            files += learning_curves(records, out / "plots" / f"{prefix}learning-curves")
     return files
 
 
@@ -193,23 +193,22 @@ def _hover(row: Row) -> str:
         lines.append(f"gain {100 * row.gain.mean:+.2f} points, {escape(p_text(row.p or 0.0))} (Holm)")
     lines.append(f"{number(cost.gmacs_per_episode)} GMACs per episode, {number(cost.parameters_m)} M parameters")
     threads = f", {cost.latency_threads} threads" if cost.latency_threads else ""
-    return "<br>".join([*lines, f"{number(cost.latency_ms)} ms{threads}"])
+    return "<br>".join([*lines, f"{number(cost.latency_ms)} ms per video{threads}"])
 
 
 def _curves(results: Sequence[Result], axes: Sequence[str]) -> list[dict[str, Any]]:
-    """Seed means of every quantity, one entry for each setting, shot and quantity."""
+    """Seed means of every quantity, one entry for each setting and quantity."""
     groups = by_setting(result.record for result in results)
-    colour = colours(setting for setting, _ in groups)
-    models = sorted({setting.model for setting, _ in groups})
+    colour = colours(groups)
+    models = sorted({setting.model for setting in groups})
     found = []
-    for (setting, shot), records in sorted(groups.items()):
+    for setting, records in sorted(groups.items()):
         for name in sorted(quantities(records), key=lambda name: "accuracy" not in name):
             steps, values = mean_curve(records, name)
-            label = f"{setting.name}, {shot}-shot"
             dash = ("solid", "dash", "dot", "dashdot")[models.index(setting.model) % 4]
             found.append(
-                {"label": label, "quantity": title(name), "x": steps, "y": values, "dash": dash,
-                 "axes": {axis: str(getattr(setting, axis)) for axis in axes} | {"shot": str(shot)},
+                {"label": setting.name, "quantity": title(name), "x": steps, "y": values, "dash": dash,
+                 "axes": {axis: str(getattr(setting, axis)) for axis in axes},
                  "teacher": setting.role == "teacher", "colour": colour[setting.distillation]}
             )  # fmt: skip
     return found

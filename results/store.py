@@ -5,6 +5,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,7 @@ class RecordStore:
                 arrays: Arrays = {name: stored[name] for name in stored.files}
         except FileNotFoundError:
             raise ResultError(f"{path}: the arrays of a done record are missing; run the cell again") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise ResultError(f"{path}: corrupt ({error}); delete both files and run the cell again") from error
         _check_arrays(path, record, arrays)
         return arrays

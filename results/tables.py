@@ -19,7 +19,7 @@ _SHOWN_IF_MIXED = ("suite", "dataset", "split", "way", "query", "frames", "image
 # Numbers of one shot: column of the CSV, and how many decimals a reader wants.
 _PER_SHOT = {
     "accuracy %": 2, "±": 2, "seeds": 0, "planned": 0, "gain": 2, "gain low": 2, "gain high": 2,
-    "p (Holm)": 4, "GMACs/episode": 1, "thop GMACs/episode": 1, "latency ms": 1,
+    "p (Holm)": 4, "GMACs/episode": 1, "thop GMACs/episode": 1, "latency ms/video": 1,
 }  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         block = table[shot].to_dict("records")
         shown[shot, "accuracy %"] = [_accuracy_text(cells) for cells in block]
         shown[shot, "gain (95 %)"] = [_gain_text(cells) for cells in block]
-        for name in ("GMACs/episode", "thop GMACs/episode", "latency ms"):
+        for name in ("GMACs/episode", "thop GMACs/episode", "latency ms/video"):
             shown[shot, name] = [number(cells[name], _PER_SHOT[name]) for cells in block]
     shown["", "parameters M"] = [number(value, 2) for value in table["", "parameters M"]]
     frame = pd.DataFrame(shown, index=table.index)
@@ -67,7 +67,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """What each setting costs at each shot: numbers, NaN where not measured; G means 1e9 multiply-accumulates."""
+    """What each setting costs at each shot: numbers, NaN where not measured (a column nobody
+    measured is left out); G means 1e9 multiply-accumulates."""
     records: list[dict[str, object]] = []
     for row, place in zip(rows, _index(rows), strict=True):
         cost = row.cost
@@ -80,7 +81,7 @@ def cost_table(rows: Sequence[Row]) -> pd.DataFrame:
                 "GMACs/video": cost.gmacs_per_video,
                 "GMACs/episode": cost.gmacs_per_episode,
                 "thop GMACs/episode": cost.thop_gmacs_per_episode,
-                "latency ms (p50)": cost.latency_ms,
+                "latency ms/video (p50)": cost.latency_ms,
                 "threads": cost.latency_threads,
                 "peak memory MiB": cost.peak_memory_mib,
                 "training GMACs": cost.training_gmacs,
@@ -89,7 +90,7 @@ def cost_table(rows: Sequence[Row]) -> pd.DataFrame:
                 "counter": cost.counter,
             }
         )
-    return pd.DataFrame(records).set_index([*axes_of(rows), "shot"])
+    return pd.DataFrame(records).set_index([*axes_of(rows), "shot"]).dropna(axis=1, how="all")
 
 
 def gains_table(rows: Sequence[Row]) -> pd.DataFrame:
@@ -168,7 +169,7 @@ def _numbers(row: Row) -> dict[str, object]:
         "p (Holm)": row.p,
         "GMACs/episode": row.cost.gmacs_per_episode,
         "thop GMACs/episode": row.cost.thop_gmacs_per_episode,
-        "latency ms": row.cost.latency_ms,
+        "latency ms/video": row.cost.latency_ms,
     }
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.config import SUITES, load_suite
 from benchmark.errors import UserError
+from benchmark.suite_file import SUITES, load_suite
 
 
 def write(tmp_path: Path, text: str) -> str:
@@ -32,12 +32,25 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
         ("[evaluate]\nway = 11", "evaluate.way = 11 is larger than a split's 8 classes"),
         ("[evaluate]\nway = 40", "larger than"),
         ("[data]\nclips_per_class = 5", r"shot \+ query = 9 is larger than clips_per_class = 5"),
+        ("[base.epochs_of]\nresnet50 = 3", "'resnet50' is none of the students"),
+        ("[base.epochs_of]\nresnet18 = -1", "greater than or equal to 0"),
         ("[base]\nepochs = -1", r"mine\.toml:3: base\.epochs: .*greater than or equal to 0"),
         ('[data]\nsource = "folder"', "needs root"),
         ("[head]\ntuple_sizes = [9]", "tuples must fit"),
         ('[base]\ntoken_target = "skeleton"', "'skeleton': choose one of fused, rgb, depth, flow"),
         ('distillation = ["none", "none"]', "each once"),
         ("seeds = []", "at least one"),
+        ("seeds = [-1]", "seeds.*greater than or equal to 0"),
+        ('bf16 = ["resnet-18"]', "unknown student 'resnet-18': did you mean resnet18"),
+        ("[head]\ntuple_sizes = []", "tuple_sizes.*at least 1"),
+        ("[d2m]\nce_branches = []", "ce_branches.*at least 1"),
+        ("[evaluate]\nshots = []", "shots.*at least 1"),
+        ("[evaluate]\nshots = [0]", "shots.*greater than or equal to 1"),
+        ("[evaluate]\nshots = [1, 1]", "evaluate.shots must hold.*each once"),
+        ('[teacher]\nmodalities = ["rgb", "rgb"]', "teacher.modalities must hold.*each once"),
+        ("[data]\nresize = 32", "smaller than the crop"),
+        ('weights = "imagenet"\n[episodic]\ntoken_weight = 0', "no stage distils tokens"),
+        ("[base]\nepochs = 0\n[episodic]\ntoken_weight = 0", "no stage distils tokens"),
         ("name = 3 4", "not valid TOML"),
     ],
 )

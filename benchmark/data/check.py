@@ -1,6 +1,6 @@
 """Is a data set fit for its protocol? Everything that is wrong with it, at once, each with its remedy."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +25,7 @@ def check(
     frames: int = 8,
     list_number: int = 3,
     deep: bool = True,
+    sources: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> list[Problem]:
     """All problems of a data set for ``way``-way ``shot``-shot episodes with ``query`` queries a class.
@@ -32,6 +33,7 @@ def check(
     Looks at the lists, at the classes and videos an episode needs, and at the files of every listed video: missing,
     empty, too short, depth or joints missing or of another length. ``deep`` also decodes every frame and reads
     every joint, in threads; without it nothing is decoded and the frames of video files are not counted.
+    ``sources`` limits the look to some of "rgb", "depth", "joints"; by default all that the data set carries.
     ``progress`` is called with (videos done, videos in all). An empty list means the data set is fit.
     """
     root = Path(root)
@@ -41,7 +43,7 @@ def check(
     folder = VideoFolder(root, frames=frames, lists=lists)
     problems += _episode_problems(folder, way, shot + query, list_number)
     try:
-        carried = folder.modalities()
+        carried = tuple(source for source in folder.modalities() if sources is None or source in sources)
         if "joints" in carried:
             _ = folder.skeleton
     except DataError as error:

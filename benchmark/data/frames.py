@@ -54,7 +54,12 @@ def frame_count(path: Path | str) -> int:
     DataError, naming the file, when it cannot be decoded, holds no frame, or ends well before the length its
     container declares.
     """
-    return sum(1 for _ in _decoded(Path(path), whole=True))
+    count = 0
+    for number, frame in enumerate(_decoded(Path(path), whole=True)):
+        if frame.is_corrupt:
+            raise FileError(Path(path), f"frame {number} is damaged")
+        count = number + 1
+    return count
 
 
 def decode(path: Path | str, indices: Sequence[int] | NDArray[np.int64] | None = None) -> UInt8:

@@ -50,6 +50,7 @@ def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tup
     lists: dict[str, tuple[str, ...]] = {split: () for split in SPLITS}
     seen: dict[str, tuple[str, str]] = {}  # normalised id -> (split, place of its first line)
     class_home: dict[str, tuple[str, str]] = {}  # normalised class -> (split, place of its first line)
+    spelling: dict[str, tuple[str, str]] = {}  # normalised class -> (name, place) of its last new spelling
     for split in SPLITS:
         path = list_path(folder, split, number)
         if path in absent:
@@ -80,6 +81,11 @@ def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tup
                 message = f"class {video.split('/')[0]!r} belongs to the {home} split ({first})"
                 problems.append(Problem(place, message, "a class may be in one split only: move or drop its lines"))
                 class_home[class_key] = (split, place)  # report the clash once, not for every video
+            name = video.split("/")[0]
+            spelt, where = spelling.setdefault(class_key, (name, place))
+            if home == split and name != spelt:
+                problems.append(Problem(place, f"class {name!r} is spelt {spelt!r} at {where}", "spell it one way"))
+                spelling[class_key] = (name, place)  # once, not for every video
             seen[key] = (split, place)
             videos.append(video)
         if not videos:

@@ -117,7 +117,7 @@ function drawCost() {
 function drawCurves() {
   if (!data.curves.length) return;
   const quantity = byId("quantity").value;
-  const traces = data.curves.filter((entry) => entry.quantity === quantity && shown(entry.axes)).map((entry) => ({
+  const traces = data.curves.filter((entry) => entry.quantity === quantity && shown({ ...entry.axes, shot: chosen.shot })).map((entry) => ({
     x: entry.x, y: entry.y, mode: "lines", name: entry.label, hovertemplate: "%{fullData.name}<br>step %{x}: %{y:.4g}<extra></extra>",
     line: { color: entry.teacher ? css("--ink") : entry.colour, dash: entry.dash, width: 1.6 },
   }));

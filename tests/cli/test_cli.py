@@ -29,6 +29,8 @@ def test_help(arguments: list[str], tmp_path: Path) -> None:
         (["run", "demo", "--set", "episodic.episode=3"], "unknown key 'episodic.episode': did you mean episodes"),
         (["run", "demo", "--set", "evaluate.way=40"], "larger than a split's 5 classes"),
         (["run", "demo", "--set", 'students=["resnet81"]'], "unknown student 'resnet81': did you mean resnet18"),
+        (["run", "demo", "--device", "gpu"], "choose auto, cpu or cuda"),
+        (["run", "demo", "--set", "data.resize=48"], "smaller than the crop, image_size = 64"),
         (["list", "studens"], "choose one of students"),
         (["data", "check", "nowhere"], "no such folder"),
         (["cache", "ls"], "no such cache"),
@@ -79,6 +81,21 @@ def test_a_real_data_set_with_faults_is_refused_before_any_compute(tmp_path: Pat
     assert result.returncode == 2
     assert "way = 5 is larger than the train split's 2 classes" in result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_broken_video_is_named_before_any_training(tmp_path: Path) -> None:
+    size = ["--clips-per-class", "6", "--train-classes", "4", "--val-classes", "3", "--test-classes", "3"]
+    fewdistill("data", "generate", "set", *size, "--workers", "1", "--size", "32", "--frames", "4", cwd=tmp_path)
+    depth = sorted((tmp_path / "set" / "l8" / "depth_l8").rglob("*.png"))[5]
+    depth.write_bytes(depth.read_bytes()[:40])
+    frame = sorted((tmp_path / "set" / "l8" / "rgb_l8").rglob("*.jpg"))[-1]
+    frame.write_bytes(b"")
+    text = TINY.replace("[data]", '[data]\nsource = "folder"\nroot = "set"')
+    (tmp_path / "mine.toml").write_text(text)
+    result = fewdistill("run", "mine.toml", cwd=tmp_path)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert depth.name in result.stderr and frame.name in result.stderr
+    assert not (tmp_path / "runs" / "tiny" / "stages").exists()
 
 
 def test_ctrl_c_says_so_and_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:

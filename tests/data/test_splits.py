@@ -32,6 +32,7 @@ def test_windows_line_ends_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
         (["c/v1", "train act0/new"], "vallist03.txt:2", "belongs to the train split"),
         (["train act0/v_train_0_0"], "vallist03.txt:1", "already listed"),
         (["c/v1", "C/V1"], "vallist03.txt:2", "already listed"),
+        (["brush hair/v1", "Brush_Hair/v2"], "vallist03.txt:2", "spelt 'brush hair'"),
         ([], "vallist03.txt", "lists no video"),
     ],
 )

@@ -82,7 +82,8 @@ def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
     assert weights(killed) == weights(calm)
     assert outcome(killed) == outcome(calm)
     assert all(not entry.verify() for entry in Store(killed / "data" / "cache").entries())
-    leftovers = [p for p in killed.rglob("*.tmp") if "stages" in p.parts or "records" in p.parts]
+    unfinished = [*killed.rglob("*.tmp"), *killed.rglob(".tmp-*")]
+    leftovers = [p for p in unfinished if "stages" in p.parts or "records" in p.parts]
     assert len(leftovers) <= 4  # at most the unit in flight of each kill, under a name nothing reads
 
     again = finished(killed)
@@ -101,6 +102,9 @@ def test_a_damaged_shard_is_named_repaired_and_recomputed(tmp_path: Path) -> Non
     content = bytearray(victim.read_bytes())
     content[-1] ^= 0x40
     victim.write_bytes(content)
+    rerun = fewdistill("run", "tiny.toml", "--overwrite", cwd=cwd)
+    assert rerun.returncode == 1 and victim.name in rerun.stderr and "--repair" in rerun.stderr
+    assert outcome(cwd) == before, "a row that failed took finished records with it"
     found = fewdistill("cache", "verify", cwd=cwd)
     assert found.returncode == 1 and victim.name in found.stdout and "--repair" in found.stderr
     assert fewdistill("cache", "verify", "--repair", cwd=cwd).returncode == 0
@@ -111,3 +115,12 @@ def test_a_damaged_shard_is_named_repaired_and_recomputed(tmp_path: Path) -> Non
     assert fewdistill("cache", "verify", cwd=cwd).returncode == 0
     status = json.loads(fewdistill("status", "tiny.toml", "--json", cwd=cwd).stdout)
     assert len(status) == 3 and all(set(row["status"].values()) == {"done"} for row in status)
+
+    stages = written(cwd)
+    other = fewdistill("run", "tiny.toml", "--set", "evaluate.episodes=100", cwd=cwd)
+    assert other.returncode == 0, other.stderr  # records of both settings stand in the folder, these are reported
+    assert {path: when for path, when in written(cwd).items() if path in stages} == stages
+    lost = next((cwd / "runs" / "tiny" / "records").glob("*.npz"))
+    lost.unlink()
+    nothing = fewdistill("run", "tiny.toml", "--only", "resnet18/*", cwd=cwd)
+    assert nothing.returncode == 2 and "mobilenetv3_small/none/s0" in nothing.stderr

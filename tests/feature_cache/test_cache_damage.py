@@ -44,6 +44,8 @@ def test_a_flipped_bit_in_the_rows_is_found_by_verify(tmp_path_factory, place):
     path.write_bytes(content)
     (fault,) = reopened(entry).verify()
     assert (fault.shard, fault.path) == (0, path) and "sha256" in fault.reason
+    with pytest.raises(CacheError, match=rf"{path}: .*sha256.*cache verify --repair"):
+        reopened(entry).gather(entry.ids())
 
 
 def truncate(path):

@@ -156,6 +156,22 @@ def test_cut_or_missing_arrays_are_named(new_store: Stores) -> None:
         store.all()
 
 
+def test_no_flipped_bit_in_the_arrays_gets_past(new_store: Stores) -> None:
+    store = new_store("a")
+    record, arrays = made.finished(made.student(), 0.7)
+    npz = store.write(record, arrays).with_suffix(".npz")
+    sound, before = npz.read_bytes(), store.scan()[0][0]
+    for place in range(0, len(sound), max(1, len(sound) // 300)):
+        spoilt = bytearray(sound)
+        spoilt[place] ^= 0x10
+        npz.write_bytes(spoilt)
+        results, problems = store.scan()
+        if problems:
+            assert record.key in str(problems[0].path)
+        else:  # a bit that carries nothing, such as a time stamp
+            assert np.array_equal(results[0].correct, before.correct) and results[0].episodes == before.episodes
+
+
 def test_a_pickle_in_disguise_is_not_loaded(new_store: Stores) -> None:
     store = new_store("a")
     record, arrays = made.finished(made.student(), 0.7)

@@ -1,0 +1,103 @@
+"""A suite: one TOML file, checked before any compute. Unknown keys and impossible values name line and remedy."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from benchmark.config import Suite
+from benchmark.errors import UserError
+from benchmark.registry import load_plugins
+from students.registry import UnknownNameError
+
+SUITES = Path(__file__).parent / "suites"
+
+
+def suite_path(name_or_path: str) -> Path:
+    """A suite file by path, or a shipped suite by name; UserError with the nearest names when there is none."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    shipped = {p.stem: p for p in sorted(SUITES.glob("*.toml"))}
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    near = difflib.get_close_matches(name_or_path, shipped, n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"shipped suites: {', '.join(shipped)}"
+    raise UserError(f"no suite {name_or_path!r}: {hint}")
+
+
+def load_suite(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite:
+    """Read and check a suite; ``overrides`` are ``section.key=value`` in TOML. UserError names line and remedy."""
+    load_plugins()
+    path = suite_path(name_or_path)
+    text = path.read_text(encoding="utf-8")
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path.name}: not valid TOML: {error}") from error
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return Suite.model_validate(values)
+    except UnknownNameError as error:
+        raise UserError(f"{path.name}: {error}") from error
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(path.name, text, problem) for problem in error.errors())) from error
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    dotted, equals, raw = override.partition("=")
+    if not equals:
+        raise UserError(f"--set {override!r}: write section.key=value, for example --set episodic.episodes=50")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw
+    *sections, key = dotted.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {override!r}: {section!r} is no section")
+    values[key] = value
+
+
+def _explain(file: str, text: str, problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    dotted = ".".join(location) or "the suite"
+    line = _line_of(text, location)
+    where = f"{file}:{line}" if line else file
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_known_keys(location[:-1]))}"
+        return f"{where}: unknown key {dotted!r}: {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {dotted}: {message}"
+
+
+def _known_keys(sections: list[str]) -> list[str]:
+    model: type[BaseModel] = Suite
+    for section in sections:
+        field = model.model_fields.get(section)
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _line_of(text: str, location: list[str]) -> int | None:
+    """The line that sets the key, or its section's header; None when neither is written in the file."""
+    section, header = "", None
+    keys = [part for part in location if not part.isdigit()]
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            section = stripped.strip("[] ")
+            if section == ".".join(keys):
+                header = number
+        name = stripped.partition("=")[0].strip()
+        if name and ".".join(filter(None, [section, name])) == ".".join(keys):
+            return number
+    return header

@@ -1,0 +1,66 @@
+"""What a setting is part of: the pieces that read it change their identity, the others keep it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark import identity
+from benchmark.config import Suite
+from benchmark.errors import UserError
+from benchmark.suite_file import load_suite
+from benchmark.weights import weights_identity
+
+
+def suite(*changes: str) -> Suite:
+    return load_suite("embedded", changes)
+
+
+def base(of: Suite, teacher: str | None) -> dict[str, object]:
+    return identity.base(of, "content", "resnet18", teacher, 0)
+
+
+def student(of: Suite, distillation: str) -> dict[str, object]:
+    return identity.student(of, "base", distillation, None, 0)
+
+
+@pytest.mark.parametrize("change", ["base.token_weight=7", "base.token_target=rgb"])
+def test_plain_training_keeps_its_identity_when_token_distillation_changes(change: str) -> None:
+    assert base(suite(change), None) == base(suite(), None)
+    assert base(suite(change), "teacher") != base(suite(), "teacher")
+
+
+def test_a_students_own_epochs_are_its_own() -> None:
+    own = suite("base.epochs_of.mobilenetv3_small=30")
+    assert base(own, None) == base(suite(), None)
+    changed = identity.base(own, "content", "mobilenetv3_small", None, 0)
+    assert changed["base"] == {**identity.base(suite(), "content", "mobilenetv3_small", None, 0)["base"], "epochs": 30}
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ("episodic.token_weight=7", {"tokens", "both"}),
+        ("d2m.query_weight=7", {"d2m", "both"}),
+        ("episodic.lr=7e-7", {"none", "tokens", "d2m", "both"}),
+    ],
+)
+def test_a_setting_belongs_to_the_distillation_that_reads_it(change: str, changed: set[str]) -> None:
+    every = {"none", "tokens", "d2m", "both"}
+    assert {name for name in every if student(suite(change), name) != student(suite(), name)} == changed
+
+
+def test_a_record_belongs_to_its_videos() -> None:
+    assert identity.cell("trained", "a", "episodes", 5, 1, 1) != identity.cell("trained", "b", "episodes", 5, 1, 1)
+
+
+def test_weights_are_known_by_content_not_by_path(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.pt", tmp_path / "b.pt"
+    torch.save({"x": torch.ones(2)}, first)
+    second.write_bytes(first.read_bytes())
+    assert weights_identity("resnet18", str(first)) == weights_identity("resnet18", str(second))
+    second.write_bytes(first.read_bytes() + b"0")
+    assert weights_identity("resnet18", str(first)) != weights_identity("resnet18", str(second))
+    assert weights_identity("resnet18", "imagenet") != weights_identity("resnet50", "imagenet")
+    with pytest.raises(UserError, match="no such file"):
+        weights_identity("resnet18", str(tmp_path / "absent.pt"))
