@@ -85,6 +85,16 @@ def gc_command(cache: Cache = DEFAULT) -> None:
     OUT.print(f"{len(removed)} leftover files removed")
 
 
+@app.command(name="rm", epilog="Example: fewdistill cache rm 1f3a")
+def rm_command(
+    digest: Annotated[str, typer.Argument(help="The entry's digest, or its first digits.")], cache: Cache = DEFAULT
+) -> None:
+    """Delete an entry with all its rows; a run that needs them computes them again."""
+    (entry,) = _entries(cache, digest)
+    Store(cache).remove(entry.folder.name)
+    OUT.print(f"{entry.folder.name} ({entry.key.kind}) removed")
+
+
 @app.command(name="export", epilog="Example: fewdistill cache export 1f3a feature/teacher")
 def export_command(
     digest: Annotated[str, typer.Argument(help="The entry's digest, or its first digits.")],

@@ -22,7 +22,7 @@ from feature_cache.manifest import (
     sidecars,
     write_shard_manifest,
 )
-from feature_cache.shards import MappedShard, Shard, damage, map_shard, npy_chunks, shard_files, stamp, video_ids
+from feature_cache.shards import MappedShard, Shard, Stamp, damage, map_shard, npy_chunks, shard_files, stamp, video_ids
 
 Tick = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""
@@ -51,7 +51,7 @@ class Entry:
 
     Any number of processes may plan, write and read at once. The state kept here is what was seen of the folder,
     mapped and looked at again when asked for something not seen yet; a shard's bytes are compared to their checksum
-    when it is first seen. A pickled entry is opened anew where it lands.
+    once, before its rows are first read or counted on. A pickled entry is opened anew where it lands.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -63,18 +63,19 @@ class Entry:
         self.dtype = np.dtype(manifest.dtype)
         self.rows_per_shard = manifest.rows_per_shard
         self._shards: dict[int, MappedShard] = {}
+        self._sound: dict[int, Stamp] = {}  # what the compared shards were
         self._rows: dict[str, NDArray[Any]] = {}  # id -> (1, *row_shape), a view into the mapped shard
 
     def __reduce__(self) -> tuple[type["Entry"], tuple[Path]]:
         return Entry, (self.folder,)  # a mapped array would otherwise be pickled as a copy of its data
 
     def ids(self) -> list[str]:
-        """The ids of all rows on disk, sorted; DamagedError names a shard that is not what was written."""
-        self._look()
+        """The ids of all rows on disk, sorted; DamagedError if a shard fails the cheap checks. No row is read."""
+        self._look(compare=False)
         return sorted(self._rows)
 
     def missing(self, ids: Iterable[str]) -> list[str]:
-        """Which of the ids have no row yet, sorted, each once; DamagedError as `ids`."""
+        """Which of the ids have no row yet, sorted, each once; DamagedError names a shard not as it was written."""
         wanted = set(video_ids(ids))
         self._look()
         return sorted(wanted.difference(self._rows))
@@ -126,11 +127,13 @@ class Entry:
         """The rows of the ids, in their order, repeats allowed: a new array (len(ids), *row_shape), the entry's dtype.
 
         Each row is copied once, from the mapped file. Raises CacheError naming an id that has no row,
-        DamagedError as `ids`.
+        DamagedError as `missing`.
         """
         wanted = video_ids(ids)
         if not wanted:
             return np.empty((0, *self.row_shape), self.dtype)
+        if len(self._sound) != len(self._shards):
+            self._look()
         try:
             rows = list(map(self._rows.__getitem__, wanted))
         except KeyError:
@@ -188,22 +191,27 @@ class Entry:
         with explained(self.folder):
             return sum(path.stat().st_size for path in self.folder.iterdir())
 
-    def _look(self) -> None:
-        """Take in what changed in the folder since last time."""
+    def _look(self, compare: bool = True) -> None:
+        """Take in what changed in the folder since last time; ``compare`` the bytes that were not yet."""
         shards: dict[int, MappedShard] = {}
         for number, json_path in sidecars(self.folder):
             known = self._shards.get(number)
             try:
                 if known is None or known.stamp != stamp(self.folder, number):
                     known = map_shard(self.folder, number, self.row_shape, self.dtype.name)
+                if compare and self._sound.get(number) != known.stamp:
                     found = damage(self.folder, number, self.row_shape, self.dtype.name)
                     if found is not None:
                         raise found
+                    self._sound[number] = known.stamp
             except DamagedError:
                 if json_path.exists():
                     raise
                 continue  # removed by a repair since the folder was listed
             shards[number] = known
+        self._sound = {
+            number: mark for number, mark in self._sound.items() if number in shards and shards[number].stamp == mark
+        }
         if shards == self._shards:
             return
         rows: dict[str, NDArray[Any]] = {}
