@@ -13,6 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from students import StudentError
+from students.enrichment import PatchEnrichment
 from students.registry import Registry
 
 QUERY_BRANCH = "kl"
@@ -59,6 +60,7 @@ class TokenEncoder(nn.Module):
     """frames float32 (N, 3, H, W) -> {branch: tokens float32 (N, D)}, one token a frame.
 
     Trunk, adaptive max pooling to 4 x 4, mean of the 16 cells, then one linear map per branch to ``width``.
+    patch_enrichment lets the 16 cells of a frame attend to each other before the mean (STRM).
     token_norm layer-normalises each token (no weights; off as published), so that a base trained without regard to
     scale does not hand the head distances in the thousands, where its softmax and its loss saturate.
     """
@@ -70,6 +72,7 @@ class TokenEncoder(nn.Module):
         branches: tuple[str, ...] = (QUERY_BRANCH, LABEL_BRANCH),
         *,
         token_norm: bool = False,
+        patch_enrichment: bool = False,
     ) -> None:
         super().__init__()
         trunk = BACKBONES[backbone]
@@ -80,6 +83,7 @@ class TokenEncoder(nn.Module):
         self.token_norm = token_norm
         self.trunk = trunk.build()
         self.pool = nn.AdaptiveMaxPool2d(_POOLED_CELLS)
+        self.enrich = PatchEnrichment(trunk.channels, _POOLED_CELLS**2) if patch_enrichment else None
         self.branches = nn.ModuleDict({name: nn.Linear(trunk.channels, width) for name in branches})
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
@@ -88,7 +92,10 @@ class TokenEncoder(nn.Module):
 
     def pooled(self, frames: Tensor) -> Tensor:
         """frames (N, 3, H, W) -> pooled trunk features (N, channels), what the branches read."""
-        return self.pool(self.trunk(frames)).mean((2, 3))
+        cells = self.pool(self.trunk(frames))
+        if self.enrich is None:
+            return cells.mean((2, 3))
+        return self.enrich(cells.flatten(2).transpose(1, 2)).mean(1)
 
     def tokens(self, pooled: Tensor) -> dict[str, Tensor]:
         """Pooled trunk features (..., channels) -> tokens (..., D) by branch."""

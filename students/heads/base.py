@@ -5,6 +5,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from students import StudentError
+
 Keys = tuple[Tensor, ...]
 """What a head computes once per video: a tuple of tensors whose first axis is the video."""
 
@@ -26,6 +28,24 @@ class Head(nn.Module):
         return self.match(support_keys, labels[None], query_keys, way)[0]
 
 
+class TokenHead(Head):
+    """A rule without weights on tokens (N, T, D) of fixed T and D; ``logit_scale`` multiplies its logits."""
+
+    def __init__(self, width: int, frames: int = 8, *, logit_scale: float = 1.0) -> None:
+        super().__init__()
+        self.width = width
+        self.frames = frames
+        self.logit_scale = logit_scale
+
+    def check(self, tokens: Tensor) -> Tensor:
+        """The tokens; another T or D raises StudentError."""
+        if tokens.shape[1:] != (self.frames, self.width):
+            raise StudentError(
+                f"the head was built for tokens (N, {self.frames}, {self.width}), got {tuple(tokens.shape)}"
+            )
+        return tokens
+
+
 def split_keys(keys: Keys, support: int) -> tuple[Keys, Keys]:
     """Keys of one episode, support videos first -> (support, query), each with a leading batch axis of 1."""
     return tuple(k[None, :support] for k in keys), tuple(k[None, support:] for k in keys)
@@ -34,3 +54,21 @@ def split_keys(keys: Keys, support: int) -> tuple[Keys, Keys]:
 def gather_keys(keys: Keys, videos: Tensor) -> Keys:
     """Keys (V, ...) of all videos at int64 rows (B, n) -> keys (B, n, ...)."""
     return tuple(k[videos] for k in keys)
+
+
+def class_shares(labels: Tensor, way: int, like: Tensor) -> Tensor:
+    """How much of its class each support video is: labels int64 (B, S) -> (B, S, way), each column sums to 1.
+
+    ``values (B, Q, S) @ class_shares`` is the mean over the videos of each class. dtype and device are those of
+    ``like``. A class without support raises StudentError.
+    """
+    member = torch.zeros(*labels.shape, way, dtype=like.dtype, device=like.device).scatter_(2, labels[..., None], 1)
+    count = member.sum(1, keepdim=True)
+    if float(count.min()) == 0:
+        raise StudentError(f"the support labels do not cover all {way} classes of the episode")
+    return member / count
+
+
+def class_means(keys: Tensor, labels: Tensor, way: int) -> Tensor:
+    """Mean over the support videos of each class: keys (B, S, ...), labels (B, S) -> (B, way, ...)."""
+    return torch.einsum("bsc,bs...->bc...", class_shares(labels, way, keys), keys)

@@ -14,20 +14,26 @@ import torch
 from torch import Tensor, nn
 
 from students import StudentError
+from students.encoding import frame_encoding
 from students.heads import HEADS
 from students.heads.base import Head, Keys
 
-_ENCODING_SCALE = 0.1  # the released head shrinks the sinusoid so that it does not drown the tokens
+
+def frame_tuples(frames: int, tuple_size: int) -> Tensor:
+    """Frame indices of all ordered tuples, int64 (P, tuple_size); StudentError when a clip is shorter than a tuple."""
+    if not 1 <= tuple_size <= frames:
+        raise StudentError(f"TRX tuples of {tuple_size} frames need clips of at least as many, not {frames}")
+    return torch.tensor(list(combinations(range(frames), tuple_size)))
 
 
-def frame_encoding(frames: int, width: int) -> Tensor:
-    """Sinusoidal position encoding, float32 (frames, width), base 10000, scaled by 0.1."""
-    position = torch.arange(frames, dtype=torch.float32)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
-    encoding = torch.zeros(frames, width)
-    encoding[:, 0::2] = torch.sin(position * rate)
-    encoding[:, 1::2] = torch.cos(position * rate)[:, : width // 2]
-    return encoding * _ENCODING_SCALE
+def per_tuple(tokens: Tensor, linear: nn.Linear, tuples: Tensor) -> Tensor:
+    """``linear`` of the concatenated frames of each tuple, without concatenating: tokens (N, T, D) -> (N, P, h)."""
+    slices = linear.weight.unflatten(1, (tuples.shape[1], -1))  # (h, position, D)
+    total = linear.bias
+    for position in range(tuples.shape[1]):
+        frame_map = tokens @ slices[:, position].T  # (N, T, h)
+        total = total + frame_map.index_select(1, tuples[:, position])
+    return total
 
 
 class TupleMatcher(nn.Module):
@@ -35,27 +41,17 @@ class TupleMatcher(nn.Module):
 
     def __init__(self, width: int, frames: int, tuple_size: int, head_width: int) -> None:
         super().__init__()
-        if not 1 <= tuple_size <= frames:
-            raise StudentError(f"TRX tuples of {tuple_size} frames need clips of at least as many, not {frames}")
         self.tuple_size = tuple_size
         self.k_linear = nn.Linear(width * tuple_size, head_width)
         self.v_linear = nn.Linear(width * tuple_size, head_width)
         self.norm_k = nn.LayerNorm(head_width)
-        tuples = torch.tensor(list(combinations(range(frames), tuple_size)))
-        self.register_buffer("tuples", tuples, persistent=False)  # (P, tuple_size) frame indices
+        self.register_buffer("tuples", frame_tuples(frames, tuple_size), persistent=False)
         self.tuples: Tensor
 
     def project(self, tokens: Tensor) -> Keys:
         """Tokens (N, T, D), position encoding added -> tuple keys and tuple values, each (N, P, h)."""
-        return self.norm_k(self._per_tuple(tokens, self.k_linear)), self._per_tuple(tokens, self.v_linear)
-
-    def _per_tuple(self, tokens: Tensor, linear: nn.Linear) -> Tensor:
-        slices = linear.weight.unflatten(1, (self.tuple_size, -1))  # (h, position, D)
-        total = linear.bias
-        for position in range(self.tuple_size):
-            frame_map = tokens @ slices[:, position].T  # (N, T, h)
-            total = total + frame_map.index_select(1, self.tuples[:, position])
-        return total
+        keys, values = (per_tuple(tokens, linear, self.tuples) for linear in (self.k_linear, self.v_linear))
+        return self.norm_k(keys), values
 
     @staticmethod
     def match(support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
@@ -125,13 +121,17 @@ class TRX(Head):
         self.register_buffer("encoding", frame_encoding(frames, width), persistent=False)
         self.encoding: Tensor
 
-    def project(self, tokens: Tensor) -> Keys:
-        """Tokens float32 (N, T, D) -> keys and values of every tuple size, each (N, P, h); another T or D raises."""
+    def check(self, tokens: Tensor) -> None:
+        """Raise StudentError for tokens of another T or D."""
         if tokens.shape[1:] != self.encoding.shape:
             raise StudentError(
                 f"TRX was built for tokens (N, {self.encoding.shape[0]}, {self.encoding.shape[1]}), "
                 f"got {tuple(tokens.shape)}"
             )
+
+    def project(self, tokens: Tensor) -> Keys:
+        """Tokens float32 (N, T, D) -> keys and values of every tuple size, each (N, P, h); another T or D raises."""
+        self.check(tokens)
         encoded = self.dropout(tokens + self.encoding)
         return tuple(part for matcher in self.matchers for part in matcher.project(encoded))  # type: ignore[operator]
 

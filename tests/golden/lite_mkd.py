@@ -16,7 +16,11 @@ from torch import Tensor, nn
 
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
 from students.distill.d2m import AS_RELEASED, pearson_distance, softened_kl
+from students.enrichment import FrameEnrichment, PatchEnrichment
 from students.few_shot import episode_output
+from students.heads.mean_token import EDist
+from students.heads.otam import OTAMReleased, alignment_cost
+from students.heads.strm import NearestPair
 from students.heads.trx import TRX
 from students.output import EpisodeOutput, support_distances
 from teachers.fusion import MFM, FrameEmbedding
@@ -91,6 +95,58 @@ def trx_upstream(case: SimpleNamespace) -> None:
     for index, size in enumerate(sizes):
         close(trx(case, [f"w/{index}."])(*episode), t[f"out/card{size}"], f"tuples of {size}")
     close(trx(case, [f"w/{index}." for index in range(len(sizes))])(*episode), t["out/mean"], "mean over sizes")
+
+
+def edist_cos(case: SimpleNamespace) -> None:
+    """The e_dist rule on each branch, for students and the fixed teacher, and its support distances as drawn."""
+    t, way = case.tensors, case.meta["args"]["way"]
+    y = t["in/y"].long()
+    head = EDist(t["in/S1"].shape[-1], t["in/S1"].shape[1])
+    by_branch = [head(t[f"in/S{branch}"], y, t[f"in/Q{branch}"], way) for branch in (1, 2)]
+    first = ("e_dist", "e_dist_flat", "fc2/fc_1", "fc2_sup/kl", "fc1_sup/kl", "fixed/kl", "cos")
+    second = ("fc2/fc_2", "fc2_sup/ce")
+    for name in (*first, *second):
+        ours = by_branch[name in second]
+        close(ours, t[f"out/{name}"], name)
+    drawn = [support_distances(t[f"in/S{branch}"], y, way, order="as_drawn") for branch in (1, 2)]
+    for name, branch in (("fc2_sup", 1), ("fc1_sup", 0), ("fixed", 0)):
+        if f"out/{name}/sup" in t:
+            close(drawn[branch], t[f"out/{name}/sup"], f"{name} support, as drawn")
+
+
+def strm_blocks(case: SimpleNamespace) -> None:
+    """Patch and frame enrichment."""
+    t = case.tensors
+    patch = PatchEnrichment(t["in/xp"].shape[2], t["in/xp"].shape[1])
+    names = {"query_proj": "query", "key_proj": "key", "value_conv": "value"}
+    names |= {f"Bot_MLP.{old}": f"bottleneck.{place}" for place, old in enumerate(("inp_fc", "hid_fc", "out_fc"))}
+    state = {f"{new}.{k}": t[f"w/patch.{old}.{k}"] for old, new in names.items() for k in ("weight", "bias")}
+    patch.load_state_dict(state | {"weight": t["w/patch.gamma"]})
+    close(patch(t["in/xp"]), t["out/patch"], "patch enrichment")
+    frame = FrameEnrichment(t["in/xf"].shape[2], t["in/xf"].shape[1])
+    mlps = {"Tok_MLP": "over_frames", "Bot_MLP": "over_channels"}
+    layers = {f"{old}.{part}": f"{new}.{i}" for old, new in mlps.items() for i, part in enumerate(("inp_fc", "out_fc"))}
+    frame.load_state_dict(
+        {f"{new}.{k}": t[f"w/frame.{old}.{k}"] for old, new in layers.items() for k in ("weight", "bias")}
+    )
+    close(frame(t["in/xf"]), t["out/frame"], "frame enrichment")
+
+
+def strm_classifiers(case: SimpleNamespace) -> None:
+    """The nearest-pair rule, TRX on enriched frames for one and two branches, support distances as drawn."""
+    t, way = case.tensors, case.meta["args"]["way"]
+    y, head, frames = t["in/y"].long(), trx(case, ["w/transformers."]), t["in/Sp"].shape[1]
+    nearest = NearestPair(t["in/Sp"].shape[2], frames).eval()
+    det_fill(nearest, 3, {"linear": "DistanceLoss.clsW"})
+    ours = nearest.match(nearest.project(t["in/Sp"])[None], y[None], nearest.project(t["in/Qp"])[None], way)[0]
+    first, second = (head(t[f"in/Sf{branch}"], y, t[f"in/Qf{branch}"], way) for branch in ("", "2"))
+    close(ours, t["out/strm/pat"], "nearest pair")
+    close(ours, t["out/res18_sup/pat"], "nearest pair beside two branches")
+    close(first, t["out/strm/fr"], "frames")
+    close(first, t["out/res18_sup/fr1"], "frames, first branch")
+    close(second, t["out/res18_sup/fr2"], "frames, second branch")
+    drawn = support_distances(t["in/Sf2"], y, way, order="as_drawn")
+    close(drawn, t["out/res18_sup/sup"], "support, as drawn")
 
 
 def distillers(case: SimpleNamespace) -> None:
@@ -205,7 +261,7 @@ def fusion(case: SimpleNamespace) -> None:
 
 
 def teacher_misc(case: SimpleNamespace) -> None:
-    """The TRX branches of the teacher and its frame embedding; the other entries belong to parts not built yet."""
+    """TRX, CTX, e_dist and OTAM of the teacher and its frame embedding; the other entries are parts not built yet."""
     t, way = case.tensors, case.meta["args"]["way"]
     episode = t["in/S"], t["in/y"].long(), t["in/Q"], way
     close(trx(case, ["w/b2.transformers.0."])(*episode), t["out/trxbranch_2"], "pairs")
@@ -213,6 +269,10 @@ def teacher_misc(case: SimpleNamespace) -> None:
     close(both(*episode), t["out/trxbranch_23"], "pairs and triples")
     if "out/ctxbranch" in t:
         close(trx(case, ["w/ctx.transformers."])(*episode), t["out/ctxbranch"], "single frames")
+    width, frames = t["in/S"].shape[-1], t["in/S"].shape[1]
+    close(EDist(width, frames)(*episode), t["out/CosDistance"], "e_dist")
+    close(OTAMReleased(width, frames)(*episode).softmax(-1), t["out/otam"], "OTAM, softmaxed as released")
+    close(alignment_cost(t["in/d"], 0.1, down_in_first=True), t["out/otam_cum"], "OTAM's cost")
     embedding = FrameEmbedding(t["in/S"].shape[-1], t["in/S"].shape[1], dropout=0.1).eval()
     embedding.load_state_dict(
         {

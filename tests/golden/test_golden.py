@@ -19,14 +19,15 @@ FOLDER = Path(os.environ.get("FEWDISTILL_GOLDEN", HERE.parents[2] / "shared" / "
 KINDS = {
     "trx_student": lite_mkd.trx_student,
     "trx_upstream": lite_mkd.trx_upstream,
+    "edist_cos": lite_mkd.edist_cos,
+    "strm_blocks": lite_mkd.strm_blocks,
+    "strm_classifiers": lite_mkd.strm_classifiers,
     "distillers": lite_mkd.distillers,
     "mfm_": lite_mkd.fusion,
     "teacher_misc": lite_mkd.teacher_misc,
     "backbone_": lite_mkd.backbone,
 }
 LATER = {  # kinds of parts that do not exist yet
-    "edist_cos": "the e_dist head",
-    "strm_": "the STRM head",
     "mfm_TSF": "score fusion",
     **{prefix: "the skeleton networks" for prefix in ("ctr_", "ctrgcn_", "dkd_", "graph_", "light_dke_gcn", "stgcn_")},
     **{prefix: "the federated methods" for prefix in ("fedstil_", "fsar_")},

@@ -138,3 +138,17 @@ def test_weights_of_another_network_are_refused_and_leave_no_trace() -> None:
         with pytest.raises(StudentError, match="resnet18"):
             load_imagenet_trunk(network, state)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_patch_enrichment_acts_on_the_cells_before_their_mean() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = TokenEncoder("mobilenetv3_small", 8, patch_enrichment=True).eval()
+        frames = torch.randn(2, 3, 64, 64)
+    assert encoder.enrich is not None
+    with torch.no_grad():
+        cells = encoder.pool(encoder.trunk(frames)).flatten(2).transpose(1, 2)  # (N, 16, channels)
+        enriched = torch.stack([encoder.enrich(cell[None])[0].mean(0) for cell in cells])
+        expected = encoder.branches["kl"](enriched)
+        torch.testing.assert_close(encoder(frames)["kl"], expected, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(expected, encoder.branches["kl"](cells.mean(1)))

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from students import StudentError
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
+from students.encoding import frame_encoding
 from students.few_shot import FewShotStudent, episode_output
-from students.heads.trx import TRX, frame_encoding
+from students.heads.trx import TRX
 from students.output import class_prototypes, query_logits, support_distances
 from tests.oracles import class_distances
 

@@ -1,0 +1,71 @@
+"""OTAM: ordered temporal alignment (Cao et al., CVPR 2020, equations 6-8), by soft dynamic programming.
+
+A zero column on either side of the distance matrix lets an alignment leave out frames at both ends. The paper's
+recurrence moves down in those columns only; the one in common use also moves down in the first real column. Both
+directions, query to support and back, are added; a class scores the negative mean over its support videos.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from students.heads import HEADS
+from students.heads.base import Keys, class_shares
+from students.heads.frame_distances import FrameDistanceHead, frame_distances
+
+
+def alignment_cost(distances: Tensor, smoothing: float, *, down_in_first: bool) -> Tensor:
+    """Soft alignment cost of (..., L, M) frame distances -> (...,): rows advance or stay, columns always advance.
+
+    smoothing: lambda of the soft minimum -lambda log sum exp(-x / lambda). down_in_first: whether the first real
+    column may be stayed in over several rows, as in the released recurrence.
+    """
+    padded = F.pad(distances, (1, 1))
+    rows, columns = padded.shape[-2:]
+    start = torch.zeros_like(padded[..., 0, 0])
+
+    def soft_minimum(*costs: Tensor) -> Tensor:
+        return -smoothing * torch.logsumexp(torch.stack(costs) / -smoothing, dim=0)
+
+    above = [start]
+    for column in range(1, columns):
+        above.append(above[-1] + padded[..., 0, column])
+    for row in range(1, rows):
+        current = [start]
+        for column in range(1, columns):
+            ways = [above[column - 1], current[-1]]
+            if column == columns - 1 or (down_in_first and column == 1):
+                ways.append(above[column])
+            current.append(padded[..., row, column] + soft_minimum(*ways))
+        above = current
+    return above[-1]
+
+
+class _OTAM(FrameDistanceHead):
+    down_in_first: bool
+
+    def __init__(self, width: int, frames: int = 8, *, smoothing: float = 0.1, logit_scale: float = 1.0) -> None:
+        super().__init__(width, frames, logit_scale=logit_scale)
+        self.smoothing = smoothing
+
+    def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
+        """Logits (B, Q, way) from tokens and norms (B, S, T, ...), (B, Q, T, ...), labels int64 (B, S)."""
+        distances = frame_distances(query, support)
+        distances = distances.to(torch.promote_types(distances.dtype, torch.float32))  # sums of exponentials
+        both = torch.stack([distances, distances.transpose(-1, -2)])
+        cost = alignment_cost(both, self.smoothing, down_in_first=self.down_in_first).sum(0)
+        return -self.logit_scale * cost @ class_shares(labels, way, cost)
+
+
+@HEADS.register("otam")
+class OTAM(_OTAM):
+    """The paper's recurrence; see the file's title."""
+
+    down_in_first = False
+
+
+@HEADS.register("otam_released")
+class OTAMReleased(_OTAM):
+    """The recurrence in common use. The released teacher passes softmax(logits) on, which no loss here expects."""
+
+    down_in_first = True
