@@ -1,10 +1,12 @@
 """What a suite may say, section by section: names, defaults, bounds, and what does not go together."""
 
-from typing import Annotated, Literal, Self
+import inspect
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from students.backbones import BACKBONES
+from students.heads import HEADS
 from teachers.modalities import EXPERTS
 
 Distillation = Literal["none", "tokens", "d2m", "both"]
@@ -105,12 +107,30 @@ class D2MConfig(_Section):
 
 
 class HeadConfig(_Section):
-    """TRX over the given tuple sizes."""
+    """The matching rule of teacher and students. A key the named head does not read may not be set."""
 
+    name: str = "trx"
     tuple_sizes: tuple[Positive, ...] = Field((2,), min_length=1)
     width: int = Field(1152, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
+    pair_width: int = Field(1024, ge=1, description="of STRM's nearest-pair rule")
+    attention_heads: int = Field(8, ge=1, description="of HyRSM; must divide the token width")
+    smoothing: float = Field(0.1, gt=0, description="of OTAM's soft minimum; 0.1 as published")
     logit_scale: float = Field(1.0, gt=0, description="multiplies the logits; 1 as published")
+
+    @model_validator(mode="after")
+    def _read(self) -> Self:
+        read = {"width" if name == "head_width" else name for name in self.options()}
+        unread = self.model_fields_set - read - {"name"}
+        if unread:
+            raise ValueError(f"head.name = {self.name!r} does not read {', '.join(sorted(unread))}")
+        return self
+
+    def options(self) -> dict[str, Any]:
+        """What the named head's constructor takes of this section; UnknownNameError for a name nobody registered."""
+        taken = inspect.signature(HEADS[self.name]).parameters
+        given = {"head_width" if name == "width" else name: value for name, value in self if name != "name"}
+        return {name: value for name, value in given.items() if name in taken and name != "width"}
 
 
 class FusionConfig(EpisodicConfig):
@@ -156,6 +176,7 @@ class Suite(_Section):
     weights: str = Field("random", description="random, imagenet, or a state_dict file of the backbone")
     width: int = Field(2048, ge=2, description="token width of teacher and students")
     token_norm: bool = Field(True, description="layer-normalise tokens; false as published")
+    patch_enrichment: bool = Field(False, description="STRM's attention among a frame's cells, in the students")
     bf16: tuple[str, ...] = Field((), description="backbones trained under bfloat16 autocast; scoring is float32")
     data: DataConfig = DataConfig()
     teacher: TeacherConfig = TeacherConfig()
@@ -189,8 +210,10 @@ class Suite(_Section):
         targets = ("fused", *self.teacher.modalities)
         if self.base.token_target not in targets:
             raise ValueError(f"base.token_target = {self.base.token_target!r}: choose one of {', '.join(targets)}")
-        if max(self.head.tuple_sizes) > self.data.frames:
+        if max(self.head.options().get("tuple_sizes", (1,))) > self.data.frames:
             raise ValueError(f"head.tuple_sizes: tuples must fit into data.frames = {self.data.frames}")
+        if self.width % self.head.options().get("attention_heads", 1):
+            raise ValueError(f"head.attention_heads = {self.head.attention_heads} does not divide width = {self.width}")
         self._tokens_are_distilled()
         if self.data.source == "embedded":
             self._fits_embedded()

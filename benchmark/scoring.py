@@ -71,14 +71,15 @@ def describe(ws: Workspace, row: Row, shot: int) -> Cell:
     data, evaluate = ws.suite.data, ws.suite.evaluate
     teacher = row.model == TEACHER
     model = f"MFM({'+'.join(ws.suite.teacher.modalities)}; {ws.suite.teacher.encoder})" if teacher else row.model
-    sizes = ",".join(map(str, ws.suite.head.tuple_sizes))
+    head = ws.suite.head
+    sizes = ",".join(map(str, head.options().get("tuple_sizes", ())))
     dataset = "embedded" if data.source == "embedded" else Path(str(data.root)).name
     return Cell(
         suite=ws.suite.name,
         dataset=dataset,
         role="teacher" if teacher else "student",
         model=model,
-        head=f"trx{{{sizes}}}",
+        head=f"{head.name}{{{sizes}}}" if sizes else head.name,
         distillation=row.distillation,
         way=evaluate.way,
         shot=shot,
@@ -218,7 +219,8 @@ def _cost_settings(ws: Workspace, shot: int) -> dict[str, Any]:
     return {
         "width": suite.width,
         "token_norm": suite.token_norm,
-        "head": suite.head.model_dump(mode="json"),
+        "patch_enrichment": suite.patch_enrichment,
+        "head": {"name": suite.head.name, **suite.head.options()},
         "frames": suite.data.frames,
         "image_size": suite.data.image_size,
         "episode": [suite.evaluate.way, shot, suite.evaluate.query],

@@ -29,7 +29,9 @@ DISTILS_D2M = ("d2m", "both")
 def new_student(ws: Workspace, name: str, seed: int) -> FewShotStudent:
     """A fresh two-branch student; initial weights by (seed, student), the same for every distillation setting."""
     with torch_scope(torch.device("cpu"), seed, "init", "student", name):
-        encoder = TokenEncoder(name, ws.suite.width, token_norm=ws.suite.token_norm)
+        encoder = TokenEncoder(
+            name, ws.suite.width, token_norm=ws.suite.token_norm, patch_enrichment=ws.suite.patch_enrichment
+        )
         ws.initial_weights(encoder, ws.suite.weights)
         encoder.to(memory_format=torch.channels_last)
         return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)

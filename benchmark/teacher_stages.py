@@ -19,7 +19,8 @@ from results.record import key_of
 from students.backbones import TokenEncoder
 from students.distill.d2m import D2M
 from students.few_shot import FewShotStudent, episode_output
-from students.heads.trx import TRX
+from students.heads import HEADS
+from students.heads.base import Head
 from teachers.fusion import MFM
 from teachers.modalities import EXPERTS
 
@@ -52,17 +53,10 @@ def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
         return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
 
 
-def new_head(ws: Workspace) -> TRX:
-    """A TRX head as the suite asks for; initial weights from the surrounding torch scope."""
+def new_head(ws: Workspace) -> Head:
+    """The head that the suite names; initial weights from the surrounding torch scope."""
     head = ws.suite.head
-    return TRX(
-        ws.suite.width,
-        ws.suite.data.frames,
-        tuple_sizes=head.tuple_sizes,
-        head_width=head.width,
-        dropout=head.dropout,
-        logit_scale=head.logit_scale,
-    )
+    return HEADS[head.name](ws.suite.width, ws.suite.data.frames, **head.options())
 
 
 def encoder_identity(ws: Workspace, modality: str, seed: int) -> dict[str, Any]:
@@ -136,7 +130,7 @@ def modality_tokens(ws: Workspace, modality: str, seed: int, encoder_key: str) -
 
 
 class FusionTeacher(nn.Module):
-    """MFM and its TRX head over cached modality tokens (k, N, T, D)."""
+    """MFM and its head over cached modality tokens (k, N, T, D)."""
 
     def __init__(self, ws: Workspace) -> None:
         super().__init__()
@@ -165,7 +159,7 @@ class Teacher:
     stage: Stage
     tokens: dict[str, Entry]
     mfm: MFM
-    head: TRX
+    head: Head
 
     @property
     def key(self) -> str:

@@ -43,3 +43,22 @@ def class_distances(tokens: Tensor, labels: Tensor, way: int) -> Tensor:
         for i in range(way)
     ]
     return torch.stack([torch.stack(row) for row in rows])
+
+
+def alignment_cost(distances: Tensor, smoothing: float, down_in_first: bool) -> Tensor:
+    """OTAM's recurrence (Cao et al., CVPR 2020, equation 8) for one (L, M) matrix, cell by cell, by its definition.
+
+    Padded columns cost nothing. A cell is reached from the left or from above left; in the last padded column, and in
+    the first real one where ``down_in_first``, from straight above too. The first padded column costs nothing at all.
+    """
+    rows, columns = distances.shape
+    cost = {(row, 0): torch.zeros((), dtype=distances.dtype) for row in range(rows)}
+    for row in range(rows):
+        for column in range(1, columns + 2):
+            before = [(row, column - 1), (row - 1, column - 1)]
+            if column == columns + 1 or (down_in_first and column == 1):
+                before.append((row - 1, column))
+            reached = torch.stack([cost[cell] for cell in before if cell in cost])
+            here = distances[row, column - 1] if column <= columns else 0
+            cost[row, column] = here - smoothing * torch.log(torch.exp(-reached / smoothing).sum())
+    return cost[rows - 1, columns + 1]

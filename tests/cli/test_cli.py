@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from results.store import RecordStore
 from tests.command import TINY, fewdistill, start
 
 
@@ -96,6 +97,14 @@ def test_a_broken_video_is_named_before_any_training(tmp_path: Path) -> None:
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert depth.name in result.stderr and frame.name in result.stderr
     assert not (tmp_path / "runs" / "tiny" / "stages").exists()
+
+
+def test_another_head_runs_through_the_chain(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY.replace("[head]\nwidth = 8", '[head]\nname = "otam"'))
+    result = fewdistill("run", "tiny.toml", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    records = RecordStore(tmp_path / "runs" / "tiny" / "records").all()
+    assert {record.cell.head for record in records} == {"otam"} and all(record.metrics for record in records)
 
 
 def test_ctrl_c_says_so_and_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:

@@ -120,6 +120,10 @@ def test_a_damaged_shard_is_named_repaired_and_recomputed(tmp_path: Path) -> Non
     other = fewdistill("run", "tiny.toml", "--set", "evaluate.episodes=100", cwd=cwd)
     assert other.returncode == 0, other.stderr  # records of both settings stand in the folder, these are reported
     assert {path: when for path, when in written(cwd).items() if path in stages} == stages
+    entries = json.loads(fewdistill("cache", "ls", "--json", cwd=cwd).stdout)
+    removed = fewdistill("cache", "rm", entries[0]["digest"][:12], cwd=cwd)
+    assert removed.returncode == 0, removed.stderr
+    assert len(json.loads(fewdistill("cache", "ls", "--json", cwd=cwd).stdout)) == len(entries) - 1
     lost = next((cwd / "runs" / "tiny" / "records").glob("*.npz"))
     lost.unlink()
     nothing = fewdistill("run", "tiny.toml", "--only", "resnet18/*", cwd=cwd)
