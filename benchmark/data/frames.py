@@ -51,15 +51,13 @@ def frame_count(path: Path | str) -> int:
     """Number of frames a video file decodes to; every frame is decoded, none is kept.
 
     Headers are not believed: packed B-frames and edit lists make them differ from what comes out. Raises
-    DataError, naming the file, when it cannot be decoded, holds no frame, or ends well before the length its
-    container declares.
+    DataError, naming the file, when it cannot be decoded, holds no frame, ends well before the length its container
+    declares, or has a damaged frame.
     """
-    count = 0
-    for number, frame in enumerate(_decoded(Path(path), whole=True)):
-        if frame.is_corrupt:
-            raise FileError(Path(path), f"frame {number} is damaged")
-        count = number + 1
-    return count
+    damaged = [frame.is_corrupt for frame in _decoded(Path(path), whole=True)]
+    if any(damaged):  # said only of a file that is whole: a truncated one is called that
+        raise FileError(Path(path), f"frame {damaged.index(True)} is damaged")
+    return len(damaged)
 
 
 def decode(path: Path | str, indices: Sequence[int] | NDArray[np.int64] | None = None) -> UInt8:
