@@ -102,6 +102,8 @@ def test_a_damaged_frame_is_refused_and_the_others_are_read(tmp_path: Path) -> N
     np.testing.assert_array_equal(decode(tmp_path / "a.mp4", range(19)), whole[:19])
     with pytest.raises(DataError, match=r"a\.mp4: frame 19 is damaged"):
         decode(tmp_path / "a.mp4", [3, 19])
+    with pytest.raises(DataError, match=r"a\.mp4: (frame 19 is damaged|truncated)"):
+        frame_count(tmp_path / "a.mp4")  # the check before training must not pass what training refuses
 
 
 def test_empty_foreign_and_missing_videos_are_named(tmp_path: Path) -> None:
