@@ -27,7 +27,7 @@ def encoder(suite: Suite, content_hash: str, modality: str, expert: dict[str, An
         "weights": weights_identity(teacher.encoder, teacher.weights),
         "width": suite.width,
         "token_norm": suite.token_norm,
-        "head": _head(suite),
+        "head": head(suite),
         "base": teacher.base.model_dump(mode="json"),
         "episodic": teacher.episodic.model_dump(mode="json"),
         "bf16": teacher.encoder in suite.bf16,
@@ -43,7 +43,7 @@ def fusion(suite: Suite, encoders: list[str], seed: int) -> dict[str, Any]:
         "stage": "fusion",
         "encoders": encoders,
         "width": suite.width,
-        "head": _head(suite),
+        "head": head(suite),
         "fusion": suite.teacher.fusion.model_dump(mode="json"),
         "selection": _selection(suite),
         "seed": seed,
@@ -79,7 +79,7 @@ def student(suite: Suite, base_key: str, distillation: str, teacher: str | None,
         "base": base_key,
         "distillation": distillation,
         "teacher": teacher,
-        "head": _head(suite),
+        "head": head(suite),
         "episodic": suite.episodic.model_dump(mode="json", exclude=unread),
         "d2m": suite.d2m.model_dump(mode="json") if distils else {"ce_branches": list(suite.d2m.ce_branches)},
         "selection": _selection(suite),
@@ -111,5 +111,6 @@ def _selection(suite: Suite) -> dict[str, Any]:
     }
 
 
-def _head(suite: Suite) -> dict[str, Any]:
+def head(suite: Suite) -> dict[str, Any]:
+    """The head's name and the settings it reads."""
     return {"name": suite.head.name, **suite.head.options()}

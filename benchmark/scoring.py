@@ -220,7 +220,7 @@ def _cost_settings(ws: Workspace, shot: int) -> dict[str, Any]:
         "width": suite.width,
         "token_norm": suite.token_norm,
         "patch_enrichment": suite.patch_enrichment,
-        "head": {"name": suite.head.name, **suite.head.options()},
+        "head": identity.head(suite),
         "frames": suite.data.frames,
         "image_size": suite.data.image_size,
         "episode": [suite.evaluate.way, shot, suite.evaluate.query],

@@ -72,8 +72,8 @@ class Cost(_Frozen):
     macs_per_video: backbone on one clip; macs_per_episode: support, query and head; ``counter`` names who counted.
     thop_gmacs_per_episode: the figure thop prints, with ``thop_note`` on what it leaves out. latency_ms_p50: median
     wall time in milliseconds with ``latency_threads`` threads at ``latency_load`` (1-minute load average),
-    ``latency_note`` says of what. peak_memory_mib: MiB. training_seconds: wall time of all
-    training behind the cell, its base included, no teacher in a student's. training_macs, extraction_macs: totals.
+    ``latency_note`` says of what. peak_memory_mib: MiB. training_seconds: wall time of all training behind the cell,
+    its base included, no teacher in a student's. training_macs, extraction_macs: totals over the cell.
     """
 
     parameters: int | None = None

@@ -67,8 +67,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """What each setting costs at each shot: numbers, NaN where not measured (a column nobody
-    measured is left out); G means 1e9 multiply-accumulates."""
+    """What each setting costs at each shot: numbers, NaN where not measured; G means 1e9 multiply-accumulates.
+
+    A column that no row measured is left out.
+    """
     records: list[dict[str, object]] = []
     for row, place in zip(rows, _index(rows), strict=True):
         cost = row.cost

@@ -29,7 +29,7 @@ class Head(nn.Module):
 
 
 class TokenHead(Head):
-    """A rule without weights on tokens (N, T, D) of fixed T and D; ``logit_scale`` multiplies its logits."""
+    """A rule on tokens float32 (N, T, D) of fixed T and D; ``logit_scale`` multiplies its logits."""
 
     def __init__(self, width: int, frames: int = 8, *, logit_scale: float = 1.0) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from students import StudentError
 from students.enrichment import FrameEnrichment
 from students.heads import HEADS
-from students.heads.base import Head, Keys, class_shares
+from students.heads.base import Keys, TokenHead, class_shares
 from students.heads.trx import TRX, frame_tuples, per_tuple
 
 
@@ -41,7 +41,7 @@ class NearestPair(nn.Module):
 
 
 @HEADS.register("strm")
-class STRM(Head):
+class STRM(TokenHead):
     """Logits 0.1 * nearest pair + TRX on enriched tokens, the released inference rule.
 
     width, frames, head_width, dropout and logit_scale as for TRX, over pairs; pair_width of the nearest-pair rule.
@@ -59,17 +59,16 @@ class STRM(Head):
         dropout: float = 0.1,
         logit_scale: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(width, frames, logit_scale=logit_scale)
         if frames < 2:
             raise StudentError("STRM compares pairs of frames: clips of one frame have none")
         self.nearest = NearestPair(width, frames, pair_width, dropout)
         self.enrich = FrameEnrichment(width, frames)
         self.trx = TRX(width, frames, head_width=head_width, dropout=dropout)
-        self.logit_scale = logit_scale
 
     def project(self, tokens: Tensor) -> Keys:
         """Tokens float32 (N, T, D) -> pair embeddings (N, P, pair_width), then TRX's keys and values (N, P, h)."""
-        self.trx.check(tokens)
+        tokens = self.check(tokens)
         return self.nearest.project(tokens), *self.trx.project(self.enrich(tokens))
 
     def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from students import StudentError
 from students.encoding import frame_encoding
 from students.heads import HEADS
-from students.heads.base import Head, Keys
+from students.heads.base import Keys, TokenHead
 
 
 def frame_tuples(frames: int, tuple_size: int) -> Tensor:
@@ -94,7 +94,7 @@ def _by_class(labels: Tensor, way: int) -> tuple[Tensor, Tensor | None]:
 
 
 @HEADS.register("trx")
-class TRX(Head):
+class TRX(TokenHead):
     """TRX over one or more tuple sizes; logits are averaged over the sizes (TRX, equation 8).
 
     width D of the tokens, frames T, head_width h (1152 as published), dropout on encoded frames (0.1).
@@ -112,27 +112,17 @@ class TRX(Head):
         dropout: float = 0.1,
         logit_scale: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(width, frames, logit_scale=logit_scale)
         if not tuple_sizes:
             raise StudentError("TRX needs at least one tuple size, for example tuple_sizes = [2]")
-        self.logit_scale = logit_scale
         self.dropout = nn.Dropout(dropout)
         self.matchers = nn.ModuleList(TupleMatcher(width, frames, size, head_width) for size in tuple_sizes)
         self.register_buffer("encoding", frame_encoding(frames, width), persistent=False)
         self.encoding: Tensor
 
-    def check(self, tokens: Tensor) -> None:
-        """Raise StudentError for tokens of another T or D."""
-        if tokens.shape[1:] != self.encoding.shape:
-            raise StudentError(
-                f"TRX was built for tokens (N, {self.encoding.shape[0]}, {self.encoding.shape[1]}), "
-                f"got {tuple(tokens.shape)}"
-            )
-
     def project(self, tokens: Tensor) -> Keys:
         """Tokens float32 (N, T, D) -> keys and values of every tuple size, each (N, P, h); another T or D raises."""
-        self.check(tokens)
-        encoded = self.dropout(tokens + self.encoding)
+        encoded = self.dropout(self.check(tokens) + self.encoding)
         return tuple(part for matcher in self.matchers for part in matcher.project(encoded))  # type: ignore[operator]
 
     def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:

@@ -124,7 +124,9 @@ def test_a_damaged_shard_is_named_repaired_and_recomputed(tmp_path: Path) -> Non
     removed = fewdistill("cache", "rm", entries[0]["digest"][:12], cwd=cwd)
     assert removed.returncode == 0, removed.stderr
     assert len(json.loads(fewdistill("cache", "ls", "--json", cwd=cwd).stdout)) == len(entries) - 1
-    lost = next((cwd / "runs" / "tiny" / "records").glob("*.npz"))
-    lost.unlink()
+    for arrays in (cwd / "runs" / "tiny" / "records").glob("*.npz"):
+        arrays.unlink()
+    status = json.loads(fewdistill("status", "tiny.toml", "--json", cwd=cwd).stdout)
+    assert all(set(row["status"].values()) == {"missing"} for row in status), "done without its arrays is not done"
     nothing = fewdistill("run", "tiny.toml", "--only", "resnet18/*", cwd=cwd)
     assert nothing.returncode == 2 and "mobilenetv3_small/none/s0" in nothing.stderr

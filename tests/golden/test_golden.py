@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.golden import lite_mkd
+from tests.golden import heads, lite_mkd
 
 HERE = Path(__file__).parent
 COPIES = HERE / "copies"
 FOLDER = Path(os.environ.get("FEWDISTILL_GOLDEN", HERE.parents[2] / "shared" / "golden"))
 KINDS = {
-    "trx_student": lite_mkd.trx_student,
-    "trx_upstream": lite_mkd.trx_upstream,
-    "edist_cos": lite_mkd.edist_cos,
-    "strm_blocks": lite_mkd.strm_blocks,
-    "strm_classifiers": lite_mkd.strm_classifiers,
+    "trx_student": heads.trx_student,
+    "trx_upstream": heads.trx_upstream,
+    "edist_cos": heads.edist_cos,
+    "strm_blocks": heads.strm_blocks,
+    "strm_classifiers": heads.strm_classifiers,
     "distillers": lite_mkd.distillers,
     "mfm_": lite_mkd.fusion,
     "teacher_misc": lite_mkd.teacher_misc,

@@ -18,6 +18,16 @@ WIDTH = 6
 drawn = settings(derandomize=True, deadline=None, max_examples=10)
 
 
+def unbalanced(seed: int, counts: list[int], frames: int) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Support, shuffled labels with counts[c] videos of class c, two queries, way; float64."""
+    generator, way = torch.Generator().manual_seed(seed), len(counts)
+    labels = torch.arange(way).repeat_interleave(torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    shapes = (len(labels), frames, WIDTH), (2, frames, WIDTH)
+    support, query = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    return support, labels, query, way
+
+
 def cosine_distances(query: Tensor, other: Tensor) -> Tensor:
     norms = query.norm(dim=1)[:, None] * other.norm(dim=1)[None]
     return 1 - query @ other.T / (norms + 0.01)
@@ -51,11 +61,7 @@ def one_logit(name: str, query: Tensor, support: Tensor) -> Tensor:
 @drawn
 @given(seed=st.integers(0, 999), counts=st.lists(st.integers(1, 3), min_size=1, max_size=4), frames=st.integers(1, 5))
 def test_a_head_is_its_equation(name: str, seed: int, counts: list[int], frames: int) -> None:
-    generator, way = torch.Generator().manual_seed(seed), len(counts)
-    labels = torch.arange(way).repeat_interleave(torch.tensor(counts))
-    labels = labels[torch.randperm(len(labels), generator=generator)]
-    support = torch.randn(len(labels), frames, WIDTH, generator=generator, dtype=torch.float64)
-    query = torch.randn(2, frames, WIDTH, generator=generator, dtype=torch.float64)
+    support, labels, query, way = unbalanced(seed, counts, frames)
     expected = torch.stack(
         [torch.stack([one_logit(name, video, support[labels == c]) for c in range(way)]) for video in query]
     )
@@ -99,15 +105,10 @@ def test_logit_scale_multiplies(name: str) -> None:
 @drawn
 @given(seed=st.integers(0, 999), counts=st.lists(st.integers(1, 3), min_size=1, max_size=3))
 def test_strm_is_its_equations(seed: int, counts: list[int]) -> None:
-    generator, way = torch.Generator().manual_seed(seed), len(counts)
-    labels = torch.arange(way).repeat_interleave(torch.tensor(counts))
-    labels = labels[torch.randperm(len(labels), generator=generator)]
+    support, labels, query, way = unbalanced(seed, counts, 4)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = STRM(WIDTH, 4, head_width=5, pair_width=7).double().eval()
-    support, query = (
-        torch.randn(count, 4, WIDTH, generator=generator, dtype=torch.float64) for count in (len(labels), 2)
-    )
 
     def pairs(video: Tensor) -> Tensor:
         joined = torch.stack([torch.cat([video[i], video[j]]) for i in range(4) for j in range(i + 1, 4)])
@@ -126,15 +127,10 @@ def test_strm_is_its_equations(seed: int, counts: list[int]) -> None:
 @drawn
 @given(seed=st.integers(0, 999), counts=st.lists(st.integers(1, 3), min_size=1, max_size=3))
 def test_hyrsm_is_its_equations(seed: int, counts: list[int]) -> None:
-    generator, way = torch.Generator().manual_seed(seed), len(counts)
-    labels = torch.arange(way).repeat_interleave(torch.tensor(counts))
-    labels = labels[torch.randperm(len(labels), generator=generator)]
+    support, labels, query, way = unbalanced(seed, counts, 4)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = HyRSM(WIDTH, 4, attention_heads=2).double().eval()
-    support, query = (
-        torch.randn(count, 4, WIDTH, generator=generator, dtype=torch.float64) for count in (len(labels), 2)
-    )
 
     def related(relation: nn.Module, members: Tensor) -> Tensor:
         q, k, v = relation.project_in(members).chunk(3, dim=1)
