@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmark.base_training import recalibrate
 from benchmark.clips import Clips
+from benchmark.config import StudentEpisodicConfig
 from benchmark.episodic import episodes_for, labels_of
 from benchmark.evaluate import match, project, score
 from benchmark.progress import bar
@@ -52,10 +53,16 @@ def _features(
 
 
 def adapt(
-    ws: Workspace, out: Stage, student: FewShotStudent, clips: Clips, seed: int, name: str, loss: Loss
+    ws: Workspace,
+    out: Stage,
+    student: FewShotStudent,
+    clips: Clips,
+    config: StudentEpisodicConfig,
+    seed: int,
+    name: str,
+    loss: Loss,
 ) -> Progressed:
     """Train branches and head in place on the frozen trunk; the best validated state is kept, the start included."""
-    config = ws.suite.episodic
     recalibrate(ws, student.encoder, clips)
     student.eval()
     with bar(f"{name}, trunk features (seed {seed})", "views") as tick:

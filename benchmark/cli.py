@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark import cli_cache, cli_data
+from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
 from feature_cache import CacheError
@@ -70,6 +71,7 @@ def run_command(
     from benchmark.suite_file import load_suite
     from results.report import write_report
 
+    keep_freed_memory()
     ws = open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, device)
     if dry_run:
         _print_standing(status(ws, only or ()))

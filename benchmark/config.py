@@ -3,7 +3,7 @@
 import inspect
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from students.backbones import BACKBONES
 from students.heads import HEADS
@@ -68,11 +68,6 @@ class StudentBaseConfig(BaseConfig):
 
     token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
     token_target: str = Field("fused", description="teacher tokens to follow: fused, or one of teacher.modalities")
-    epochs_of: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="epochs of single students, by name")
-
-    def of(self, student: str) -> Self:
-        """The settings of one student, its own epochs in place."""
-        return self.model_copy(update={"epochs": self.epochs_of.get(student, self.epochs), "epochs_of": {}})
 
 
 class EpisodicConfig(TrainConfig):
@@ -166,6 +161,14 @@ class EvaluateConfig(_Section):
     seed: int = 0
 
 
+class OwnConfig(_Section):
+    """What one student trains with instead of the suite's values: keys of these sections."""
+
+    base: dict[str, Any] = {}
+    episodic: dict[str, Any] = {}
+    d2m: dict[str, Any] = {}
+
+
 class Suite(_Section):
     """A grid of cells: students x distillation x seeds, and the teacher of each seed."""
 
@@ -185,9 +188,37 @@ class Suite(_Section):
     episodic: StudentEpisodicConfig = StudentEpisodicConfig()
     d2m: D2MConfig = D2MConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    own: dict[str, OwnConfig] = Field({}, description="settings of single students, by name")
+
+    def of(self, student: str) -> Self:
+        """The suite as one student trains: its own settings in the place of the common ones."""
+        if student not in self.own:
+            return self
+        sections: dict[str, Any] = {"own": {}}
+        for name, changes in self.own[student]:
+            section = getattr(self, name)
+            sections[name] = type(section).model_validate({**section.model_dump(), **changes})
+        return self.model_copy(update=sections)
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _all_possible(self) -> Self:
+        strangers = [name for name in self.own if name not in self.students]
+        if strangers:
+            raise ValueError(f"own: {strangers[0]!r} is none of the students {', '.join(self.students)}")
+        self._possible()
+        for student in self.own:
+            try:
+                self.of(student)._possible()
+            except ValidationError as error:
+                problem = error.errors()[0]
+                unknown = problem["type"] == "extra_forbidden"
+                why = "unknown key" if unknown else problem["msg"].removeprefix("Value error, ")
+                raise ValueError(f"own.{student}: {'.'.join(map(str, problem['loc']))}: {why}") from error
+            except ValueError as error:
+                raise ValueError(f"own.{student}: {error}") from error
+        return self
+
+    def _possible(self) -> None:
         for name in (*self.students, self.teacher.encoder, *self.bf16):
             BACKBONES[name]
         for modality in self.teacher.modalities:
@@ -202,9 +233,6 @@ class Suite(_Section):
         for what, values in lists.items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{what} must hold at least one value, each once")
-        strangers = [name for name in self.base.epochs_of if name not in self.students]
-        if strangers:
-            raise ValueError(f"base.epochs_of: {strangers[0]!r} is none of the students {', '.join(self.students)}")
         if len(self.teacher.modalities) < 2:
             raise ValueError("teacher.modalities: fusion joins two modalities or more")
         targets = ("fused", *self.teacher.modalities)
@@ -217,12 +245,10 @@ class Suite(_Section):
         self._tokens_are_distilled()
         if self.data.source == "embedded":
             self._fits_embedded()
-        return self
 
     def _tokens_are_distilled(self) -> None:
         """A setting that is called tokens must not train what none does."""
-        epochs = min(self.base.of(student).epochs for student in self.students)
-        in_base = self.weights == "random" and epochs > 0 and self.base.token_weight > 0
+        in_base = self.weights == "random" and self.base.epochs > 0 and self.base.token_weight > 0
         if {"tokens", "both"} & set(self.distillation) and not in_base and not self.episodic.token_weight:
             raise ValueError(
                 "no stage distils tokens (base training is skipped with given weights): set episodic.token_weight, or "

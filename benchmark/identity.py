@@ -51,7 +51,10 @@ def fusion(suite: Suite, encoders: list[str], seed: int) -> dict[str, Any]:
 
 
 def base(suite: Suite, content_hash: str, student: str, teacher: str | None, seed: int) -> dict[str, Any]:
-    """A student's base training; teacher is the fused tokens' identity when tokens are distilled."""
+    """A student's base training; teacher is the fused tokens' identity when tokens are distilled.
+
+    suite: as the student trains, see Suite.of; so too below.
+    """
     unread = set() if teacher else {"token_weight", "token_target"}
     return {
         "version": VERSION,
@@ -62,7 +65,7 @@ def base(suite: Suite, content_hash: str, student: str, teacher: str | None, see
         "width": suite.width,
         "token_norm": suite.token_norm,
         "patch_enrichment": suite.patch_enrichment,
-        "base": suite.base.of(student).model_dump(mode="json", exclude={"epochs_of"} | unread),
+        "base": suite.base.model_dump(mode="json", exclude=unread),
         "teacher": teacher,
         "bf16": student in suite.bf16,
         "seed": seed,

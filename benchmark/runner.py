@@ -84,10 +84,8 @@ def _reader(root: Path, config: DataConfig, resize: int | None) -> VideoFolder:
 def _check_sizes(ws: Workspace) -> None:
     """Impossible way, shot or query for a split: raise before any compute, through the draw that would fail."""
     suite = ws.suite
-    wanted = [
-        ("train", stage.way, stage.shot + stage.query)
-        for stage in (suite.episodic, suite.teacher.episodic, suite.teacher.fusion)
-    ]
+    trained = [suite.teacher.episodic, suite.teacher.fusion, *(suite.of(name).episodic for name in suite.students)]
+    wanted = [("train", stage.way, stage.shot + stage.query) for stage in trained]
     evaluate = suite.evaluate
     wanted += [("val", evaluate.way, evaluate.val_shot + evaluate.query)]
     wanted += [("test", evaluate.way, shot + evaluate.query) for shot in evaluate.shots]

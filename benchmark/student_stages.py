@@ -39,41 +39,43 @@ def new_student(ws: Workspace, name: str, seed: int) -> FewShotStudent:
 
 def train_base(ws: Workspace, name: str, seed: int, teacher: Teacher | None) -> str:
     """Base training of a student, with token distillation when a teacher is given; returns the weights' identity."""
-    stage = identity.base(ws.suite, ws.content_hash, name, teacher.key if teacher else None, seed)
+    suite = ws.suite.of(name)
+    stage = identity.base(suite, ws.content_hash, name, teacher.key if teacher else None, seed)
     out = ws.stage("base", f"{name}-{'tokens' if teacher else 'plain'}-s{seed}", stage)
     if out.done:
         return out.key
     encoder = new_student(ws, name, seed).encoder
-    taught = token_targets(ws, teacher) if teacher else None
+    taught = token_targets(ws, teacher, suite.base.token_target) if teacher else None
     progress = None
-    if ws.suite.weights == "random":
+    if suite.weights == "random":
         progress = base_stage(
             ws,
             out,
             encoder,
             ws.clips("rgb"),
-            ws.suite.base.of(name),
+            suite.base,
             seed,
             name,
             taught,
-            ws.suite.base.token_weight,
-            name in ws.suite.bf16,
+            suite.base.token_weight,
+            name in suite.bf16,
         )
     out.finish(encoder.state_dict(), progress)
     return out.key
 
 
-def token_targets(ws: Workspace, teacher: Teacher) -> Tensor:
-    """What token distillation follows: standardised tokens (V_train, T, D) of the stream that the suite names."""
-    tokens = teacher.tokens[ws.suite.base.token_target].gather(ws.videos("train"))
+def token_targets(ws: Workspace, teacher: Teacher, stream: str) -> Tensor:
+    """What token distillation follows: standardised tokens (V_train, T, D) of one of the teacher's streams."""
+    tokens = teacher.tokens[stream].gather(ws.videos("train"))
     return standardised_tokens(torch.from_numpy(tokens))
 
 
 def student_identities(ws: Workspace, name: str, distillation: str, seed: int) -> tuple[str, dict[str, Any]]:
     """The base's key and the student's identity, known before anything is trained."""
+    suite = ws.suite.of(name)
     teacher = teacher_key(ws, seed) if distillation != "none" else None
-    base = identity.base(ws.suite, ws.content_hash, name, teacher if distillation in DISTILS_TOKENS else None, seed)
-    return key_of(base), identity.student(ws.suite, key_of(base), distillation, teacher, seed)
+    base = identity.base(suite, ws.content_hash, name, teacher if distillation in DISTILS_TOKENS else None, seed)
+    return key_of(base), identity.student(suite, key_of(base), distillation, teacher, seed)
 
 
 def train_student(ws: Workspace, name: str, distillation: str, seed: int, teacher: Teacher | None) -> Stage:
@@ -83,7 +85,8 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
     train_base(ws, name, seed, teacher if distillation in DISTILS_TOKENS else None)
     if out.done:
         return out
-    suite, config, clips = ws.suite, ws.suite.episodic, ws.clips("rgb")
+    suite, clips = ws.suite.of(name), ws.clips("rgb")
+    config = suite.episodic
     model = new_student(ws, name, seed)
     model.encoder.load_state_dict(standing(ws.stage_by_key("base", base_key)))
     module = model.to(ws.device)
@@ -93,7 +96,7 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
     if distillation not in DISTILS_D2M:
         d2m = D2M(query_weight=0, support_weight=0, ce_weight=1, ce_branches=d2m.ce_branches)
     token_weight = config.token_weight if distillation in DISTILS_TOKENS else 0.0
-    targets = token_targets(ws, teacher) if teacher is not None and token_weight else None
+    targets = token_targets(ws, teacher, suite.base.token_target) if teacher is not None and token_weight else None
 
     def episode_loss(
         output: EpisodeOutput, rows: Tensor, support_labels: Tensor, query_labels: Tensor, way: int
@@ -105,7 +108,7 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
             parts["loss"] = parts["loss"] + token_weight * parts["tokens"]
         return parts
 
-    adapted = adapt(ws, out, module, clips, seed, name, episode_loss) if config.adapt_episodes else None
+    adapted = adapt(ws, out, module, clips, config, seed, name, episode_loss) if config.adapt_episodes else None
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         index = step * config.accumulate + micro

@@ -30,10 +30,10 @@ def test_plain_training_keeps_its_identity_when_token_distillation_changes(chang
     assert base(suite(change), "teacher") != base(suite(), "teacher")
 
 
-def test_a_students_own_epochs_are_its_own() -> None:
-    own = suite("base.epochs_of.mobilenetv3_small=30")
-    assert base(own, None) == base(suite(), None)
-    changed = identity.base(own, "content", "mobilenetv3_small", None, 0)
+def test_a_students_own_settings_are_its_own() -> None:
+    own = suite("own.mobilenetv3_small.base.epochs=30", "own.mobilenetv3_small.episodic.lr=1e-9")
+    assert base(own.of("resnet18"), None) == base(suite(), None)
+    changed = identity.base(own.of("mobilenetv3_small"), "content", "mobilenetv3_small", None, 0)
     assert changed["base"] == {**identity.base(suite(), "content", "mobilenetv3_small", None, 0)["base"], "epochs": 30}
 
 
