@@ -31,12 +31,13 @@ _VALIDATIONS = 4
 
 
 class _Adapted(nn.Module):
-    """The parts that train: branches and head of a student, which keep their place in it."""
+    """The parts that train: branches and head of a student, which keep their place in it, and the loss's own."""
 
-    def __init__(self, student: FewShotStudent) -> None:
+    def __init__(self, student: FewShotStudent, distiller: nn.Module | None) -> None:
         super().__init__()
         self.branches = student.encoder.branches
         self.head = student.head
+        self.distiller = distiller
 
 
 @torch.no_grad()
@@ -56,6 +57,7 @@ def adapt(
     ws: Workspace,
     out: Stage,
     student: FewShotStudent,
+    distiller: nn.Module | None,
     clips: Clips,
     config: StudentEpisodicConfig,
     seed: int,
@@ -71,7 +73,7 @@ def adapt(
             views.append(_features(ws, student, clips, ws.videos("train"), f"view {view}" if view else None))
             tick(view + 1, _VIEWS)
     val_features = _features(ws, student, clips, ws.videos("val"), None)
-    module = _Adapted(student)
+    module = _Adapted(student, distiller)
     sized = config.model_copy(update={"episodes": config.adapt_episodes})
     episodes, val_episodes = episodes_for(ws, sized, seed, "adapt"), ws.val_episodes()
     choice = generator(seed, "adapt", "views").integers(_VIEWS, size=len(episodes))

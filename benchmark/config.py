@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from benchmark.distillation import distillation, distiller, rehearse
 from students.backbones import BACKBONES
+from students.distill.base import Distiller
 from students.heads import HEADS
 from teachers.modalities import EXPERTS
 
-Distillation = Literal["none", "tokens", "d2m", "both"]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 
@@ -89,18 +90,6 @@ class StudentEpisodicConfig(EpisodicConfig):
     token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
 
 
-class D2MConfig(_Section):
-    """See students/distill/d2m.py; weights apply where a setting distils with D2M."""
-
-    temperature: float = Field(4.0, gt=0)
-    query_weight: float = Field(1.0, ge=0)
-    support_weight: float = Field(0.5, ge=0)
-    support_temperature: float | None = Field(None, gt=0)
-    standardise: bool = True
-    ce_weight: float = Field(1.0, ge=0)
-    ce_branches: tuple[Literal["kl", "ce"], ...] = Field(("kl", "ce"), min_length=1)
-
-
 class HeadConfig(_Section):
     """The matching rule of teacher and students. A key the named head does not read may not be set."""
 
@@ -166,7 +155,7 @@ class OwnConfig(_Section):
 
     base: dict[str, Any] = {}
     episodic: dict[str, Any] = {}
-    d2m: dict[str, Any] = {}
+    distiller: dict[str, dict[str, Any]] = {}
 
 
 class Suite(_Section):
@@ -175,7 +164,7 @@ class Suite(_Section):
     name: str
     seeds: tuple[NotNegative, ...] = (0, 1, 2)
     students: tuple[str, ...] = ("resnet18", "mobilenetv3_small", "mobilenetv3_large")
-    distillation: tuple[Distillation, ...] = ("none", "tokens", "d2m", "both")
+    distillation: tuple[str, ...] = ("none", "tokens", "d2m", "both")
     weights: str = Field("random", description="random, imagenet, or a state_dict file of the backbone")
     width: int = Field(2048, ge=2, description="token width of teacher and students")
     token_norm: bool = Field(True, description="layer-normalise tokens; false as published")
@@ -186,7 +175,7 @@ class Suite(_Section):
     head: HeadConfig = HeadConfig()
     base: StudentBaseConfig = StudentBaseConfig()
     episodic: StudentEpisodicConfig = StudentEpisodicConfig()
-    d2m: D2MConfig = D2MConfig()
+    distiller: dict[str, dict[str, Any]] = Field({}, description="options of distillers, by name")
     evaluate: EvaluateConfig = EvaluateConfig()
     own: dict[str, OwnConfig] = Field({}, description="settings of single students, by name")
 
@@ -194,11 +183,23 @@ class Suite(_Section):
         """The suite as one student trains: its own settings in the place of the common ones."""
         if student not in self.own:
             return self
-        sections: dict[str, Any] = {"own": {}}
-        for name, changes in self.own[student]:
-            section = getattr(self, name)
-            sections[name] = type(section).model_validate({**section.model_dump(), **changes})
-        return self.model_copy(update=sections)
+        own = self.own[student]
+        losses = {name: {**self.options_of(name), **changes} for name, changes in own.distiller.items()}
+        changed = {
+            "base": StudentBaseConfig.model_validate({**self.base.model_dump(), **own.base}),
+            "episodic": StudentEpisodicConfig.model_validate({**self.episodic.model_dump(), **own.episodic}),
+            "distiller": {**self.distiller, **losses},
+            "own": {},
+        }
+        return self.model_copy(update=changed)
+
+    def options_of(self, distiller: str) -> dict[str, Any]:
+        """What the suite says of a distiller; its defaults stand for the rest."""
+        return self.distiller.get(distiller, {})
+
+    def distiller_of(self, name: str) -> Distiller:
+        """A distiller as the suite sets it."""
+        return distiller(name, self.options_of(name), self.width)
 
     @model_validator(mode="after")
     def _all_possible(self) -> Self:
@@ -223,6 +224,8 @@ class Suite(_Section):
             BACKBONES[name]
         for modality in self.teacher.modalities:
             EXPERTS[modality]
+        for name in {*self.distiller, *(distillation(setting).distiller for setting in self.distillation)}:
+            rehearse(name, self.options_of(name), self.width)
         lists = {
             "seeds": self.seeds,
             "students": self.students,
@@ -249,10 +252,14 @@ class Suite(_Section):
     def _tokens_are_distilled(self) -> None:
         """A setting that is called tokens must not train what none does."""
         in_base = self.weights == "random" and self.base.epochs > 0 and self.base.token_weight > 0
-        if {"tokens", "both"} & set(self.distillation) and not in_base and not self.episodic.token_weight:
+        if (
+            any(distillation(name).tokens for name in self.distillation)
+            and not in_base
+            and not self.episodic.token_weight
+        ):
             raise ValueError(
                 "no stage distils tokens (base training is skipped with given weights): set episodic.token_weight, or "
-                'leave "tokens" and "both" out of distillation'
+                'leave "tokens", "both" and "tokens+..." out of distillation'
             )
 
     def _fits_embedded(self) -> None:

@@ -3,6 +3,8 @@
 from typing import Any
 
 from benchmark.config import Suite
+from benchmark.distillation import distillation as parse
+from benchmark.distillation import options
 from benchmark.weights import weights_identity
 
 VERSION = 1
@@ -74,8 +76,9 @@ def base(suite: Suite, content_hash: str, student: str, teacher: str | None, see
 
 def student(suite: Suite, base_key: str, distillation: str, teacher: str | None, seed: int) -> dict[str, Any]:
     """A student's episodic training from its base."""
-    distils = distillation in ("d2m", "both")
-    unread = set() if distillation in ("tokens", "both") else {"token_weight"}
+    setting = parse(distillation)
+    unread = set() if setting.tokens else {"token_weight"}
+    reads_tokens = "tokens" in suite.distiller_of(setting.distiller).reads
     return {
         "version": VERSION,
         "stage": "student",
@@ -84,7 +87,8 @@ def student(suite: Suite, base_key: str, distillation: str, teacher: str | None,
         "teacher": teacher,
         "head": head(suite),
         "episodic": suite.episodic.model_dump(mode="json", exclude=unread),
-        "d2m": suite.d2m.model_dump(mode="json") if distils else {"ce_branches": list(suite.d2m.ce_branches)},
+        "distiller": {"name": setting.distiller, **options(setting.distiller, suite.options_of(setting.distiller))},
+        "token_target": suite.base.token_target if reads_tokens else None,
         "selection": _selection(suite),
         "seed": seed,
     }

@@ -3,27 +3,34 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark import identity
 from benchmark.adaptation import adapt
+from benchmark.answers import Answers
 from benchmark.base_training import base_stage, recalibrate
+from benchmark.distillation import distillation
 from benchmark.episodic import episode_frames, episodes_for, labels_of, validator
-from benchmark.evaluate import project
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
-from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, new_head, teacher_key
+from benchmark.teacher_stages import Teacher, new_head, teacher_key
 from benchmark.train import Plan, fit
 from benchmark.workspace import Stage, Workspace, standing
 from results.record import key_of
 from students.backbones import TokenEncoder
-from students.distill.d2m import D2M
+from students.distill.base import Distiller
 from students.distill.tokens import standardised_tokens, token_loss
 from students.few_shot import FewShotStudent
-from students.output import EpisodeOutput, support_distances
+from students.output import EpisodeOutput
 
-DISTILS_TOKENS = ("tokens", "both")
-DISTILS_D2M = ("d2m", "both")
+
+class _Learner(nn.Module):
+    """What one optimiser trains: a student, and the projector of a distiller that has one."""
+
+    def __init__(self, student: nn.Module, distiller: Distiller) -> None:
+        super().__init__()
+        self.student = student
+        self.distiller = distiller if isinstance(distiller, nn.Module) else None
 
 
 def new_student(ws: Workspace, name: str, seed: int) -> FewShotStudent:
@@ -70,45 +77,55 @@ def token_targets(ws: Workspace, teacher: Teacher, stream: str) -> Tensor:
     return standardised_tokens(torch.from_numpy(tokens))
 
 
-def student_identities(ws: Workspace, name: str, distillation: str, seed: int) -> tuple[str, dict[str, Any]]:
+def student_identities(ws: Workspace, name: str, named: str, seed: int) -> tuple[str, dict[str, Any]]:
     """The base's key and the student's identity, known before anything is trained."""
     suite = ws.suite.of(name)
-    teacher = teacher_key(ws, seed) if distillation != "none" else None
-    base = identity.base(suite, ws.content_hash, name, teacher if distillation in DISTILS_TOKENS else None, seed)
-    return key_of(base), identity.student(suite, key_of(base), distillation, teacher, seed)
+    setting = distillation(named)
+    loss = suite.distiller_of(setting.distiller)
+    teacher = teacher_key(ws, seed) if setting.tokens or loss.reads else None
+    base = identity.base(suite, ws.content_hash, name, teacher if setting.tokens else None, seed)
+    return key_of(base), identity.student(suite, key_of(base), named, teacher, seed)
 
 
-def train_student(ws: Workspace, name: str, distillation: str, seed: int, teacher: Teacher | None) -> Stage:
-    """Episodic training from the base; the finished stage holds the selected weights. "none" needs no teacher."""
-    base_key, stage = student_identities(ws, name, distillation, seed)
-    out = ws.stage("student", f"{name}-{distillation}-s{seed}", stage)
-    train_base(ws, name, seed, teacher if distillation in DISTILS_TOKENS else None)
+def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teacher | None) -> Stage:
+    """Episodic training from the base; the finished stage holds the selected weights.
+
+    named: the distillation setting; teacher: needed by every setting that reads one.
+    """
+    base_key, stage = student_identities(ws, name, named, seed)
+    setting = distillation(named)
+    out = ws.stage("student", f"{name}-{named}-s{seed}", stage)
+    train_base(ws, name, seed, teacher if setting.tokens else None)
     if out.done:
         return out
     suite, clips = ws.suite.of(name), ws.clips("rgb")
     config = suite.episodic
     model = new_student(ws, name, seed)
     model.encoder.load_state_dict(standing(ws.stage_by_key("base", base_key)))
+    distiller = suite.distiller_of(setting.distiller)
     module = model.to(ws.device)
+    learner = _Learner(module, distiller).to(ws.device)
     episodes = episodes_for(ws, config, seed, "student")
-    answers = _Answers(ws, teacher) if teacher is not None and distillation in DISTILS_D2M else None
-    d2m = D2M(**suite.d2m.model_dump())
-    if distillation not in DISTILS_D2M:
-        d2m = D2M(query_weight=0, support_weight=0, ce_weight=1, ce_branches=d2m.ce_branches)
-    token_weight = config.token_weight if distillation in DISTILS_TOKENS else 0.0
-    targets = token_targets(ws, teacher, suite.base.token_target) if teacher is not None and token_weight else None
+    stream = suite.base.token_target
+    answers = Answers(ws, teacher, distiller.reads, stream) if teacher is not None and distiller.reads else None
+    token_weight = config.token_weight if setting.tokens else 0.0
+    targets = token_targets(ws, teacher, stream) if teacher is not None and token_weight else None
 
     def episode_loss(
         output: EpisodeOutput, rows: Tensor, support_labels: Tensor, query_labels: Tensor, way: int
     ) -> dict[str, Tensor]:
         taught = answers(rows, support_labels, way) if answers is not None else None
-        parts = d2m(output, taught, query_labels)
+        parts = distiller(output, taught, query_labels)
         if targets is not None:
             parts["tokens"] = token_loss(output.tokens, targets[rows].to(ws.device))
             parts["loss"] = parts["loss"] + token_weight * parts["tokens"]
         return parts
 
-    adapted = adapt(ws, out, module, clips, config, seed, name, episode_loss) if config.adapt_episodes else None
+    adapted = (
+        adapt(ws, out, module, learner.distiller, clips, config, seed, name, episode_loss)
+        if config.adapt_episodes
+        else None
+    )
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         index = step * config.accumulate + micro
@@ -128,36 +145,8 @@ def train_student(ws: Workspace, name: str, distillation: str, seed: int, teache
         validator(ws, module, clips),
         max(1, config.validate_every // config.accumulate),
     )
-    with bar(f"{name}, {distillation}, episodes (seed {seed})") as tick:
-        progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
+    with bar(f"{name}, {named}, episodes (seed {seed})") as tick:
+        progress = fit(learner, plan, out.path("episodic.pt"), ws.device, tick)
     recalibrate(ws, module.encoder, clips)
     out.finish(module.state_dict(), progress, adapted)
     return out
-
-
-class _Answers:
-    """A teacher's answers on training episodes. Its keys are computed once per video, not once per episode.
-
-    The head is the trained one, in eval mode and without gradients.
-    """
-
-    def __init__(self, ws: Workspace, teacher: Teacher) -> None:
-        self.tokens = torch.from_numpy(teacher.tokens[TEACHER_BRANCH].gather(ws.videos("train")))
-        self._device = ws.device
-        self._head = teacher.head
-        (self._keys,) = project(teacher.head, {TEACHER_BRANCH: self.tokens.to(ws.device)})
-
-    @torch.no_grad()
-    def __call__(self, rows: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
-        """rows int64 (S + Q,) into the training videos, support first; labels int64 (S,)."""
-        rows = rows.to(self._device)
-        support, query = rows[: len(labels)], rows[len(labels) :]
-        with torch.autocast(self._device.type, enabled=False):
-            logits = self._head.match(
-                tuple(k[support][None] for k in self._keys),
-                labels[None],
-                tuple(k[query][None] for k in self._keys),
-                way,
-            )[0]
-            tokens = self.tokens[support.cpu()].to(self._device)
-            return EpisodeOutput({TEACHER_BRANCH: logits}, support_distances(tokens, labels, way), {})

@@ -17,7 +17,7 @@ from benchmark.workspace import Stage, Workspace, standing
 from feature_cache import Entry, Key
 from results.record import key_of
 from students.backbones import TokenEncoder
-from students.distill.d2m import D2M
+from students.distill.labels import LabelsOnly
 from students.few_shot import FewShotStudent, episode_output
 from students.heads import HEADS
 from students.heads.base import Head
@@ -25,7 +25,7 @@ from teachers.fusion import MFM
 from teachers.modalities import EXPERTS
 
 TEACHER_BRANCH = "fused"
-_CE_ONLY = D2M(query_weight=0, support_weight=0, ce_branches=(TEACHER_BRANCH,))
+_CE_ONLY = LabelsOnly(ce_branches=(TEACHER_BRANCH,))
 
 
 def derive(ws: Workspace, modality: str) -> Entry:

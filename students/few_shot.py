@@ -40,4 +40,5 @@ def episode_output(tokens: dict[str, Tensor], head: Head, labels: Tensor, way: i
         logits=dict(zip(names, logits, strict=True)),
         support_distances=support_distances(label_tokens[:support], labels, way),
         tokens=tokens,
+        support_labels=labels,
     )

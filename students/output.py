@@ -1,7 +1,7 @@
 """What travels from a network through one episode to a loss."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,11 +16,15 @@ class EpisodeOutput:
     logits: by branch, each float32 (Q, way); a teacher has one branch, ``"fused"``.
     support_distances: float32 (way, way - 1), negative squared distances between class prototypes.
     tokens: by branch, each float32 (S + Q, T, D), support first; empty when no loss reads them.
+    support_labels: int64 (S,), of a student; None where nobody reads them.
+    streams: a teacher's logits by modality, each float32 (Q, way); empty when no loss reads them.
     """
 
     logits: Mapping[str, Tensor]
     support_distances: Tensor
     tokens: Mapping[str, Tensor]
+    support_labels: Tensor | None = None
+    streams: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def query_logits(logits: Mapping[str, Tensor]) -> Tensor:

@@ -41,7 +41,8 @@ def test_a_students_own_settings_are_its_own() -> None:
     ("change", "changed"),
     [
         ("episodic.token_weight=7", {"tokens", "both"}),
-        ("d2m.query_weight=7", {"d2m", "both"}),
+        ("distiller.d2m.query_weight=7", {"d2m", "both"}),
+        ("base.token_target=rgb", set()),
         ("episodic.lr=7e-7", {"none", "tokens", "d2m", "both"}),
     ],
 )

@@ -11,67 +11,36 @@ logits, Sun et al., CVPR 2024) and ``support_temperature = None`` (plain distanc
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from students.backbones import LABEL_BRANCH
 from students.distill import DISTILLERS
+from students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits
+from students.distill.measures import pearson_distance, softened_kl, standardised
 from students.output import EpisodeOutput, query_logits
-
-_EPS = 1e-8
-
-
-def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(softmax(teacher / T) || softmax(student / T)), mean over rows; logits (Q, way) -> scalar."""
-    log_student = F.log_softmax(student / temperature, dim=-1)
-    log_teacher = F.log_softmax(teacher / temperature, dim=-1)
-    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
-
-
-def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 - mean over rows of the Pearson correlation; (R, C) each -> scalar in [0, 2]."""
-    student = student - student.mean(-1, keepdim=True)
-    teacher = teacher - teacher.mean(-1, keepdim=True)
-    norm = student.norm(dim=-1) * teacher.norm(dim=-1)
-    return 1 - ((student * teacher).sum(-1) / (norm + _EPS)).mean()
-
-
-def standardised(logits: Tensor) -> Tensor:
-    """Each row with mean 0 and standard deviation 1 over the classes."""
-    centred = logits - logits.mean(-1, keepdim=True)
-    return centred / (logits.std(-1, keepdim=True, unbiased=False) + _EPS)
 
 
 @DISTILLERS.register("d2m")
-@dataclass(frozen=True)
-class D2M:
+@dataclass(frozen=True, kw_only=True)
+class D2M(Labelled):
     """The loss of the file's title. Reads logits and support distances of student and teacher."""
 
-    temperature: float = 4.0
-    query_weight: float = 1.0
-    support_weight: float = 0.5
-    support_temperature: float | None = None
+    temperature: Temperature = 4.0
+    query_weight: Weight = 1.0
+    support_weight: Weight = 0.5
+    support_temperature: Temperature | None = None
     standardise: bool = True
-    ce_weight: float = 1.0
-    ce_branches: tuple[str, ...] = (QUERY_BRANCH, LABEL_BRANCH)
 
-    def __call__(self, student: EpisodeOutput, teacher: EpisodeOutput | None, labels: Tensor) -> dict[str, Tensor]:
-        """Parts "query", "support", "ce" (unweighted) and their weighted sum "loss"; labels int64 (Q,).
+    reads: ClassVar[frozenset[str]] = frozenset({"logits", "support_distances"})
 
-        teacher may be None only when both distillation weights are zero.
-        """
-        parts = {"ce": torch.stack([F.cross_entropy(student.logits[b], labels) for b in self.ce_branches]).sum()}
-        loss = self.ce_weight * parts["ce"]
-        if self.query_weight or self.support_weight:
-            if teacher is None:
-                raise StudentError("D2M distils from a teacher; give its output or set both weights to 0")
-            parts["query"] = self._query(student.logits[QUERY_BRANCH], query_logits(teacher.logits).detach())
-            parts["support"] = self._support(student.support_distances, teacher.support_distances.detach())
-            loss = loss + self.query_weight * parts["query"] + self.support_weight * parts["support"]
-        return {"loss": loss, **parts}
+    def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
+        """ "query" and "support"."""
+        query = self._query(distilled_logits(student), query_logits(teacher.logits).detach())
+        support = self._support(student.support_distances, teacher.support_distances.detach())
+        return {"query": (self.query_weight, query), "support": (self.support_weight, support)}
 
     def _query(self, student: Tensor, teacher: Tensor) -> Tensor:
         if self.standardise:

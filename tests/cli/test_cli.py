@@ -107,6 +107,23 @@ def test_another_head_runs_through_the_chain(tmp_path: Path) -> None:
     assert {record.cell.head for record in records} == {"otam"} and all(record.metrics for record in records)
 
 
+def test_any_distiller_runs_through_the_chain(tmp_path: Path) -> None:
+    settings = ["none", "dkd", "tokens+fitnet", "multi_teacher", "mutual"]
+    text = TINY.replace('["none", "both"]', json.dumps(settings)) + "\n[distiller.dkd]\nbeta = 2.0\n"
+    (tmp_path / "tiny.toml").write_text(text)
+    result = fewdistill("run", "tiny.toml", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    records = RecordStore(tmp_path / "runs" / "tiny" / "records").all()
+    assert {r.cell.distillation for r in records if r.metrics and r.cell.role == "student"} == set(settings)
+    curves = [
+        json.loads((stage / "done.json").read_text())["curve"]
+        for stage in (tmp_path / "runs" / "tiny" / "stages").glob("student-*")
+    ]
+    parts = [{key for point in curve for key in point} for curve in curves]
+    for expected in ({"target", "non_target"}, {"feature", "tokens"}, {"streams"}, {"mutual"}):
+        assert any(expected <= found for found in parts), expected
+
+
 def test_ctrl_c_says_so_and_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     first = start("run", "tiny.toml", cwd=tmp_path)

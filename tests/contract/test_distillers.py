@@ -1,15 +1,17 @@
 """What every registered distiller promises, at its default settings."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
+from students import StudentError
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill import DISTILLERS
+from students.distill import DISTILLERS, build
 from students.output import EpisodeOutput
 
 WAY, SUPPORT, QUERIES, FRAMES, WIDTH = 4, 8, 6, 3, 5
@@ -32,20 +34,25 @@ def student_tensors(seed: int) -> list[Tensor]:
 def student_of(tensors: list[Tensor]) -> EpisodeOutput:
     first, second, distances, *tokens = tensors
     names = QUERY_BRANCH, LABEL_BRANCH
-    return EpisodeOutput(
-        dict(zip(names, (first, second), strict=True)), distances, dict(zip(names, tokens, strict=True))
-    )
+    logits, branches = dict(zip(names, (first, second), strict=True)), dict(zip(names, tokens, strict=True))
+    return EpisodeOutput(logits, distances, branches, torch.arange(SUPPORT) % WAY)
 
 
 def teacher_of(tensors: list[Tensor]) -> EpisodeOutput:
-    first, _, distances, tokens, _ = tensors
-    return EpisodeOutput({"fused": first}, distances, {"fused": tokens})
+    first, second, distances, _, tokens = tensors
+    return EpisodeOutput({"fused": first}, distances, {"fused": tokens}, streams={"a": first, "b": second})
+
+
+def distiller(name: str) -> Any:
+    """At its defaults, in float64 where it has weights of its own."""
+    made = build(name, WIDTH)
+    return made.double() if isinstance(made, nn.Module) else made
 
 
 @each_distiller
 def test_gradients_reach_the_student_and_never_the_teacher(name: str) -> None:
     ours, theirs = student_tensors(0), student_tensors(1)
-    parts = DISTILLERS[name]()(student_of(ours), teacher_of(theirs), labels())
+    parts = distiller(name)(student_of(ours), teacher_of(theirs), labels())
     assert parts["loss"].shape == ()
     parts["loss"].backward()
     reached = [value.grad for value in ours if value.grad is not None]
@@ -57,24 +64,47 @@ def test_gradients_reach_the_student_and_never_the_teacher(name: str) -> None:
 @settings(derandomize=True, deadline=None, max_examples=15)
 @given(seed=st.integers(0, 999))
 def test_distillation_is_least_where_the_student_is_the_teacher(name: str, seed: int) -> None:
-    distiller, teacher = DISTILLERS[name](), student_tensors(seed)
-    other = student_tensors(seed + 1000)
+    made, teacher = distiller(name), student_tensors(seed)
+    if not made.vanishes or not made.reads:
+        return
+    teacher[1] = teacher[0]  # one answer by every branch and stream
     same = [value.detach().clone().requires_grad_() for value in teacher]
-    at_teacher = distiller(student_of(same), teacher_of(teacher), labels())
-    elsewhere = distiller(student_of(other), teacher_of(teacher), labels())
+    at_teacher = made(student_of(same), teacher_of(teacher), labels())
+    elsewhere = [made(student_of(student_tensors(seed + far)), teacher_of(teacher), labels()) for far in (1000, 2000)]
     distilled = set(at_teacher) - LABEL_PARTS
     assert distilled
     for part in distilled:
         assert abs(at_teacher[part].item()) < 1e-6, part
-        assert elsewhere[part].item() > 1e-6, part
+        assert max(parts[part].item() for parts in elsewhere) > 1e-6, part
     sum(at_teacher[part] for part in distilled).backward()
     assert all(value.grad is None or value.grad.abs().max() < 1e-4 for value in same)
 
 
 @each_distiller
+def test_what_is_not_declared_is_not_read(name: str) -> None:
+    made, theirs = distiller(name), teacher_of(student_tensors(1))
+    kept = {
+        "logits": theirs.logits if "logits" in made.reads else {},
+        "support_distances": theirs.support_distances if "support_distances" in made.reads else torch.tensor(torch.nan),
+        "tokens": theirs.tokens if "tokens" in made.reads else {},
+        "streams": theirs.streams if "streams" in made.reads else {},
+    }
+    student = student_of(student_tensors(0))
+    whole = made(student, theirs, labels())["loss"]
+    assert torch.equal(made(student, EpisodeOutput(**kept), labels())["loss"], whole)  # type: ignore[arg-type]
+    if made.reads:
+        with pytest.raises(StudentError, match="teacher"):
+            made(student, None, labels())
+    else:
+        assert torch.equal(made(student, None, labels())["loss"], whole)
+
+
+@each_distiller
 def test_gradients_agree_with_differences(name: str) -> None:
-    distiller, teacher = DISTILLERS[name](), teacher_of(student_tensors(1))
-    loss: Callable[..., Tensor] = lambda *tensors: distiller(student_of(list(tensors)), teacher, labels())["loss"]  # noqa: E731
+    made, teacher = distiller(name), teacher_of(student_tensors(1))
+    if name in ("wsld", "combination", "mutual", "multi_teacher"):
+        pytest.skip("holds a weight or a peer fixed on purpose: its gradient is not that of its value")
+    loss: Callable[..., Tensor] = lambda *tensors: made(student_of(list(tensors)), teacher, labels())["loss"]  # noqa: E731
     assert torch.autograd.gradcheck(loss, student_tensors(0), fast_mode=True)
 
 
@@ -83,7 +113,17 @@ def test_gradients_agree_with_differences(name: str) -> None:
 def test_extreme_outputs_are_finite(name: str, scale: float) -> None:
     ours = [(scale * value.detach().float()).requires_grad_() for value in student_tensors(0)]
     theirs = [scale * value.detach().float() for value in student_tensors(1)]
-    parts = DISTILLERS[name]()(student_of(ours), teacher_of(theirs), labels())
+    parts = build(name, WIDTH)(student_of(ours), teacher_of(theirs), labels())
     parts["loss"].backward()
     assert all(part.isfinite() for part in parts.values())
     assert all(value.grad is None or value.grad.isfinite().all() for value in ours)
+
+
+@each_distiller
+def test_autocast_changes_little(name: str) -> None:
+    made = build(name, WIDTH)
+    ours, theirs = ([value.detach().float() for value in student_tensors(seed)] for seed in (0, 1))
+    plain = made(student_of(ours), teacher_of(theirs), labels())["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = made(student_of(ours), teacher_of(theirs), labels())["loss"]
+    torch.testing.assert_close(cast, plain, rtol=1e-3, atol=1e-4)

@@ -13,41 +13,11 @@ import torch
 from torch import Tensor
 
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
-from students.distill.d2m import AS_RELEASED, pearson_distance, softened_kl
 from students.heads.mean_token import EDist
 from students.heads.otam import OTAMReleased, alignment_cost
-from students.output import EpisodeOutput
 from teachers.fusion import MFM, FrameEmbedding
 from tests.golden.compare import NETWORKS_RTOL, close, det_fill
 from tests.golden.heads import trx
-
-
-def distillers(case: SimpleNamespace) -> None:
-    """D2M as released and as the figure draws it: losses, their parts, gradients; and the primitives."""
-    t, settings = case.tensors, case.meta["cfg"]
-    variants = {
-        "fc_2_sup_dist": AS_RELEASED,
-        "fc_2_sup_dist_cece": dataclasses.replace(AS_RELEASED, ce_branches=(QUERY_BRANCH, LABEL_BRANCH)),
-    }
-    for name, loss in variants.items():
-        loss = dataclasses.replace(loss, temperature=float(settings["temperature"]))
-        s = {k: t[f"in/s_{k}"].clone().requires_grad_() for k in ("kl", "ce", "sup")}
-        student = EpisodeOutput({QUERY_BRANCH: s["kl"], LABEL_BRANCH: s["ce"]}, s["sup"], {})
-        parts = loss(student, EpisodeOutput({"fused": t["in/t_kl"]}, t["in/t_sup"], {}), t["in/y"])
-        parts["loss"].backward()
-        close(parts["loss"], t[f"out/{name}/loss"], name)
-        close(parts["query"], t[f"out/{name}/soft_loss"], f"{name} query level")  # the log leaves the support out
-        weighted = t[f"out/{name}/loss"] - parts["query"].detach() - loss.ce_weight * parts["ce"].detach()
-        close(loss.support_weight * parts["support"], weighted, f"{name} support level")
-        for key, value in s.items():
-            close(value.grad, t[f"out/{name}/grad/s_{key}"], f"{name} gradient of {key}")
-    for temperature in (1, 4):
-        ours = softened_kl(t["in/s"], t["in/t"], float(temperature))
-        close(ours, t[f"out/prim/kd_loss_T{temperature}"], f"softened KL at {temperature}")
-    ours = pearson_distance(t["in/s"].softmax(-1), t["in/t"].softmax(-1))
-    close(ours, t["out/prim/inter_class_relation"], "Pearson distance")
-    ours = pearson_distance(t["in/s_sup"].softmax(-1), t["in/t_sup"].softmax(-1))
-    close(ours, t["out/prim/inter_class_relation_sup"], "Pearson distance of support rows")
 
 
 @dataclasses.dataclass(frozen=True)

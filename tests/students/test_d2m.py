@@ -8,7 +8,9 @@ import torch
 
 from students import StudentError
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill.d2m import AS_RELEASED, D2M, pearson_distance, softened_kl, standardised
+from students.distill.d2m import AS_RELEASED, D2M
+from students.distill.labels import LabelsOnly
+from students.distill.measures import pearson_distance, softened_kl, standardised
 from students.distill.tokens import token_loss
 from students.output import EpisodeOutput
 
@@ -64,9 +66,10 @@ def test_support_softmax_is_the_released_one() -> None:
     torch.testing.assert_close(released["support"], pearson_distance(*rows))
 
 
-def test_without_weights_no_teacher_is_needed() -> None:
-    plain = D2M(query_weight=0.0, support_weight=0.0)(STUDENT, None, ONE)
+def test_labels_alone_need_no_teacher() -> None:
+    plain = LabelsOnly()(STUDENT, None, ONE)
     assert set(plain) == {"loss", "ce"}
+    assert torch.equal(plain["loss"], D2M(query_weight=0.0, support_weight=0.0)(STUDENT, TEACHER, ONE)["loss"])
     with pytest.raises(StudentError, match="teacher"):
         D2M()(STUDENT, None, ONE)
 

@@ -1,0 +1,65 @@
+"""What a trained teacher says about a training episode, as far as a student's loss reads it."""
+
+import torch
+from torch import Tensor
+
+from benchmark.evaluate import project
+from benchmark.teacher_stages import TEACHER_BRANCH, Teacher
+from benchmark.workspace import Workspace
+from students.output import EpisodeOutput, class_prototypes, support_distances
+
+
+class Answers:
+    """A teacher's answers on training episodes. Its keys are computed once per video, not once per episode.
+
+    Logits and support distances are those of the fused tokens and of the trained head, in eval mode and without
+    gradients. Tokens, where a loss reads them, are of the stream ``token_target``. Logits by modality, where a loss
+    reads them, are negative squared distances to class prototypes of the modality's tokens, mean over frames: its
+    encoder may have been trained without episodes, and has no head then.
+    """
+
+    def __init__(self, ws: Workspace, teacher: Teacher, reads: frozenset[str], token_target: str) -> None:
+        self._device = ws.device
+        self._head = teacher.head
+        self._fused = _tokens(ws, teacher, TEACHER_BRANCH)
+        (self._keys,) = project(teacher.head, {TEACHER_BRANCH: self._fused.to(ws.device)})
+        self._target = _tokens(ws, teacher, token_target) if "tokens" in reads else None
+        streams = ws.suite.teacher.modalities if "streams" in reads else ()
+        self._streams = {name: _tokens(ws, teacher, name) for name in streams}
+
+    @torch.no_grad()
+    def __call__(self, rows: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
+        """rows int64 (S + Q,) into the training videos, support first; labels int64 (S,)."""
+        support, query = rows[: len(labels)].to(self._device), rows[len(labels) :].to(self._device)
+        with torch.autocast(self._device.type, enabled=False):
+            logits = self._head.match(
+                tuple(k[support][None] for k in self._keys),
+                labels[None],
+                tuple(k[query][None] for k in self._keys),
+                way,
+            )[0]
+            target = {} if self._target is None else {TEACHER_BRANCH: self._of(self._target, rows)}
+            return EpisodeOutput(
+                {TEACHER_BRANCH: logits},
+                support_distances(self._of(self._fused, rows[: len(labels)]), labels, way),
+                target,
+                streams={
+                    name: prototype_logits(self._of(tokens, rows), labels, way)
+                    for name, tokens in self._streams.items()
+                },
+            )
+
+    def _of(self, tokens: Tensor, rows: Tensor) -> Tensor:
+        return tokens[rows].to(self._device)
+
+
+def prototype_logits(tokens: Tensor, labels: Tensor, way: int) -> Tensor:
+    """-(1/T) ||query - prototype||^2 of ordered frame tokens (S + Q, T, D), labels (S,) -> (Q, way)."""
+    shots = len(labels)
+    prototypes = class_prototypes(tokens[:shots], labels, way).flatten(1)
+    queries = tokens[shots:].flatten(1)
+    return -(queries[:, None] - prototypes).square().sum(-1) / tokens.shape[1]
+
+
+def _tokens(ws: Workspace, teacher: Teacher, stream: str) -> Tensor:
+    return torch.from_numpy(teacher.tokens[stream].gather(ws.videos("train")))

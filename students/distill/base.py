@@ -1,0 +1,162 @@
+"""What distillers share: labels beside knowledge, and which part of a network's output each reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Protocol
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, MinLen
+from torch import Tensor
+
+from students import StudentError
+from students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from students.distill.measures import standardised
+from students.output import EpisodeOutput, query_logits
+
+Weight = Annotated[float, Ge(0)]
+Temperature = Annotated[float, Gt(0)]
+Terms = Mapping[str, tuple[float, Tensor]]
+"""Distillation terms by name: weight and unweighted value."""
+
+
+class Distiller(Protocol):
+    """A loss on one episode.
+
+    reads: fields of the teacher's EpisodeOutput it needs ("logits", "support_distances", "tokens", "streams"); an
+    empty set means that no teacher is needed. vanishes: its terms are 0 where the student equals the teacher.
+    """
+
+    @property
+    def reads(self) -> frozenset[str]: ...
+
+    @property
+    def vanishes(self) -> bool: ...
+
+    def __call__(self, student: EpisodeOutput, teacher: EpisodeOutput | None, labels: Tensor) -> dict[str, Tensor]:
+        """Query labels int64 (Q,) -> "loss", to be minimised, and its unweighted parts; no gradient for the teacher."""
+        ...
+
+
+def label_loss(student: EpisodeOutput, labels: Tensor, branches: tuple[str, ...]) -> Tensor:
+    """Sum over branches of the mean cross entropy of their episode logits."""
+    return torch.stack([F.cross_entropy(student.logits[branch], labels) for branch in branches]).sum()
+
+
+def summed(ce_weight: float, ce: Tensor, terms: Terms) -> dict[str, Tensor]:
+    """The parts and their weighted sum."""
+    loss = ce_weight * ce
+    for weight, value in terms.values():
+        loss = loss + weight * value
+    return {"loss": loss, "ce": ce, **{name: value for name, (_, value) in terms.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Cross entropy on the labels beside a subclass's distillation terms.
+
+    ce_weight: of the cross entropy; ce_branches: the student's branches it is summed over.
+    """
+
+    ce_weight: Weight = 1.0
+    ce_branches: Annotated[tuple[str, ...], MinLen(1)] = (QUERY_BRANCH, LABEL_BRANCH)
+
+    reads: ClassVar[frozenset[str]] = frozenset({"logits"})
+    vanishes: ClassVar[bool] = True
+
+    def __call__(self, student: EpisodeOutput, teacher: EpisodeOutput | None, labels: Tensor) -> dict[str, Tensor]:
+        """See Distiller; StudentError when a teacher is needed and none is given."""
+        if self.reads and teacher is None:
+            raise StudentError(f"{type(self).__name__} distils from a teacher: give its output")
+        terms = self.terms(student, teacher or student, labels)
+        return summed(self.ce_weight, label_loss(student, labels, self.ce_branches), terms)
+
+    def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
+        """The distillation terms; ``teacher`` is the student where ``reads`` is empty."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitDistiller(Labelled):
+    """A loss between the student's query branch and the teacher's logits.
+
+    weight: of the sum of its terms. standardise: z-score both rows first (Sun et al., CVPR 2024), the wrapper that
+    takes the teacher's scale out of any logit loss.
+    """
+
+    weight: Weight = 1.0
+    temperature: Temperature = 4.0
+    standardise: bool = False
+
+    def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
+        """The subclass's levels, each times ``weight``."""
+        ours, theirs = whole(distilled_logits(student)), whole(query_logits(teacher.logits).detach())
+        if self.standardise:
+            ours, theirs = standardised(ours), standardised(theirs)
+        with torch.autocast(ours.device.type, enabled=False):
+            found = self.levels(ours, theirs, labels)
+        return {name: (self.weight * share, value) for name, (share, value) in found.items()}
+
+    def levels(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Terms:
+        """Logits (Q, way) of both and labels (Q,) -> terms."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDistiller(Labelled):
+    """A loss between the tokens of the student's label branch and the teacher's, both (S + Q, T, D).
+
+    weight: of the sum of its terms.
+    """
+
+    weight: Weight = 1.0
+
+    reads: ClassVar[frozenset[str]] = frozenset({"tokens"})
+
+    def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
+        """The subclass's relations, each times ``weight``."""
+        tokens, taught = label_tokens(student), teacher_tokens(teacher)
+        with torch.autocast(tokens.device.type, enabled=False):
+            found = self.relations(tokens, taught, student, labels)
+        return {name: (self.weight * share, value) for name, (share, value) in found.items()}
+
+    def relations(self, tokens: Tensor, taught: Tensor, student: EpisodeOutput, labels: Tensor) -> Terms:
+        """Tokens of student and teacher -> terms; ``student`` for what else an episode says."""
+        raise NotImplementedError
+
+
+def whole(value: Tensor) -> Tensor:
+    """At least float32: differences of large squares do not survive an autocast network's bfloat16."""
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def distilled_logits(student: EpisodeOutput) -> Tensor:
+    """The logits that distillation moves: the query branch's, or the sum where there is no such branch."""
+    found = student.logits.get(QUERY_BRANCH)
+    return query_logits(student.logits) if found is None else found
+
+
+def label_tokens(student: EpisodeOutput) -> Tensor:
+    """The student's tokens (S + Q, T, D) that relations are taken from: the label branch's, else the first branch's."""
+    if not student.tokens:
+        raise StudentError("this loss reads tokens, and the student's output carries none")
+    return whole(student.tokens.get(LABEL_BRANCH, next(iter(student.tokens.values()))))
+
+
+def teacher_tokens(teacher: EpisodeOutput) -> Tensor:
+    """The teacher's tokens (S + Q, T, D), without gradient."""
+    if not teacher.tokens:
+        raise StudentError("this loss reads the teacher's tokens, and its output carries none")
+    return whole(next(iter(teacher.tokens.values())).detach())
+
+
+def all_labels(student: EpisodeOutput, labels: Tensor) -> Tensor:
+    """Labels of support, then queries: int64 (S + Q,)."""
+    return torch.cat([support_labels(student), labels])
+
+
+def support_labels(student: EpisodeOutput) -> Tensor:
+    """The labels of the support; StudentError when the output does not carry them."""
+    if student.support_labels is None:
+        raise StudentError("this loss reads the support's labels, and the student's output carries none")
+    return student.support_labels

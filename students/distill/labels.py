@@ -1,0 +1,22 @@
+"""No distillation: cross entropy on the episode's labels."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from students.distill import DISTILLERS
+from students.distill.base import Labelled, Terms
+from students.output import EpisodeOutput
+
+
+@DISTILLERS.register("none")
+@dataclass(frozen=True, kw_only=True)
+class LabelsOnly(Labelled):
+    """The file's title; what every gain is measured against."""
+
+    reads: ClassVar[frozenset[str]] = frozenset()
+
+    def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
+        """None."""
+        return {}
