@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import cli_cache, cli_data
+from benchmark import cli_cache, cli_cost, cli_data
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
@@ -37,6 +37,11 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_cache.app, name="cache")
+app.command(
+    name="cost",
+    epilog="Examples: fewdistill cost --head trx | fewdistill cost --student resnet18 --shot 1 --json | "
+    "fewdistill cost --published",
+)(cli_cost.cost_command)
 OUT = Console()
 LISTED = ("students", "heads", "distillers", "experts", "suites")
 

@@ -17,7 +17,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from benchmark import cost, identity
+from benchmark import cost, identity, latency
 from benchmark.episodes import Episodes
 from benchmark.evaluate import Scores, embed, match, project, score
 from benchmark.progress import bar
@@ -187,7 +187,7 @@ def _student_cost(ws: Workspace, name: str, shot: int) -> Cost:
         episode = cost.episode_cost(
             model, way=evaluate.way, shot=shot, query=evaluate.query, image_size=data.image_size
         )
-        return asdict(episode) | cost.student_latency(model, data.image_size)._asdict()
+        return asdict(episode) | latency.student_latency(model, data.image_size)._asdict()
 
     return _cost_of(ws, name, _cost_settings(ws, shot) | {"student": name}, measure)
 
@@ -284,5 +284,5 @@ def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
         "numpy": np.__version__,
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "row": row.name,
-        "peak_memory_mib": round(cost.peak_memory_mib()),
+        "peak_memory_mib": round(latency.peak_memory_mib()),
     }

@@ -6,6 +6,7 @@ second the labels and the support level. Their names here are QUERY_BRANCH and L
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,7 @@ def _mobilenet(name: str) -> Callable[[], nn.Module]:
 
 
 BACKBONES.register("resnet18")(Trunk(_resnet("resnet18"), 512, "resnet18"))
+BACKBONES.register("resnet34")(Trunk(_resnet("resnet34"), 512, "resnet34"))
 BACKBONES.register("resnet50")(Trunk(_resnet("resnet50"), 2048, "resnet50"))
 BACKBONES.register("mobilenetv3_small")(Trunk(_mobilenet("mobilenet_v3_small"), 576, "mobilenet_v3_small"))
 BACKBONES.register("mobilenetv3_large")(Trunk(_mobilenet("mobilenet_v3_large"), 960, "mobilenet_v3_large"))
@@ -60,7 +62,9 @@ class TokenEncoder(nn.Module):
     """frames float32 (N, 3, H, W) -> {branch: tokens float32 (N, D)}, one token a frame.
 
     Trunk, adaptive max pooling to 4 x 4, mean of the 16 cells, then one linear map per branch to ``width``.
-    patch_enrichment lets the 16 cells of a frame attend to each other before the mean (STRM).
+    pooling = "mean" takes the global average instead (TRX); linear = False hands out the pooled features themselves as
+    the only branch's tokens, ``width`` being the trunk's channels (Lite-MKD's and TRX's ResNet50). patch_enrichment
+    lets the 16 cells of a frame attend to each other before the mean (STRM).
     token_norm layer-normalises each token (no weights; off as published), so that a base trained without regard to
     scale does not hand the head distances in the thousands, where its softmax and its loss saturate.
     """
@@ -73,18 +77,26 @@ class TokenEncoder(nn.Module):
         *,
         token_norm: bool = False,
         patch_enrichment: bool = False,
+        pooling: Literal["cells", "mean"] = "cells",
+        linear: bool = True,
     ) -> None:
         super().__init__()
         trunk = BACKBONES[backbone]
         if not branches:
             raise StudentError("a token encoder needs at least one branch")
+        if not linear and (width, len(branches)) != (trunk.channels, 1):
+            raise StudentError(f"without linear maps {backbone} has one branch of width {trunk.channels}")
+        if patch_enrichment and pooling == "mean":
+            raise StudentError("patch_enrichment reads the cells of a frame: use it with pooling = cells")
         self.backbone = backbone
         self.width = width
         self.token_norm = token_norm
         self.trunk = trunk.build()
-        self.pool = nn.AdaptiveMaxPool2d(_POOLED_CELLS)
+        self.pool = nn.AdaptiveMaxPool2d(_POOLED_CELLS) if pooling == "cells" else nn.AdaptiveAvgPool2d(1)
         self.enrich = PatchEnrichment(trunk.channels, _POOLED_CELLS**2) if patch_enrichment else None
-        self.branches = nn.ModuleDict({name: nn.Linear(trunk.channels, width) for name in branches})
+        self.branches = nn.ModuleDict(
+            {name: nn.Linear(trunk.channels, width) if linear else nn.Identity() for name in branches}
+        )
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         """See the class; accepts any image size the trunk can halve five times (32 and up)."""

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -10,18 +11,11 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from benchmark.cost import (
-    Latency,
-    PublishedTRX,
-    count_macs,
-    episode_cost,
-    latency_p50,
-    peak_memory_mib,
-    student_latency,
-    teacher_cost,
-    thop_gmacs,
-)
+from benchmark.cost import Episode, count_macs, episode_cost, teacher_cost, thop_gmacs
+from benchmark.cost_table import compare, published_head, table
 from benchmark.errors import UserError
+from benchmark.latency import Latency, latency_p50, peak_memory_mib, student_latency
+from benchmark.published_trx import PublishedTRX
 from students.backbones import LABEL_BRANCH, TokenEncoder
 from students.few_shot import FewShotStudent
 from students.heads.base import Head, Keys
@@ -37,17 +31,10 @@ def student(backbone: str = "resnet18", *, small: bool = True, real: bool = Fals
     return FewShotStudent(encoder, *((TRX(16, 2, head_width=8), 2) if small else (TRX(2048), 8)))
 
 
-class BareTrunk(nn.Module):
-    """ResNet50 whose pooled features are the tokens, no linear map: by maxima (Lite-MKD) or global mean (TRX)."""
-
-    def __init__(self, global_mean: bool) -> None:
-        super().__init__()
-        children = list(torchvision.models.resnet50().children())
-        self.trunk = nn.Sequential(*children[:-1] if global_mean else children[:-2])
-        self.pool = nn.Identity() if global_mean else nn.AdaptiveMaxPool2d(4)
-
-    def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        return {LABEL_BRANCH: self.pool(self.trunk(frames)).mean((2, 3))}
+def bare(pooling: Literal["cells", "mean"]) -> TokenEncoder:
+    """ResNet50 whose pooled features are the tokens: by maxima (Lite-MKD) or global mean (TRX)."""
+    with torch.device("meta"):
+        return TokenEncoder("resnet50", 2048, (LABEL_BRANCH,), pooling=pooling, linear=False)
 
 
 @pytest.mark.parametrize(
@@ -71,19 +58,18 @@ def test_published_gmacs_of_one_branch_students(backbone: str, published: float)
     assert thop_gmacs(network, 5, 5, 1, 224) == pytest.approx(published, abs=6e-4)
 
 
-@pytest.mark.parametrize(("global_mean", "sizes", "published"), [(False, (2,), 999.513), (True, (2, 3), 1023.329)])
-def test_published_gmacs_of_resnet50(global_mean: bool, sizes: tuple[int, ...], published: float) -> None:
-    with torch.device("meta"):
-        trunk = BareTrunk(global_mean)
-    network = FewShotStudent(trunk, TRX(2048, tuple_sizes=sizes), 8)
+@pytest.mark.parametrize(("pooling", "sizes", "published"), [("cells", (2,), 999.513), ("mean", (2, 3), 1023.329)])
+def test_published_gmacs_of_resnet50(
+    pooling: Literal["cells", "mean"], sizes: tuple[int, ...], published: float
+) -> None:
+    network = FewShotStudent(bare(pooling), TRX(2048, tuple_sizes=sizes), 8)
     assert thop_gmacs(network, 5, 5, 1, 224) == pytest.approx(published, abs=6e-4)
 
 
 def test_what_thop_counts_by_hand() -> None:
     # 30 videos x 28 pairs: keys and values of 4096 x 1152, a layer norm of 4 an entry, softmax rows of 140: 419 a row
     head = 30 * 28 * (2 * 4096 * 1152 + 4 * 1152) + 5 * 5 * 28 * (3 * 140 - 1)
-    with torch.device("meta"):
-        trunk = BareTrunk(global_mean=True)
+    trunk = bare("mean")
     pairs = thop_gmacs(FewShotStudent(trunk, TRX(2048), 8), 5, 5, 1, 64)
     single = thop_gmacs(FewShotStudent(trunk, TRX(2048, tuple_sizes=(1,)), 8), 5, 5, 1, 64)
     frames = 30 * 8 * (2 * 2048 * 1152 + 4 * 1152) + 5 * 5 * 8 * (3 * 40 - 1)
@@ -264,7 +250,7 @@ def test_impossible_episodes_are_refused(wrong: dict[str, int]) -> None:
 
 def test_latency_is_the_median_after_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, calls = iter([0, 0.001, 0, 0.009, 0, 0.002, 0, 0.004]), []
-    monkeypatch.setattr("benchmark.cost.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("benchmark.latency.time.perf_counter", lambda: next(clock))
     timed = latency_p50(lambda: calls.append(1), repeats=4, warmup=2)
     assert timed.p50_ms == pytest.approx(3.0) and len(calls) == 6
     with pytest.raises(UserError, match="repeat"):
@@ -282,3 +268,33 @@ def test_student_latency_is_measured_with_threads_and_load() -> None:
 def test_peak_memory_covers_what_was_held() -> None:
     held = torch.ones(64 * 2**20, dtype=torch.uint8)
     assert peak_memory_mib() > held.numel() / 2**20
+
+
+def test_every_backbone_with_every_head_equals_the_network_itself() -> None:
+    episode = Episode(way=2, shot=2, query=1, frames=3, image_size=64)
+    rows = table(["resnet18", "mobilenetv3_small"], ["trx", "otam", "hyrsm"], episode, 16)
+    assert [(row.backbone, row.head) for row in rows][:2] == [("resnet18", "trx"), ("resnet18", "otam")]
+    for row in rows:
+        with torch.device("meta"):
+            encoder = TokenEncoder(row.backbone, 16)
+        network = FewShotStudent(encoder, published_head(row.head, 16, 3), 3)
+        assert row.cost == episode_cost(network, way=2, shot=2, query=1, image_size=64)
+        per_episode = 4 * row.cost.macs_per_support + 2 * row.cost.macs_per_query
+        assert row.cost.macs_per_episode == pytest.approx(per_episode, abs=2)
+        assert row.cost.macs_per_query > row.cost.macs_per_support >= row.cost.macs_per_video
+
+
+def test_one_more_query_costs_what_is_said() -> None:
+    sizes = [Episode(way=3, shot=2, query=q, frames=3, image_size=64) for q in (1, 2)]
+    one, two = (table(["mobilenetv3_small"], ["trx"], size, 16)[0].cost for size in sizes)
+    assert two.macs_per_episode - one.macs_per_episode == 3 * one.macs_per_query
+    three = table(["mobilenetv3_small"], ["trx"], Episode(3, 3, 1, 3, 64), 16)[0].cost
+    grown = 3 * one.macs_per_support + 3 * (three.macs_per_query - one.macs_per_query)
+    assert three.macs_per_episode - one.macs_per_episode == grown  # each query meets the new support videos too
+
+
+def test_published_figures() -> None:
+    for row in compare():
+        assert row.ratio == pytest.approx(1, abs=1e-5), row.published.name
+        if row.printed_ratio is not None:
+            assert row.printed_ratio == pytest.approx(1, abs=1e-3), row.published.name

@@ -55,6 +55,20 @@ def test_lists(what: str, tmp_path: Path) -> None:
     assert expected[what] in names
 
 
+def test_cost(tmp_path: Path) -> None:
+    asked = ["cost", "--student", "mobilenetv3_small", "--head", "trx", "--head", "protonet", "--image-size", "64"]
+    rows = json.loads(fewdistill(*asked, "--json", cwd=tmp_path).stdout)
+    assert [row["head"] for row in rows] == ["trx", "protonet"]
+    assert rows[0]["macs_per_episode"] > rows[1]["macs_per_episode"] > 0
+    shown = fewdistill(*asked, cwd=tmp_path)
+    assert shown.returncode == 0 and f"{rows[0]['macs_per_episode'] / 1e9:.3f}" in shown.stdout
+    wrong = fewdistill("cost", "--head", "trxx", cwd=tmp_path)
+    assert wrong.returncode == 2 and "unknown head 'trxx': did you mean trx" in wrong.stderr
+    published = json.loads(fewdistill("cost", "--published", "--json", cwd=tmp_path).stdout)
+    assert {round(row["released_thop_gmacs"], 2) for row in published} >= {1023.33, 999.51, 992.59, 454.0, 72.55, 31.03}
+    assert all(abs(row["ratio"] - 1) < 1e-3 for row in published)
+
+
 def test_data_generate_check_and_preview(tmp_path: Path) -> None:
     size = ["--clips-per-class", "2", "--train-classes", "2", "--val-classes", "1", "--test-classes", "1"]
     made = fewdistill("data", "generate", "set", *size, "--workers", "1", "--size", "32", cwd=tmp_path)

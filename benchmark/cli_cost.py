@@ -1,0 +1,117 @@
+"""`fewdistill cost`: what networks cost, before any is trained."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.progress import bar
+
+if TYPE_CHECKING:
+    from benchmark.cost_table import Compared, Row
+
+OUT = Console()
+_GIGA = 1e9
+
+Names = Annotated[list[str] | None, typer.Option("--student", help="Backbones; default all. Repeatable.")]
+Heads = Annotated[list[str] | None, typer.Option("--head", help="Heads; default all. Repeatable.")]
+
+
+def cost_command(
+    student: Names = None,
+    head: Heads = None,
+    way: Annotated[int, typer.Option()] = 5,
+    shot: Annotated[int, typer.Option()] = 5,
+    query: Annotated[int, typer.Option(help="Query videos a class.")] = 1,
+    frames: Annotated[int, typer.Option(help="Frames a clip.")] = 8,
+    image_size: Annotated[int, typer.Option()] = 224,
+    width: Annotated[int, typer.Option(help="Token width.")] = 2048,
+    published: Annotated[bool, typer.Option("--published", help="Our counts beside the published figures.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """MACs of students and heads: per video, per support and query video, per episode, beside thop's count."""
+    from benchmark.cost import Episode
+    from benchmark.cost_table import compare, table
+    from benchmark.registry import load_plugins
+    from students.backbones import BACKBONES
+    from students.heads import HEADS
+
+    load_plugins()
+    if published:
+        with bar("published networks", "networks") as tick:
+            compared = compare(tick=tick)
+        _print_json([_of_compared(row) for row in compared]) if as_json else _print_compared(compared)
+        return
+    students, heads = student or list(BACKBONES), head or list(HEADS)
+    with bar("counting", "parts") as tick:
+        rows = table(students, heads, Episode(way, shot, query, frames, image_size), width, tick=tick)
+    if as_json:
+        _print_json([{"student": row.backbone, "head": row.head, **asdict(row.cost)} for row in rows])
+    else:
+        _print_rows(rows, f"{way}-way {shot}-shot, {query} query a class, {frames} x {image_size} px, width {width}")
+
+
+def _print_rows(rows: "list[Row]", title: str) -> None:
+    columns = (
+        "student",
+        "head",
+        "M parameters",
+        "GMACs a video",
+        "a support",
+        "a query",
+        "an episode",
+        "thop, episode",
+    )
+    shown = Table(*columns, title=title)
+    for row in rows:
+        cost = row.cost
+        counts = (cost.macs_per_video, cost.macs_per_support, cost.macs_per_query, cost.macs_per_episode)
+        shown.add_row(
+            row.backbone,
+            row.head,
+            f"{cost.parameters / 1e6:.2f}",
+            *(f"{count / _GIGA:.3f}" for count in counts),
+            f"{cost.thop_macs_per_episode / _GIGA:.3f}",
+        )
+    OUT.print(shown)
+    OUT.print(
+        "GMACs: a video is encoded once; a support video is encoded and projected; a query is matched too. "
+        "thop: the published count, which does not see attention or distances."
+    )
+
+
+def _print_compared(rows: "list[Compared]") -> None:
+    columns = ("network", "printed GFLOPs", "released, thop", "ours, thop", "ours / released", "ours / printed", "MACs")
+    shown = Table(*columns, title="5-way 5-shot, 1 query a class, 8 x 224 px; GMACs an episode")
+    for row in rows:
+        printed = row.published.printed
+        shown.add_row(
+            row.published.name,
+            f"{printed:.1f} ({row.published.source})" if printed else "not printed",
+            f"{row.published.counted:.3f}",
+            f"{row.cost.thop_macs_per_episode / _GIGA:.3f}",
+            f"{row.ratio:.5f}",
+            f"{row.printed_ratio:.4f}" if row.printed_ratio else "",
+            f"{row.cost.macs_per_episode / _GIGA:.3f}",
+        )
+    OUT.print(shown)
+    OUT.print("The authors print thop's multiply-accumulates as \"GFLOPs\"; MACs: the dispatcher's count of ours.")
+
+
+def _of_compared(row: "Compared") -> dict[str, object]:
+    return {
+        "network": row.published.name,
+        "source": row.published.source,
+        "printed": row.published.printed,
+        "released_thop_gmacs": row.published.counted,
+        "ours_thop_gmacs": row.cost.thop_macs_per_episode / _GIGA,
+        "ratio": row.ratio,
+        "printed_ratio": row.printed_ratio,
+        "gmacs": row.cost.macs_per_episode / _GIGA,
+    }
+
+
+def _print_json(value: object) -> None:
+    OUT.print_json(data=value)
