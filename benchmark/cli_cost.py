@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from benchmark.cost_table import Compared, Row
 
 OUT = Console()
+_WIDEST = 110  # columns; a narrower terminal folds lines, but loses no digit
 _GIGA = 1e9
 
 Names = Annotated[list[str] | None, typer.Option("--student", help="Backbones; default all. Repeatable.")]
@@ -64,7 +66,7 @@ def _print_rows(rows: "list[Row]", title: str) -> None:
         "an episode",
         "thop, episode",
     )
-    shown = Table(*columns, title=title)
+    shown = _table(columns, title, named=2)
     for row in rows:
         cost = row.cost
         counts = (cost.macs_per_video, cost.macs_per_support, cost.macs_per_query, cost.macs_per_episode)
@@ -75,29 +77,42 @@ def _print_rows(rows: "list[Row]", title: str) -> None:
             *(f"{count / _GIGA:.3f}" for count in counts),
             f"{cost.thop_macs_per_episode / _GIGA:.3f}",
         )
-    OUT.print(shown)
+    _print_table(shown)
     OUT.print(
-        "GMACs: a video is encoded once; a support video is encoded and projected; a query is matched too. "
+        "GMACs. A video is encoded once; a support video is encoded and projected; a query is matched too. "
         "thop: the published count, which does not see attention or distances."
     )
 
 
 def _print_compared(rows: "list[Compared]") -> None:
-    columns = ("network", "printed GFLOPs", "released, thop", "ours, thop", "ours / released", "ours / printed", "MACs")
-    shown = Table(*columns, title="5-way 5-shot, 1 query a class, 8 x 224 px; GMACs an episode")
+    columns = ("network", "printed GFLOPs", "released, thop", "ours, thop", "to released", "to printed", "MACs")
+    shown = _table(columns, "5-way 5-shot, 1 query a class, 8 x 224 px; GMACs an episode", named=1)
     for row in rows:
         printed = row.published.printed
         shown.add_row(
             row.published.name,
-            f"{printed:.1f} ({row.published.source})" if printed else "not printed",
+            f"{printed:.1f} {row.published.source}" if printed else "",
             f"{row.published.counted:.3f}",
             f"{row.cost.thop_macs_per_episode / _GIGA:.3f}",
             f"{row.ratio:.5f}",
             f"{row.printed_ratio:.4f}" if row.printed_ratio else "",
             f"{row.cost.macs_per_episode / _GIGA:.3f}",
         )
-    OUT.print(shown)
+    _print_table(shown)
     OUT.print("The authors print thop's multiply-accumulates as \"GFLOPs\"; MACs: the dispatcher's count of ours.")
+
+
+def _table(columns: tuple[str, ...], title: str, named: int) -> Table:
+    """Numbers to the right; the first ``named`` columns are names and keep their whole width."""
+    shown = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        name = number < named
+        shown.add_column(column, justify="left" if name else "right", no_wrap=name)
+    return shown
+
+
+def _print_table(shown: Table) -> None:
+    Console(width=max(OUT.width, _WIDEST)).print(shown)
 
 
 def _of_compared(row: "Compared") -> dict[str, object]:

@@ -179,7 +179,7 @@ class _Teacher(nn.Module):
 
 
 def _cost(encoder: nn.Module, head: Head, episode: Episode) -> EpisodeCost:
-    return combined(encoder_cost(encoder, episode), head_cost(head, episode, branches_of(encoder)))
+    return combined(encoder_cost(encoder, episode), head_cost(head, episode, widths_of(encoder, episode)))
 
 
 class _Projection(nn.Module):
@@ -194,10 +194,9 @@ class _Projection(nn.Module):
 
 
 @torch.no_grad()
-def branches_of(encoder: nn.Module) -> list[int]:
-    """The token width of each branch, read off one small clip of shapes."""
-    frame = torch.empty(1, 3, 64, 64, device="meta")
-    return [tokens.shape[-1] for tokens in _meta_copy(encoder).eval()(frame).values()]
+def widths_of(encoder: nn.Module, episode: Episode) -> list[int]:
+    """The token width of each branch, read off one clip of shapes."""
+    return [tokens.shape[-1] for tokens in _meta_copy(encoder).eval()(episode.pixels(1)).values()]
 
 
 def encoder_cost(encoder: nn.Module, episode: Episode) -> PartCost:
