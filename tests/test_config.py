@@ -32,7 +32,7 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
         ("[evaluate]\nway = 11", "evaluate.way = 11 is larger than a split's 8 classes"),
         ("[evaluate]\nway = 40", "larger than"),
         ("[data]\nclips_per_class = 5", r"shot \+ query = 9 is larger than clips_per_class = 5"),
-        ("[own.resnet50]\nbase = {epochs = 3}", "'resnet50' is none of the students"),
+        ("[own.resnet19]\nbase = {epochs = 3}", "unknown student 'resnet19': did you mean resnet1"),
         ("[own.resnet18]\nbase = {epochs = -1}", r"own\.resnet18: epochs: .*greater than or equal to 0"),
         ("[own.resnet18]\nbase = {epoch = 1}", r"own\.resnet18: epoch: unknown key"),
         ("[own.resnet18]\nepisodic = {way = 31}", r"own\.resnet18: episodic\.way = 31 is larger than the 30"),
@@ -80,6 +80,10 @@ def test_overrides(tmp_path: Path) -> None:
     assert (suite.episodic.episodes, suite.students, suite.weights) == (7, ("resnet18",), "imagenet")
     with pytest.raises(UserError, match=r"section\.key=value"):
         load_suite(path, ("episodes",))
+
+
+def test_a_run_may_leave_out_a_student_with_settings_of_its_own() -> None:
+    assert load_suite("demo", ('students=["resnet18"]',)).own
 
 
 def test_unknown_suite_names_the_nearest() -> None:
