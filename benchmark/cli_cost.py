@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmark.cost_table import Compared, Row
 
 OUT = Console()
-_WIDEST = 110  # columns; a narrower terminal folds lines, but loses no digit
+_LEAST_WIDTH = 110  # a narrower terminal folds lines, but loses no digit
 _GIGA = 1e9
 
 Names = Annotated[list[str] | None, typer.Option("--student", help="Backbones; default all. Repeatable.")]
@@ -88,14 +88,13 @@ def _print_compared(rows: "list[Compared]") -> None:
     columns = ("network", "printed GFLOPs", "released, thop", "ours, thop", "to released", "to printed", "MACs")
     shown = _table(columns, "5-way 5-shot, 1 query a class, 8 x 224 px; GMACs an episode", named=1)
     for row in rows:
-        printed = row.published.printed
         shown.add_row(
-            row.published.name,
-            f"{printed:.1f} {row.published.source}" if printed else "",
-            f"{row.published.counted:.3f}",
-            f"{row.cost.thop_macs_per_episode / _GIGA:.3f}",
-            f"{row.ratio:.5f}",
-            f"{row.printed_ratio:.4f}" if row.printed_ratio else "",
+            row.name,
+            f"{row.printed:.1f} {row.source}" if row.printed else "",
+            f"{row.counted:.3f}",
+            f"{row.ours:.3f}",
+            f"{row.ours / row.counted:.5f}",
+            f"{row.ours / row.printed:.4f}" if row.printed else "",
             f"{row.cost.macs_per_episode / _GIGA:.3f}",
         )
     _print_table(shown)
@@ -112,18 +111,18 @@ def _table(columns: tuple[str, ...], title: str, named: int) -> Table:
 
 
 def _print_table(shown: Table) -> None:
-    Console(width=max(OUT.width, _WIDEST)).print(shown)
+    Console(width=max(OUT.width, _LEAST_WIDTH)).print(shown)
 
 
 def _of_compared(row: "Compared") -> dict[str, object]:
     return {
-        "network": row.published.name,
-        "source": row.published.source,
-        "printed": row.published.printed,
-        "released_thop_gmacs": row.published.counted,
-        "ours_thop_gmacs": row.cost.thop_macs_per_episode / _GIGA,
-        "ratio": row.ratio,
-        "printed_ratio": row.printed_ratio,
+        "network": row.name,
+        "source": row.source,
+        "printed": row.printed,
+        "released_thop_gmacs": row.counted,
+        "ours_thop_gmacs": row.ours,
+        "ratio": row.ours / row.counted,
+        "printed_ratio": row.ours / row.printed if row.printed else None,
         "gmacs": row.cost.macs_per_episode / _GIGA,
     }
 

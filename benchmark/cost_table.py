@@ -8,6 +8,7 @@ import torch
 
 from benchmark.config import HeadConfig
 from benchmark.cost import Episode, EpisodeCost, PartCost, combined, encoder_cost, head_cost
+from results.published import load
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
 from students.heads import HEADS
 from students.heads.base import Head
@@ -55,65 +56,71 @@ def published_head(name: str, width: int, frames: int, **changes: Any) -> Head:
 
 
 @dataclass(frozen=True)
-class Published:
-    """A published network in our parts.
+class Released:
+    """A released network in our parts. row: its model in results/published.toml, None where no figure was printed.
 
-    printed: the "GFLOPs" of the source. counted: thop 0.1.1 on the released classes. Both are GMACs of a 5-way 5-shot
-    episode with one query a class, eight frames of 224 x 224.
+    counted: GMACs by thop 0.1.1 on the released classes, where that file does not have them.
     """
 
     name: str
-    source: str
-    printed: float | None
-    counted: float
+    row: str | None
     backbone: str
     head: str
     encoder: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    counted: float | None = None
 
 
 _ONE: dict[str, Any] = {"branches": (LABEL_BRANCH,)}
 _BARE: dict[str, Any] = {**_ONE, "linear": False}
-_README, _FIGURE, _CLASSES = "README", "figure", "released classes"
-PUBLISHED = (
-    Published("TRX, ResNet50, {2,3}", _README, 1023.3, 1023.329, "resnet50", "trx", _BARE | {"pooling": "mean"},
-              {"tuple_sizes": (2, 3)}),
-    Published("TRX, ResNet50, {2}", _CLASSES, None, 999.513, "resnet50", "trx", _BARE),
-    Published("META (e_dist), ResNet50", _FIGURE, 992.6, 992.589, "resnet50", "e_dist", _ONE),
-    Published("OTAM, ResNet50 (backbone)", _FIGURE, 991.5, 991.582, "resnet50", "otam_released", _BARE),
-    Published("Lite-MKD, ResNet18", _FIGURE, 453.8, 454.005, "resnet18", "trx"),
-    Published("ResNet18, one branch", _CLASSES, None, 445.822, "resnet18", "trx", _ONE),
-    Published("Lite-MKD, MobileNetV3-large", _README, 72.6, 72.554, "mobilenetv3_large", "trx"),
-    Published("MobileNetV3-large, one branch", _CLASSES, None, 64.151, "mobilenetv3_large", "trx", _ONE),
-    Published("Lite-MKD, MobileNetV3-small", _CLASSES, None, 31.029, "mobilenetv3_small", "trx"),
+RELEASED = (
+    Released("TRX, ResNet50, {2,3}", "TRX, ResNet50", "resnet50", "trx", _BARE | {"pooling": "mean"},
+             {"tuple_sizes": (2, 3)}),
+    Released("TRX, ResNet50, {2}", None, "resnet50", "trx", _BARE, counted=999.513),
+    Released("META (e_dist), ResNet50", "META", "resnet50", "e_dist", _ONE, counted=992.589),
+    Released("OTAM, ResNet50 (backbone)", "OTAM, ResNet50", "resnet50", "otam_released", _BARE),
+    Released("Lite-MKD, ResNet18", "ResNet18, Lite-MKD", "resnet18", "trx"),
+    Released("ResNet18, one branch", None, "resnet18", "trx", _ONE, counted=445.822),
+    Released("Lite-MKD, MobileNetV3-large", "MobileNetV3-large, Lite-MKD", "mobilenetv3_large", "trx"),
+    Released("MobileNetV3-large, one branch", None, "mobilenetv3_large", "trx", _ONE, counted=64.151),
+    Released("Lite-MKD, MobileNetV3-small", None, "mobilenetv3_small", "trx", counted=31.029),
 )  # fmt: skip
-"""Sources: Lite-MKD's README and its accuracy-over-GFLOPs figure (read off to 0.6), and our runs of thop over the
-released classes. That META is e_dist behind ResNet50 is inferred from the count.
-"""
+"""That META is e_dist behind ResNet50 is inferred from the count."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A published network and our count of it. ratio, printed_ratio: ours over theirs, None where none was printed."""
+    """A released network and our count of it, on the published episode; GMACs, None where nothing was printed.
 
-    published: Published
+    printed: the "GFLOPs" of ``source``; counted: thop on the released classes; cost: ours.
+    """
+
+    name: str
+    source: str | None
+    printed: float | None
+    counted: float
     cost: EpisodeCost
-    ratio: float
-    printed_ratio: float | None
+
+    @property
+    def ours(self) -> float:
+        """thop's GMACs of our parts."""
+        return self.cost.thop_macs_per_episode / 1e9
 
 
-def compare(
-    published: Sequence[Published] = PUBLISHED, tick: Callable[[int, int], None] = lambda done, total: None
-) -> list[Compared]:
-    """Each published network built from our parts and counted on the published episode."""
+def compare(tick: Callable[[int, int], None] = lambda done, total: None) -> list[Compared]:
+    """Each released network built from our parts: 5-way 5-shot, one query a class, eight frames of 224 x 224."""
     episode = Episode(way=5, shot=5, query=1, frames=8, image_size=224)
+    figures = {row.model: row for row in load().compute}
     found = []
-    for row in published:
+    for network in RELEASED:
         with torch.device("meta"):
-            encoder = TokenEncoder(row.backbone, 2048, **{"branches": TWO_BRANCHES} | row.encoder)
-        head = published_head(row.head, 2048, episode.frames, **row.options)
+            encoder = TokenEncoder(network.backbone, 2048, **{"branches": TWO_BRANCHES} | network.encoder)
+        head = published_head(network.head, 2048, episode.frames, **network.options)
         cost = combined(encoder_cost(encoder, episode), head_cost(head, episode, [2048] * len(encoder.branches)))
-        ours = cost.thop_macs_per_episode / 1e9
-        found.append(Compared(row, cost, ours / row.counted, ours / row.printed if row.printed else None))
-        tick(len(found), len(published))
+        figure = figures[network.row] if network.row else None
+        counted = network.counted or (figure.thop_gmacs if figure else None)
+        assert counted is not None, network.name
+        source, printed = (figure.source, figure.gflops) if figure else (None, None)
+        found.append(Compared(network.name, source, printed, counted, cost))
+        tick(len(found), len(RELEASED))
     return found

@@ -14,7 +14,7 @@ from benchmark.data.video_folder import VideoFolder
 from benchmark.errors import DataError, RunError, UserError
 from benchmark.progress import bar, say
 from benchmark.scoring import TEACHER, Row, describe, provenance, record_identity, rows, score_student, score_teacher
-from benchmark.student_stages import train_student
+from benchmark.student_stages import reads_teacher, train_student
 from benchmark.teacher_stages import Teacher, train_teacher
 from benchmark.train import Diverged
 from benchmark.workspace import Workspace
@@ -177,7 +177,7 @@ def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> lis
             row = standing.row
             say(f"[{number}/{len(pending)}] {row.name}")
             try:
-                needs_teacher = row.model == TEACHER or row.distillation != "none"
+                needs_teacher = row.model == TEACHER or reads_teacher(ws, row.model, row.distillation)
                 if needs_teacher and row.seed not in teachers:
                     teachers = {row.seed: train_teacher(ws, row.seed)}
                 _run_row(ws, row, teachers.get(row.seed), store)
@@ -196,7 +196,7 @@ def _run_row(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStor
         assert teacher is not None
         scored = score_teacher(ws, row, teacher)
     else:
-        taught = teacher if row.distillation != "none" else None
+        taught = teacher if reads_teacher(ws, row.model, row.distillation) else None
         scored = score_student(ws, row, train_student(ws, row.model, row.distillation, row.seed, taught))
     for record, arrays in scored:
         store.write(record, arrays)

@@ -81,10 +81,15 @@ def student_identities(ws: Workspace, name: str, named: str, seed: int) -> tuple
     """The base's key and the student's identity, known before anything is trained."""
     suite = ws.suite.of(name)
     setting = distillation(named)
-    loss = suite.distiller_of(setting.distiller)
-    teacher = teacher_key(ws, seed) if setting.tokens or loss.reads else None
+    teacher = teacher_key(ws, seed) if reads_teacher(ws, name, named) else None
     base = identity.base(suite, ws.content_hash, name, teacher if setting.tokens else None, seed)
     return key_of(base), identity.student(suite, key_of(base), named, teacher, seed)
+
+
+def reads_teacher(ws: Workspace, name: str, named: str) -> bool:
+    """Whether a student's distillation setting has any use for a teacher."""
+    setting = distillation(named)
+    return setting.tokens or bool(ws.suite.of(name).distiller_of(setting.distiller).reads)
 
 
 def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teacher | None) -> Stage:

@@ -57,6 +57,11 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
         ('distillation = ["none", "token"]', "unknown distiller 'token'"),
         ('distillation = ["none", "tokens+srdd"]', "unknown distiller 'srdd': did you mean srd"),
         ('[distiller.combination]\nreleased = "strm"', r"distiller\.combination: no branch 'pat'"),
+        (
+            '[distiller.combination]\nreleased = "ce"\nparts = [{loss = "ce", of = "ce"}]',
+            r"distiller\.combination: .*not both",
+        ),
+        ("[distiller.multi_level]\ntemperature = 2.0", r"distiller\.multi_level\.temperature: unknown key"),
         ('[distiller.combination]\nreleased = "fc_3"', r"distiller\.combination: no released loss 'fc_3': fc_"),
         ("[own.resnet18]\ndistiller = {kd = {weight = -1}}", r"own\.resnet18: distiller\.kd\.weight"),
         ("[evaluate]\nshots = []", "shots.*at least 1"),

@@ -1,5 +1,6 @@
 """What distillers share: labels beside knowledge, and which part of a network's output each reads."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Protocol
@@ -52,7 +53,7 @@ def summed(ce_weight: float, ce: Tensor, terms: Terms) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class Labelled(ABC):
     """Cross entropy on the labels beside a subclass's distillation terms.
 
     ce_weight: of the cross entropy; ce_branches: the student's branches it is summed over.
@@ -71,9 +72,9 @@ class Labelled:
         terms = self.terms(student, teacher or student, labels)
         return summed(self.ce_weight, label_loss(student, labels, self.ce_branches), terms)
 
+    @abstractmethod
     def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
         """The distillation terms; ``teacher`` is the student where ``reads`` is empty."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,6 @@ class LogitDistiller(Labelled):
     """
 
     weight: Weight = 1.0
-    temperature: Temperature = 4.0
     standardise: bool = False
 
     def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
@@ -97,9 +97,9 @@ class LogitDistiller(Labelled):
             found = self.levels(ours, theirs, labels)
         return {name: (self.weight * share, value) for name, (share, value) in found.items()}
 
+    @abstractmethod
     def levels(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Terms:
         """Logits (Q, way) of both and labels (Q,) -> terms."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +120,9 @@ class TokenDistiller(Labelled):
             found = self.relations(tokens, taught, student, labels)
         return {name: (self.weight * share, value) for name, (share, value) in found.items()}
 
+    @abstractmethod
     def relations(self, tokens: Tensor, taught: Tensor, student: EpisodeOutput, labels: Tensor) -> Terms:
         """Tokens of student and teacher -> terms; ``student`` for what else an episode says."""
-        raise NotImplementedError
 
 
 def whole(value: Tensor) -> Tensor:

@@ -42,20 +42,26 @@ class Part:
 @DISTILLERS.register("combination")
 @dataclass(frozen=True, kw_only=True)
 class Combination:
-    """The sum of ``parts``, or of the parts of the released loss that ``released`` names (see RELEASED)."""
+    """The sum of ``parts``, or of the released loss that ``released`` names (see RELEASED), D2M where neither is given.
 
-    released: str = "fc_2_sup_dist"
+    StudentError when both are given, or no loss has that name.
+    """
+
+    released: str | None = None
     parts: tuple[Part, ...] = ()
     temperature: Temperature = 4.0
 
     vanishes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        if self.parts and self.released:
+            raise StudentError("a combination takes parts, or the name of a released loss, not both")
         if not self.parts:
-            if self.released not in RELEASED:
-                near = difflib.get_close_matches(self.released, RELEASED, n=2) or RELEASED
-                raise StudentError(f"no released loss {self.released!r}: {', '.join(near)}")
-            object.__setattr__(self, "parts", RELEASED[self.released])
+            name = self.released or "fc_2_sup_dist"
+            if name not in RELEASED:
+                near = difflib.get_close_matches(name, RELEASED, n=2) or RELEASED
+                raise StudentError(f"no released loss {name!r}: {', '.join(near)}")
+            object.__setattr__(self, "parts", RELEASED[name])
 
     @property
     def reads(self) -> frozenset[str]:

@@ -31,6 +31,7 @@ class DKD(LogitDistiller):
     alpha 1, beta 8, T 4 are the public defaults for CIFAR-100; beta was tuned by hand for each pair of networks.
     """
 
+    temperature: Temperature = 4.0
     alpha: Weight = 1.0
     beta: Weight = 8.0
 

@@ -2,6 +2,7 @@
 AAAI 2024, "Understanding the role of the projector"). Features are tokens, one a frame.
 """
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -42,9 +43,9 @@ class _Projected(nn.Module):
         ce = label_loss(student, labels, (QUERY_BRANCH, LABEL_BRANCH))
         return summed(self.ce_weight, ce, {"feature": (self.weight, term)})
 
+    @abstractmethod
     def distance(self, projected: Tensor, taught: Tensor) -> Tensor:
         """Projected student tokens and the teacher's -> scalar."""
-        raise NotImplementedError
 
 
 @DISTILLERS.register("fitnet")

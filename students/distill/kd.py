@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from students.distill import DISTILLERS
-from students.distill.base import LogitDistiller, Terms
+from students.distill.base import LogitDistiller, Temperature, Terms
 from students.distill.measures import EPS, softened_kl_rows
 
 
@@ -15,6 +15,8 @@ from students.distill.measures import EPS, softened_kl_rows
 @dataclass(frozen=True, kw_only=True)
 class KD(LogitDistiller):
     """T^2 KL(teacher || student), mean over queries. The classes are those of the episode, in the teacher as here."""
+
+    temperature: Temperature = 4.0
 
     def levels(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Terms:
         """ "kd"."""
@@ -28,6 +30,8 @@ class WSLD(LogitDistiller):
 
     Restated: the paper weighs samples of fixed classes; here both cross entropies are of the episode's logits.
     """
+
+    temperature: Temperature = 4.0
 
     def levels(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Terms:
         """ "wsld"."""

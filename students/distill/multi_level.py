@@ -19,8 +19,8 @@ class MultiLevel(LogitDistiller):
     """Predictions aligned query by query, between queries and between classes, averaged over temperatures.
 
     instance: T^2 KL. batch: ||P P^T - P' P'^T||^2 / Q. class: ||P^T P - P'^T P'||^2 / way. P: softened probabilities
-    (Q, way). ``temperatures`` takes the place of ``temperature``; the paper sums over them, here their mean is taken,
-    so that the weight does not depend on their number.
+    (Q, way). The paper sums over the temperatures; here their mean is taken, so that the weight does not depend on
+    their number.
     """
 
     temperatures: Annotated[tuple[Temperature, ...], MinLen(1)] = (2.0, 3.0, 4.0, 5.0, 6.0)
