@@ -3,12 +3,17 @@
 import inspect
 from typing import Annotated, Any, Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.distillation import distillation, distiller, rehearse
+from students import StudentError
 from students.backbones import BACKBONES
 from students.distill.base import Distiller
 from students.heads import HEADS
+from teachers.fusions import FUSIONS
+from teachers.fusions.base import Fusion
+from teachers.fusions.sums import RELEASED, TransformerSum
 from teachers.modalities import EXPERTS
 
 Positive = Annotated[int, Field(ge=1)]
@@ -118,13 +123,31 @@ class HeadConfig(_Section):
 
 
 class FusionConfig(EpisodicConfig):
-    """MFM and its TRX head, trained on cached tokens."""
+    """A fusion and its head, trained on cached tokens. A key the named fusion does not read may not be set."""
 
+    name: str = "mfm"
+    released: str | None = Field(None, description="the released class (name = 'released')")
     layers: int = Field(2, ge=1)
     feedforward: int = Field(2048, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     shift: int = Field(1, ge=0)
     flow_shift: Literal["both", "extract_only"] = "both"
+    weights: tuple[float, ...] = Field((), description="of score fusion, one a modality; default 1, 0.3, 0.3, ...")
+
+    @property
+    def unread(self) -> set[str]:
+        """The keys of a fusion that the named one does not read; UnknownNameError for a name nobody registered."""
+        own = FusionConfig.model_fields.keys() - EpisodicConfig.model_fields.keys() - {"name"}
+        taken = {*inspect.signature(FUSIONS[self.name]).parameters, *(["weights"] if self.name == "score" else [])}
+        return own - taken
+
+    @model_validator(mode="after")
+    def _read(self) -> Self:
+        if unread := self.unread & self.model_fields_set:
+            raise ValueError(f"fusion.name = {self.name!r} does not read {', '.join(sorted(unread))}")
+        if self.name == "released" and self.released is None:
+            raise ValueError(f"fusion.name = 'released' needs released = one of {', '.join(RELEASED)}")
+        return self
 
 
 class TeacherConfig(_Section):
@@ -201,6 +224,20 @@ class Suite(_Section):
         """A distiller as the suite sets it."""
         return distiller(name, self.options_of(name), self.width)
 
+    @property
+    def score_weights(self) -> tuple[float, ...]:
+        """The weight of each modality's logits where the teacher fuses scores; nothing where it fuses tokens."""
+        if self.teacher.fusion.name != "score":
+            return ()
+        return self.teacher.fusion.weights or (1.0, *[0.3] * (len(self.teacher.modalities) - 1))
+
+    def new_fusion(self) -> Fusion:
+        """The teacher's fusion with fresh weights; StudentError where it cannot join the modalities."""
+        config = self.teacher.fusion
+        keep = inspect.signature(FUSIONS[config.name]).parameters.keys() & FusionConfig.model_fields.keys()
+        options = {name: value for name, value in config if name in keep}
+        return FUSIONS[config.name](len(self.teacher.modalities), self.width, self.data.frames, **options)
+
     @model_validator(mode="after")
     def _all_possible(self) -> Self:
         self._possible()
@@ -234,9 +271,7 @@ class Suite(_Section):
         for what, values in lists.items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{what} must hold at least one value, each once")
-        if len(self.teacher.modalities) < 2:
-            raise ValueError("teacher.modalities: fusion joins two modalities or more")
-        targets = ("fused", *self.teacher.modalities)
+        targets = (*(["fused"] if self._fusion_width() == self.width else []), *self.teacher.modalities)
         if self.base.token_target not in targets:
             raise ValueError(f"base.token_target = {self.base.token_target!r}: choose one of {', '.join(targets)}")
         if max(self.head.options().get("tuple_sizes", (1,))) > self.data.frames:
@@ -246,6 +281,22 @@ class Suite(_Section):
         self._tokens_are_distilled()
         if self.data.source == "embedded":
             self._fits_embedded()
+
+    def _fusion_width(self) -> int:
+        """Width of the fused tokens of a fusion that the modalities allow, and that one cached row a video can hold."""
+        try:
+            with torch.device("meta"):
+                fusion = self.new_fusion()
+        except StudentError as error:
+            raise ValueError(f"teacher.fusion: {error}") from error
+        if isinstance(fusion, TransformerSum) and not fusion.symmetric:
+            raise ValueError(
+                f"teacher.fusion: {self.teacher.fusion.released} fuses support and query videos differently, which "
+                "tokens cached once a video cannot hold"
+            )
+        if self.score_weights and len(self.score_weights) != len(self.teacher.modalities):
+            raise ValueError(f"teacher.fusion.weights: give one for each of {', '.join(self.teacher.modalities)}")
+        return fusion.out_width
 
     def _tokens_are_distilled(self) -> None:
         """A setting that is called tokens must not train what none does."""

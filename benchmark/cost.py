@@ -21,7 +21,8 @@ from students.backbones import TokenEncoder
 from students.few_shot import FewShotStudent
 from students.heads.base import Head, Keys
 from students.heads.trx import TRX
-from teachers.fusion import MFM
+from teachers.ensemble import ScoreFusion
+from teachers.fusions.base import Fusion
 
 COUNTER = "torch FlopCounterMode"
 THOP_NOTE = "thop over the released formulation; functional matmuls (attention) are not seen"
@@ -95,7 +96,7 @@ def episode_cost(student: FewShotStudent, *, way: int, shot: int, query: int, im
 
 def teacher_cost(
     encoders: list[TokenEncoder],
-    mfm: MFM,
+    fusion: Fusion,
     head: Head,
     *,
     frames: int,
@@ -108,9 +109,9 @@ def teacher_cost(
 
     encoders: one a modality, in the order of the fusion, one branch each. Raises UserError when they do not fit.
     """
-    if len(encoders) != mfm.modalities or any(len(e.branches) != 1 for e in encoders):
-        raise UserError(f"the fusion joins {mfm.modalities} modalities: give one single-branch encoder for each")
-    return _cost(_Teacher(encoders, mfm, frames), head, Episode(way, shot, query, frames, image_size))
+    if len(encoders) != fusion.modalities or any(len(e.branches) != 1 for e in encoders):
+        raise UserError(f"the fusion joins {fusion.modalities} modalities: give one single-branch encoder for each")
+    return _cost(_Teacher(encoders, fusion, frames), head, Episode(way, shot, query, frames, image_size))
 
 
 def thop_gmacs(student: FewShotStudent, way: int, shot: int, query: int, image_size: int) -> float:
@@ -167,15 +168,15 @@ class Episode:
 class _Teacher(nn.Module):
     """Encoders and fusion as one module: frames (N * T, 3, H, W) serve every modality, all have that shape."""
 
-    def __init__(self, encoders: list[TokenEncoder], mfm: MFM, frames: int) -> None:
+    def __init__(self, encoders: list[TokenEncoder], fusion: Fusion, frames: int) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
-        self.mfm = mfm
+        self.fusion = fusion
         self.frames = frames
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         streams = [t.unflatten(0, (-1, self.frames)) for e in self.encoders for t in e(frames).values()]
-        return {"fused": self.mfm(torch.stack(streams)).flatten(0, 1)}
+        return {"fused": self.fusion(torch.stack(streams)).flatten(0, 1)}
 
 
 def _cost(encoder: nn.Module, head: Head, episode: Episode) -> EpisodeCost:
@@ -221,12 +222,18 @@ def head_cost(head: Head, episode: Episode, widths: Sequence[int]) -> PartCost:
         once = count_macs(_Projection(on_cpu), inputs[0][:1])
         projection += once
         match += count_macs(on_cpu, *inputs) - episode.videos * once
-        if isinstance(head, TRX):
-            support, _, query, way = episode.tokens(width, "meta")
-            published += _profile(PublishedTRX(head), support, query, way)
-        else:
-            published += _profile(on_cpu, *inputs)
+        published += _published(on_cpu, episode, width)
     return PartCost(sum(p.numel() for p in head.parameters()), projection, match, published, episode)
+
+
+def _published(head: Head, episode: Episode, width: int) -> float:
+    """thop's count of a head on tokens of this width, as it was published; an ensemble's is that of its heads."""
+    if isinstance(head, ScoreFusion):
+        return sum((_published(each, episode, width // len(head.heads)) for each in head.heads), 0.0)  # type: ignore[arg-type]
+    if isinstance(head, TRX):
+        support, _, query, way = episode.tokens(width, "meta")
+        return _profile(PublishedTRX(head), support, query, way)
+    return _profile(head, *episode.tokens(width))
 
 
 def combined(encoder: PartCost, head: PartCost) -> EpisodeCost:

@@ -39,14 +39,14 @@ def encoder(suite: Suite, content_hash: str, modality: str, expert: dict[str, An
 
 
 def fusion(suite: Suite, encoders: list[str], seed: int) -> dict[str, Any]:
-    """MFM and head, given the identities of the encoders in modality order."""
+    """Fusion and head, given the identities of the encoders in modality order."""
     return {
         "version": VERSION,
         "stage": "fusion",
         "encoders": encoders,
         "width": suite.width,
         "head": head(suite),
-        "fusion": suite.teacher.fusion.model_dump(mode="json"),
+        "fusion": suite.teacher.fusion.model_dump(mode="json", exclude=suite.teacher.fusion.unread),
         "selection": _selection(suite),
         "seed": seed,
     }

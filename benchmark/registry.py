@@ -6,12 +6,14 @@ from importlib.metadata import entry_points
 from students.backbones import BACKBONES
 from students.distill import DISTILLERS
 from students.heads import HEADS
+from teachers.fusions import FUSIONS
 from teachers.modalities import EXPERTS
 
 CATALOGUES: dict[str, Iterable[str]] = {
     "students": BACKBONES,
     "heads": HEADS,
     "distillers": DISTILLERS,
+    "fusions": FUSIONS,
     "experts": EXPERTS,
 }
 

@@ -70,7 +70,9 @@ def describe(ws: Workspace, row: Row, shot: int) -> Cell:
     """The axes of a record."""
     data, evaluate = ws.suite.data, ws.suite.evaluate
     teacher = row.model == TEACHER
-    model = f"MFM({'+'.join(ws.suite.teacher.modalities)}; {ws.suite.teacher.encoder})" if teacher else row.model
+    fusion = ws.suite.teacher.fusion
+    joined = f"{fusion.released or fusion.name}({'+'.join(ws.suite.teacher.modalities)}; {ws.suite.teacher.encoder})"
+    model = joined.replace("mfm(", "MFM(") if teacher else row.model
     head = ws.suite.head
     sizes = ",".join(map(str, head.options().get("tuple_sizes", ())))
     dataset = "embedded" if data.source == "embedded" else Path(str(data.root)).name
@@ -199,7 +201,7 @@ def _teacher_cost(ws: Workspace, teacher: Teacher, shot: int) -> Cost:
         encoders = [new_encoder(ws, modality, 0).encoder.eval() for modality in ws.suite.teacher.modalities]
         episode = cost.teacher_cost(
             encoders,
-            copy.deepcopy(teacher.mfm).cpu(),
+            copy.deepcopy(teacher.fusion).cpu(),
             copy.deepcopy(teacher.head).cpu(),
             frames=data.frames,
             way=evaluate.way,

@@ -21,7 +21,8 @@ from students.distill.labels import LabelsOnly
 from students.few_shot import FewShotStudent, episode_output
 from students.heads import HEADS
 from students.heads.base import Head
-from teachers.fusion import MFM
+from teachers.ensemble import ScoreFusion
+from teachers.fusions.base import Fusion
 from teachers.modalities import EXPERTS
 
 TEACHER_BRANCH = "fused"
@@ -130,22 +131,13 @@ def modality_tokens(ws: Workspace, modality: str, seed: int, encoder_key: str) -
 
 
 class FusionTeacher(nn.Module):
-    """MFM and its head over cached modality tokens (k, N, T, D)."""
+    """A fusion and its head over cached modality tokens (k, N, T, D)."""
 
     def __init__(self, ws: Workspace) -> None:
         super().__init__()
-        config, suite = ws.suite.teacher.fusion, ws.suite
-        self.mfm = MFM(
-            len(suite.teacher.modalities),
-            suite.width,
-            suite.data.frames,
-            layers=config.layers,
-            feedforward=config.feedforward,
-            dropout=config.dropout,
-            shift=config.shift,
-            flow_shift=config.flow_shift,
-        )
-        self.head = new_head(ws)
+        weights = ws.suite.score_weights
+        self.fusion = ws.suite.new_fusion()
+        self.head = ScoreFusion(lambda: new_head(ws), weights) if weights else new_head(ws)
 
 
 @dataclass(frozen=True)
@@ -158,7 +150,7 @@ class Teacher:
 
     stage: Stage
     tokens: dict[str, Entry]
-    mfm: MFM
+    fusion: Fusion
     head: Head
 
     @property
@@ -168,7 +160,7 @@ class Teacher:
 
 
 def train_fusion(ws: Workspace, entries: dict[str, Entry], seed: int) -> Stage:
-    """Train MFM and head on cached tokens of the training classes; the finished stage holds the weights."""
+    """Train fusion and head on cached tokens of the training classes; the finished stage holds the weights."""
     out = ws.stage("fusion", f"s{seed}", fusion_identity(ws, seed))
     if out.done:
         return out
@@ -183,12 +175,12 @@ def train_fusion(ws: Workspace, entries: dict[str, Entry], seed: int) -> Stage:
         index = step * config.accumulate + micro
         rows = torch.from_numpy(episodes.rows(index)).to(ws.device)
         support_labels, query_labels = labels_of(episodes, ws.device)
-        fused = module.mfm(train_tokens[:, rows])
+        fused = module.fusion(train_tokens[:, rows])
         output = episode_output({TEACHER_BRANCH: fused}, module.head, support_labels, episodes.way)
         return _CE_ONLY(output, None, query_labels)
 
     def tokens() -> dict[str, Tensor]:
-        return {TEACHER_BRANCH: module.mfm(val_tokens, extract=True)}
+        return {TEACHER_BRANCH: module.fusion(val_tokens, "cached")}
 
     plan = Plan(
         config,
@@ -214,11 +206,11 @@ def fused_teacher(ws: Workspace, entries: dict[str, Entry], stage: Stage) -> Tea
     module.load_state_dict(standing(stage))
     module = module.to(ws.device).eval().requires_grad_(False)
     key = Key("tokens", {"fusion": stage.key, "content": ws.content_hash})
-    entry = ws.store.entry(key, row_shape=(ws.suite.data.frames, ws.suite.width), dtype="float32")
+    entry = ws.store.entry(key, row_shape=(ws.suite.data.frames, module.fusion.out_width), dtype="float32")
     for shard in entry.plan(ws.all_videos):
         with torch.no_grad():
-            entry.write(shard, module.mfm(_streams(ws, entries, shard.ids), extract=True).cpu().numpy())
-    return Teacher(stage, {**entries, TEACHER_BRANCH: entry}, module.mfm, module.head)
+            entry.write(shard, module.fusion(_streams(ws, entries, shard.ids), "cached").cpu().numpy())
+    return Teacher(stage, {**entries, TEACHER_BRANCH: entry}, module.fusion, module.head)
 
 
 def _streams(ws: Workspace, entries: dict[str, Entry], videos: tuple[str, ...]) -> Tensor:

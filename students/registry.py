@@ -3,7 +3,7 @@
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -35,11 +35,7 @@ class Registry(Generic[T]):
         try:
             return self._entries[name]
         except KeyError:
-            near = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.4)
-            hint = f"did you mean {', '.join(near)}? " if near else ""
-            raise UnknownNameError(
-                f"unknown {self.kind} {name!r}: {hint}known: {', '.join(sorted(self._entries)) or 'none'}"
-            ) from None
+            raise UnknownNameError(f"unknown {self.kind} {name!r}: {nearest(name, self._entries)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
@@ -49,6 +45,14 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to say to somebody who asked for an unknown name: the names like it, then all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    return f"{hint}known: {', '.join(known) or 'none'}"
 
 
 def import_all(package_name: str, package_path: list[str]) -> None:

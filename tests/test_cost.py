@@ -18,7 +18,7 @@ from students.backbones import LABEL_BRANCH, TokenEncoder
 from students.few_shot import FewShotStudent
 from students.heads.base import Head, Keys
 from students.heads.trx import TRX
-from teachers.fusion import MFM
+from teachers.fusions.sums import MFM
 from tests.oracles import trx_logits
 
 

@@ -3,7 +3,6 @@
 Lite-MKD's released trainer offers 24 losses; they are sums of four parts over named outputs, so they are data here.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from students.distill import DISTILLERS
 from students.distill.base import Temperature, label_tokens, teacher_tokens
 from students.distill.measures import EPS, pearson_distance, softened_kl
 from students.output import EpisodeOutput, query_logits
+from students.registry import nearest
 
 SUPPORT, TOKENS, TEACHER = "support", "tokens", "teacher"
 
@@ -59,8 +59,7 @@ class Combination:
         if not self.parts:
             name = self.released or "fc_2_sup_dist"
             if name not in RELEASED:
-                near = difflib.get_close_matches(name, RELEASED, n=2) or RELEASED
-                raise StudentError(f"no released loss {name!r}: {', '.join(near)}")
+                raise StudentError(f"no released loss {name!r}: {nearest(name, RELEASED)}")
             object.__setattr__(self, "parts", RELEASED[name])
 
     @property

@@ -25,11 +25,11 @@ KINDS = {
     "distillers": distillers.released,
     "dkd_": distillers.decoupled,
     "mfm_": lite_mkd.fusion,
+    "mfm_TSF": lite_mkd.score_fusion,
     "teacher_misc": lite_mkd.teacher_misc,
     "backbone_": lite_mkd.backbone,
 }
 LATER = {  # kinds of parts that do not exist yet
-    "mfm_TSF": "score fusion",
     **{prefix: "the skeleton networks" for prefix in ("ctr_", "ctrgcn_", "graph_", "light_dke_gcn", "stgcn_")},
     **{prefix: "the federated methods" for prefix in ("fedstil_", "fsar_")},
 }
