@@ -1,10 +1,12 @@
 """Supervised base training on the training classes, for students and for a teacher's encoders."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmark.config import BaseConfig
@@ -13,6 +15,7 @@ from benchmark.seeds import generator, torch_scope
 from benchmark.train import Plan, Progressed, fit
 from benchmark.workspace import Clips, Stage, Workspace
 from students.backbones import TokenEncoder, recalibrate_batch_norm
+from students.distill.d2m import frame_relation
 from students.distill.tokens import token_loss
 
 _RECALIBRATION_VIDEOS = 128
@@ -33,6 +36,20 @@ class BaseClassifier(nn.Module):
         return [self.classifiers[name](F.layer_norm(value, width).mean(1)) for name, value in tokens.items()]
 
 
+@dataclass(frozen=True)
+class Taught:
+    """What base training follows beside labels: teacher tokens (V_train, T, D), themselves and their distances."""
+
+    tokens: Tensor
+    token_weight: float
+    relation_weight: float
+
+    def of(self, rows: NDArray[np.int64], keep: NDArray[np.int64]) -> Tensor:
+        """Tokens (N, T', D) of the videos ``rows`` (N,) at their frames ``keep`` (N, T')."""
+        tokens, frames = self.tokens[torch.from_numpy(rows)], torch.from_numpy(keep)
+        return tokens.gather(1, frames[..., None].expand(-1, -1, tokens.shape[2]))
+
+
 def base_stage(
     ws: Workspace,
     out: Stage,
@@ -41,11 +58,10 @@ def base_stage(
     config: BaseConfig,
     seed: int,
     name: str,
-    teacher_tokens: Tensor | None,
-    token_weight: float,
     bf16: bool,
+    taught: Taught | None = None,
 ) -> Progressed:
-    """Supervised training of the encoder in place; with teacher tokens (V_train, T, D) they are distilled too."""
+    """Supervised training of the encoder in place, and distillation where there is something taught."""
     videos = np.array(ws.videos("train"), dtype=object)
     labels = torch.from_numpy(ws.folder.labels("train")).to(ws.device)
     with torch_scope(torch.device("cpu"), seed, "init", "classifier", name):
@@ -64,11 +80,14 @@ def base_stage(
         target = labels[torch.from_numpy(rows).to(ws.device)]
         parts = {"ce": torch.stack([F.cross_entropy(logits, target) for logits in module.logits(tokens)]).mean()}
         total = parts["ce"]
-        if teacher_tokens is not None:
-            taught = teacher_tokens[torch.from_numpy(rows)]
-            taught = taught.gather(1, torch.from_numpy(keep)[..., None].expand(-1, -1, taught.shape[2])).to(ws.device)
-            parts["tokens"] = token_loss(tokens, taught)
-            total = total + token_weight * parts["tokens"]
+        if taught is not None:
+            target_tokens = taught.of(rows, keep).to(ws.device)
+            if taught.token_weight:
+                parts["tokens"] = token_loss(tokens, target_tokens)
+                total = total + taught.token_weight * parts["tokens"]
+            if taught.relation_weight:
+                parts["relation"] = frame_relation(tokens, target_tokens)
+                total = total + taught.relation_weight * parts["relation"]
         return {"loss": total, **parts}
 
     plan = Plan(config, round(config.epochs * per_epoch), seed, f"{name}-base", loss, bf16=bf16)

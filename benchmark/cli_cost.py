@@ -37,8 +37,8 @@ def cost_command(
     from benchmark.cost import Episode
     from benchmark.cost_table import compare, table
     from benchmark.registry import load_plugins
-    from students.backbones import BACKBONES
     from students.heads import HEADS
+    from students.trunks import BACKBONES
 
     load_plugins()
     if published:

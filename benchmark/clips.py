@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.data.transforms import apply_crop, centre_crop, normalise, random_crop
+from benchmark.data.transforms import Norm, apply_crop, centre_crop, normalise, random_crop
 
 Read = Callable[[str, np.random.Generator | None], NDArray[np.uint8]]
 """A video id to its sampled, resized clip, uint8 (T, R, R', C); a generator asks for training frame sampling."""
@@ -19,7 +19,7 @@ _READERS = 4
 
 @dataclass(frozen=True)
 class Clips:
-    """One modality of a data set as network input.
+    """One modality of a data set as network input, normalised by ``norm`` (see transforms.normalise).
 
     mirror_channels, mirror_swap: the modality's rule for a left-right flip (see transforms.mirror).
     """
@@ -27,7 +27,7 @@ class Clips:
     read: Read
     image_size: int
     flip: bool
-    input_norm: str
+    norm: Norm | None
     device: torch.device
     mirror_channels: tuple[int, ...] = ()
     mirror_swap: tuple[int, int] | None = None
@@ -49,7 +49,7 @@ class Clips:
         batch = np.stack(clips)
         if keep is not None:
             batch = batch[np.arange(len(batch))[:, None], keep]
-        return normalise(torch.from_numpy(batch).to(self.device), self.input_norm)
+        return normalise(torch.from_numpy(batch).to(self.device), self.norm)
 
     def _one(self, video: str, rng: np.random.Generator | None) -> NDArray[np.uint8]:
         clip = self.read(video, rng)

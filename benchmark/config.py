@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from benchmark.distillation import distillation, distiller, rehearse
 from students import StudentError
-from students.backbones import BACKBONES
 from students.distill.base import Distiller
 from students.heads import HEADS
+from students.trunks import BACKBONES
 from teachers.fusions import FUSIONS
 from teachers.fusions.base import Fusion
 from teachers.fusions.sums import RELEASED, TransformerSum
@@ -42,7 +42,7 @@ class DataConfig(_Section):
         None, description="short side before cropping; default image_size (embedded) or image_size * 256 / 224 (folder)"
     )
     flip: bool = Field(True, description="random horizontal flips in training, as published")
-    input_norm: Literal["imagenet", "none"] = "imagenet"
+    input_norm: Literal["backbone", "none"] = Field("backbone", description="none as released")
 
     @model_validator(mode="after")
     def _root_given(self) -> Self:
@@ -73,6 +73,7 @@ class StudentBaseConfig(BaseConfig):
     """A student's base training, with or without token distillation."""
 
     token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
+    relation_weight: float = Field(0.0, ge=0, description="weight of D2M's support level where a setting uses D2M")
     token_target: str = Field("fused", description="teacher tokens to follow: fused, or one of teacher.modalities")
 
 

@@ -52,12 +52,13 @@ def fusion(suite: Suite, encoders: list[str], seed: int) -> dict[str, Any]:
     }
 
 
-def base(suite: Suite, content_hash: str, student: str, teacher: str | None, seed: int) -> dict[str, Any]:
-    """A student's base training; teacher is the fused tokens' identity when tokens are distilled.
+def base(
+    suite: Suite, content_hash: str, student: str, distilled: dict[str, float], teacher: str | None, seed: int
+) -> dict[str, Any]:
+    """A student's base training. distilled: weights by what is distilled there; teacher: read when there is any.
 
     suite: as the student trains, see Suite.of; so too below.
     """
-    unread = set() if teacher else {"token_weight", "token_target"}
     return {
         "version": VERSION,
         "stage": "base",
@@ -67,8 +68,8 @@ def base(suite: Suite, content_hash: str, student: str, teacher: str | None, see
         "width": suite.width,
         "token_norm": suite.token_norm,
         "patch_enrichment": suite.patch_enrichment,
-        "base": suite.base.model_dump(mode="json", exclude=unread),
-        "teacher": teacher,
+        "base": suite.base.model_dump(mode="json", exclude={"token_weight", "relation_weight", "token_target"}),
+        "distilled": {**distilled, "target": suite.base.token_target, "teacher": teacher} if distilled else {},
         "bf16": student in suite.bf16,
         "seed": seed,
     }

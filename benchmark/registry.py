@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 
-from students.backbones import BACKBONES
 from students.distill import DISTILLERS
 from students.heads import HEADS
+from students.trunks import BACKBONES
 from teachers.fusions import FUSIONS
 from teachers.modalities import EXPERTS
 

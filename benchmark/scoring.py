@@ -9,12 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor
 
 from benchmark import cost, identity, latency
@@ -99,7 +99,9 @@ def score_student(ws: Workspace, row: Row, stage: Stage) -> Iterator[tuple[Recor
     model.load_state_dict(standing(stage))
     model = model.to(ws.device).eval()
     with bar(f"{row.name}, embed test videos", "videos") as tick:
-        tokens = embed(model.encoder, ws.videos("test"), ws.clips("rgb").frames, ws.suite.data.frames, ws.device, tick)
+        tokens = embed(
+            model.encoder, ws.videos("test"), ws.clips("rgb", row.model).frames, ws.suite.data.frames, ws.device, tick
+        )
     base = ws.stage_by_key("base", student_identities(ws, row.model, row.distillation, row.seed)[0])
     seconds = base.summary()["seconds"] + stage.summary()["seconds"]
     for shot in ws.suite.evaluate.shots:
@@ -282,7 +284,7 @@ def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),
         "numpy": np.__version__,
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "row": row.name,

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from benchmark import identity
 from benchmark.adaptation import adapt
 from benchmark.answers import Answers
-from benchmark.base_training import base_stage, recalibrate
-from benchmark.distillation import distillation
+from benchmark.base_training import Taught, base_stage, recalibrate
+from benchmark.config import Suite
+from benchmark.distillation import Distillation, distillation
 from benchmark.episodic import episode_frames, episodes_for, labels_of, validator
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
@@ -44,31 +45,44 @@ def new_student(ws: Workspace, name: str, seed: int) -> FewShotStudent:
         return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
 
 
-def train_base(ws: Workspace, name: str, seed: int, teacher: Teacher | None) -> str:
-    """Base training of a student, with token distillation when a teacher is given; returns the weights' identity."""
+def train_base(ws: Workspace, name: str, setting: Distillation, seed: int, teacher: Teacher | None) -> str:
+    """Base training of a student, distilled as far as the setting says; returns the weights' identity."""
     suite = ws.suite.of(name)
-    stage = identity.base(suite, ws.content_hash, name, teacher.key if teacher else None, seed)
-    out = ws.stage("base", f"{name}-{'tokens' if teacher else 'plain'}-s{seed}", stage)
+    weights = base_weights(suite, setting)
+    stage = identity.base(suite, ws.content_hash, name, weights, teacher.key if teacher else None, seed)
+    out = ws.stage("base", f"{name}-{'-'.join(weights) or 'plain'}-s{seed}", stage)
     if out.done:
         return out.key
     encoder = new_student(ws, name, seed).encoder
-    taught = token_targets(ws, teacher, suite.base.token_target) if teacher else None
-    progress = None
+    progress, taught = None, None
+    if weights:
+        assert teacher is not None
+        target = token_targets(ws, teacher, suite.base.token_target)
+        taught = Taught(target, weights.get("tokens", 0.0), weights.get("relation", 0.0))
     if suite.weights == "random":
         progress = base_stage(
             ws,
             out,
             encoder,
-            ws.clips("rgb"),
+            ws.clips("rgb", name),
             suite.base,
             seed,
             name,
-            taught,
-            suite.base.token_weight,
             name in suite.bf16,
+            taught,
         )
     out.finish(encoder.state_dict(), progress)
     return out.key
+
+
+def base_weights(suite: Suite, setting: Distillation) -> dict[str, float]:
+    """The weights of what a setting distils in base training; empty for a plain one, or where weights are given.
+
+    suite: as the student trains, see Suite.of.
+    """
+    weights = {"tokens": suite.base.token_weight if setting.tokens else 0.0}
+    weights["relation"] = suite.base.relation_weight if setting.distiller == "d2m" else 0.0
+    return {name: weight for name, weight in weights.items() if weight and suite.weights == "random"}
 
 
 def token_targets(ws: Workspace, teacher: Teacher, stream: str) -> Tensor:
@@ -82,7 +96,7 @@ def student_identities(ws: Workspace, name: str, named: str, seed: int) -> tuple
     suite = ws.suite.of(name)
     setting = distillation(named)
     teacher = teacher_key(ws, seed) if reads_teacher(ws, name, named) else None
-    base = identity.base(suite, ws.content_hash, name, teacher if setting.tokens else None, seed)
+    base = identity.base(suite, ws.content_hash, name, base_weights(suite, setting), teacher, seed)
     return key_of(base), identity.student(suite, key_of(base), named, teacher, seed)
 
 
@@ -100,10 +114,10 @@ def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teac
     base_key, stage = student_identities(ws, name, named, seed)
     setting = distillation(named)
     out = ws.stage("student", f"{name}-{named}-s{seed}", stage)
-    train_base(ws, name, seed, teacher if setting.tokens else None)
+    train_base(ws, name, setting, seed, teacher)
     if out.done:
         return out
-    suite, clips = ws.suite.of(name), ws.clips("rgb")
+    suite, clips = ws.suite.of(name), ws.clips("rgb", name)
     config = suite.episodic
     model = new_student(ws, name, seed)
     model.encoder.load_state_dict(standing(ws.stage_by_key("base", base_key)))

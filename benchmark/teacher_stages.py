@@ -81,10 +81,10 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
     out = ws.stage("encoder", f"{modality}-s{seed}", encoder_identity(ws, modality, seed))
     if out.done:
         return out.key
-    clips, suite = ws.clips(modality), ws.suite
+    clips, suite = ws.clips(modality, ws.suite.teacher.encoder), ws.suite
     model = new_encoder(ws, modality, seed)
     bf16 = suite.teacher.encoder in suite.bf16
-    base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", None, 0.0, bf16)
+    base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", bf16)
     config = suite.teacher.episodic
     episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
     module = model.to(ws.device)
@@ -121,7 +121,7 @@ def modality_tokens(ws: Workspace, modality: str, seed: int, encoder_key: str) -
     if shards:
         model = new_encoder(ws, modality, seed)
         model.load_state_dict(standing(ws.stage_by_key("encoder", encoder_key)))
-        module, clips = model.encoder.to(ws.device).eval(), ws.clips(modality)
+        module, clips = model.encoder.to(ws.device).eval(), ws.clips(modality, ws.suite.teacher.encoder)
         with bar(f"tokens {modality} (seed {seed})", "shards") as tick:
             for number, shard in enumerate(shards):
                 tokens = embed(module, shard.ids, clips.frames, ws.suite.data.frames, ws.device)

@@ -1,25 +1,22 @@
-"""Initial weights of a backbone's trunk: torchvision's ImageNet weights, or a state_dict file."""
+"""Initial weights of a backbone's trunk: published ImageNet weights, or a state_dict file."""
 
 import hashlib
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.errors import UserError
-from students.backbones import BACKBONES
+from students.trunks import BACKBONES
 
 
 def weights_identity(backbone: str, weights: str) -> str:
-    """What the initial weights are, wherever they lie: "random", torchvision's file name, or a file's sha256."""
+    """What the initial weights are, wherever they lie: "random", the published name, or a file's sha256."""
     if weights == "random":
         return weights
     if weights == "imagenet":
-        name = BACKBONES[backbone].torchvision_name
-        return torchvision.models.get_model_weights(name).DEFAULT.url.rsplit("/", 1)[-1]
+        return BACKBONES[backbone].published().name
     with _existing(weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -32,22 +29,20 @@ def _existing(weights: str) -> Path:
 
 
 def trunk_weights(backbone: str, weights: str) -> dict[str, Tensor]:
-    """The torchvision classifier's state_dict for a backbone.
+    """The ImageNet classifier's state_dict for a backbone.
 
-    weights: "imagenet" downloads torchvision's default weights (kept in torch's hub folder), anything else is a
-    file, .safetensors or a torch state_dict, read without executing code. UserError names what is missing and the
+    weights: "imagenet" downloads the default weights of torchvision or timm (kept in their own folders), anything else
+    is a file, .safetensors or a torch state_dict, read without executing code. UserError names what is missing and the
     command that fetches it.
     """
-    name = BACKBONES[backbone].torchvision_name
     if weights == "imagenet":
-        published = torchvision.models.get_model_weights(name).DEFAULT
+        published = BACKBONES[backbone].published()
         try:
-            return dict(published.get_state_dict(progress=False, check_hash=True))
-        except (URLError, OSError, RuntimeError) as error:
-            file = published.url.rsplit("/", 1)[-1]
+            return published.download()
+        except Exception as error:  # every hub client fails in ways of its own where there is no network
             raise UserError(
                 f"cannot download the ImageNet weights of {backbone} ({error}). On a machine with a network run "
-                f'`curl -LO {published.url}`, then set weights = "<folder>/{file}", or weights = "random"'
+                f'`{published.fetch}`, then set weights = "<folder>/{published.file}", or weights = "random"'
             ) from error
     path = _existing(weights)
     try:

@@ -26,6 +26,7 @@ from benchmark.weights import trunk_weights
 from feature_cache import Entry, Key, Store, write_atomic
 from results.record import key_of
 from students.backbones import TokenEncoder, load_imagenet_trunk
+from students.trunks import BACKBONES
 from teachers.modalities import EXPERTS, Expert
 
 SPLITS = ("train", "val", "test")
@@ -97,7 +98,7 @@ class Workspace:
         self.runs = runs
         self.store = Store(cache)
         self.device = device
-        self._clips: dict[str, Clips] = {}
+        self._readers: dict[str, Read] = {}
 
     @cached_property
     def content_hash(self) -> str:
@@ -141,21 +142,20 @@ class Workspace:
             derived.append(apply_crop(clip, centre_crop(clip.shape[1], clip.shape[2], side)))
         return np.stack(derived)
 
-    def clips(self, modality: str) -> Clips:
-        """A modality as network input: RGB straight from the files, the others from their cache."""
-        if modality not in self._clips:
-            data, expert = self.suite.data, EXPERTS[modality]
-            read = self._rgb_reader() if modality == "rgb" else self._cache_reader(modality)
-            self._clips[modality] = Clips(
-                read,
-                data.image_size,
-                data.flip,
-                data.input_norm,
-                self.device,
-                expert.mirror_channels,
-                expert.mirror_swap,
-            )
-        return self._clips[modality]
+    def clips(self, modality: str, backbone: str) -> Clips:
+        """A modality as a backbone's input: RGB straight from the files, the others from their cache."""
+        data, expert, trunk = self.suite.data, EXPERTS[modality], BACKBONES[backbone]
+        if modality not in self._readers:
+            self._readers[modality] = self._rgb_reader() if modality == "rgb" else self._cache_reader(modality)
+        return Clips(
+            self._readers[modality],
+            data.image_size,
+            data.flip,
+            (trunk.mean, trunk.std) if data.input_norm == "backbone" else None,
+            self.device,
+            expert.mirror_channels,
+            expert.mirror_swap,
+        )
 
     def _rgb_reader(self) -> Read:
         def read(video: str, rng: np.random.Generator | None) -> NDArray[np.uint8]:

@@ -5,57 +5,19 @@ second the labels and the support level. Their names here are QUERY_BRANCH and L
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from students import StudentError
 from students.enrichment import PatchEnrichment
-from students.registry import Registry
+from students.trunks import BACKBONES
 
 QUERY_BRANCH = "kl"
 LABEL_BRANCH = "ce"
 _POOLED_CELLS = 4
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """A convolutional trunk without its classifier: ``build()`` -> module (N, 3, H, W) -> (N, channels, h, w).
-
-    torchvision_name is the model whose published ImageNet weights fit the trunk.
-    """
-
-    build: Callable[[], nn.Module]
-    channels: int
-    torchvision_name: str
-
-
-BACKBONES: Registry[Trunk] = Registry("student")
-
-
-def _resnet(name: str) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        return nn.Sequential(*list(torchvision.models.get_model(name).children())[:-2])
-
-    return build
-
-
-def _mobilenet(name: str) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        return torchvision.models.get_model(name).features
-
-    return build
-
-
-BACKBONES.register("resnet18")(Trunk(_resnet("resnet18"), 512, "resnet18"))
-BACKBONES.register("resnet34")(Trunk(_resnet("resnet34"), 512, "resnet34"))
-BACKBONES.register("resnet50")(Trunk(_resnet("resnet50"), 2048, "resnet50"))
-BACKBONES.register("mobilenetv3_small")(Trunk(_mobilenet("mobilenet_v3_small"), 576, "mobilenet_v3_small"))
-BACKBONES.register("mobilenetv3_large")(Trunk(_mobilenet("mobilenet_v3_large"), 960, "mobilenet_v3_large"))
 
 
 class TokenEncoder(nn.Module):
@@ -122,17 +84,17 @@ class TokenEncoder(nn.Module):
 
 
 def load_imagenet_trunk(encoder: TokenEncoder, state: Mapping[str, Tensor]) -> None:
-    """Put a torchvision ImageNet classifier's state_dict into the trunk; its classifier is left out.
+    """Put the state_dict of the trunk's whole ImageNet classifier into the trunk; the classifier's layer is left out.
 
     Raises StudentError naming the first key that does not fit.
     """
-    model = torchvision.models.get_model(BACKBONES[encoder.backbone].torchvision_name)
+    trunk = BACKBONES[encoder.backbone]
+    model = trunk.classifier()
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise StudentError(f"weights do not fit {encoder.backbone}: {str(error).splitlines()[-1].strip()}") from error
-    source = model.features if hasattr(model, "features") else nn.Sequential(*list(model.children())[:-2])
-    encoder.trunk.load_state_dict(source.state_dict())
+    encoder.trunk.load_state_dict(trunk.strip(model).state_dict())
 
 
 def reset_batch_norm(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

@@ -7,7 +7,9 @@ import torch
 
 from benchmark import identity
 from benchmark.config import Suite
+from benchmark.distillation import distillation
 from benchmark.errors import UserError
+from benchmark.student_stages import base_weights
 from benchmark.suite_file import load_suite
 from benchmark.weights import weights_identity
 
@@ -16,25 +18,42 @@ def suite(*changes: str) -> Suite:
     return load_suite("embedded", changes)
 
 
-def base(of: Suite, teacher: str | None) -> dict[str, object]:
-    return identity.base(of, "content", "resnet18", teacher, 0)
+def base(of: Suite, setting: str, student: str = "resnet18") -> dict[str, object]:
+    return identity.base(of, "content", student, base_weights(of, distillation(setting)), "teacher", 0)
 
 
 def student(of: Suite, distillation: str) -> dict[str, object]:
     return identity.student(of, "base", distillation, None, 0)
 
 
-@pytest.mark.parametrize("change", ["base.token_weight=7", "base.token_target=rgb"])
-def test_plain_training_keeps_its_identity_when_token_distillation_changes(change: str) -> None:
-    assert base(suite(change), None) == base(suite(), None)
-    assert base(suite(change), "teacher") != base(suite(), "teacher")
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ("base.token_weight=7", {"tokens", "both", "tokens+kd"}),
+        ("base.relation_weight=7", {"d2m", "both"}),
+        ("base.token_target=rgb", {"tokens", "d2m", "both", "tokens+kd"}),
+        ("base.lr=7e-7", {"none", "kd", "tokens", "d2m", "both", "tokens+kd"}),
+    ],
+)
+def test_base_training_belongs_to_the_distillation_that_reads_it(change: str, changed: set[str]) -> None:
+    every = {"none", "kd", "tokens", "d2m", "both", "tokens+kd"}
+    before, after = suite("base.relation_weight=1"), suite("base.relation_weight=1", change)
+    assert {name for name in every if base(after, name) != base(before, name)} == changed
+
+
+def test_settings_share_a_base_that_they_train_alike() -> None:
+    assert base(suite(), "none") == base(suite(), "kd") and base(suite(), "tokens") == base(suite(), "tokens+kd")
+    without = suite("base.relation_weight=0")
+    assert base(without, "d2m") == base(without, "none") and base(without, "both") == base(without, "tokens")
+    with_it = suite("base.relation_weight=1")
+    assert len({str(base(with_it, name)) for name in ("none", "tokens", "d2m", "both")}) == 4
 
 
 def test_a_students_own_settings_are_its_own() -> None:
     own = suite("own.mobilenetv3_small.base.epochs=30", "own.mobilenetv3_small.episodic.lr=1e-9")
-    assert base(own.of("resnet18"), None) == base(suite(), None)
-    changed = identity.base(own.of("mobilenetv3_small"), "content", "mobilenetv3_small", None, 0)
-    assert changed["base"] == {**identity.base(suite(), "content", "mobilenetv3_small", None, 0)["base"], "epochs": 30}
+    assert base(own.of("resnet18"), "none") == base(suite(), "none")
+    changed, plain = (base(of, "none", "mobilenetv3_small") for of in (own.of("mobilenetv3_small"), suite()))
+    assert changed["base"] == {**plain["base"], "epochs": 30}
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from torch.nn.functional import interpolate
 
 UInt8 = NDArray[np.uint8]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-INPUT_NORMS = ("imagenet", "none")
+Norm = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel of pixels in [0, 1]."""
 
 
 def resize_for(image_size: int) -> int:
@@ -113,27 +112,24 @@ def mirror(clip: UInt8, *, mirror_channels: tuple[int, ...] = (), mirror_swap: t
     return flipped
 
 
-def normalise(frames: torch.Tensor, input_norm: str = "imagenet") -> torch.Tensor:
+def normalise(frames: torch.Tensor, norm: Norm | None) -> torch.Tensor:
     """Network input: uint8 (N, T, H, W, C) -> float32 (N*T, C, H, W), stored channels-last.
 
-    Values are scaled to [0, 1]; "imagenet" then subtracts mean and divides by standard deviation, "none" leaves
-    them, as the released Lite-MKD and TRX do. Raises ValueError for another name, another dtype or number of axes,
-    and for "imagenet" with other than three channels.
+    Values are scaled to [0, 1]; ``norm`` then subtracts the mean and divides by the deviation, None leaves them, as the
+    released Lite-MKD and TRX do. Raises ValueError for another dtype or number of axes, and for a norm of another
+    number of channels.
     """
-    if input_norm not in INPUT_NORMS:
-        raise ValueError(f"input_norm {input_norm!r}: choose one of {', '.join(INPUT_NORMS)}")
     if frames.dtype != torch.uint8 or frames.ndim != 5:
         raise ValueError(f"uint8 (N, T, H, W, C) needed, got {frames.dtype} {tuple(frames.shape)}")
     clips, length, height, width, channels = frames.shape
     # Whole rows with the channel constants repeated along them: the same sums, two to three times as fast.
     rows = frames.reshape(-1, width * channels)
-    if input_norm == "none":
+    if norm is None:
         images = rows * torch.tensor(1 / 255, device=frames.device)
     else:
-        if channels != 3:
-            raise ValueError(f'input_norm="imagenet" needs 3 channels, got {channels}: use "none"')
-        mean = torch.tensor(IMAGENET_MEAN, device=frames.device).repeat(width)
-        std = torch.tensor(IMAGENET_STD, device=frames.device).repeat(width)
+        if channels != len(norm[0]):
+            raise ValueError(f"the normalisation is for {len(norm[0])} channels, the frames have {channels}")
+        mean, std = (torch.tensor(values, device=frames.device).repeat(width) for values in norm)
         images = (rows * (1 / (255 * std))).sub_(mean / std)
     return images.view(clips * length, height, width, channels).permute(0, 3, 1, 2)
 

@@ -8,18 +8,22 @@ As released: temperature 4, query_weight 1, support_weight 0.5, support_temperat
 accumulation factor reached the cross entropy alone), ce_branches ["ce"], standardise off. At those values a trained
 teacher's soft labels are nearly hard and its softmaxed support rows nearly one-hot; ``standardise`` (z-scored
 logits, Sun et al., CVPR 2024) and ``support_temperature = None`` (plain distances) keep what the teacher knows.
+
+Base training has no episodes. There ``frame_relation`` is the support level, over the frames of a batch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from students.backbones import LABEL_BRANCH
 from students.distill import DISTILLERS
-from students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits
-from students.distill.measures import pearson_distance, softened_kl, standardised
+from students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits, whole
+from students.distill.measures import off_diagonal, pearson_distance, softened_kl, squared_distances, standardised
 from students.output import EpisodeOutput, query_logits
 
 
@@ -64,3 +68,20 @@ AS_RELEASED = D2M(
     ce_branches=(LABEL_BRANCH,),
 )
 """The released ``fc_2_sup_dist``; with ``ce_branches`` on both branches it is what the paper's figure draws."""
+
+
+def frame_relation(student: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
+    """The support level over a batch without episodes: every frame stands for itself, as in a 1-shot support set.
+
+    One minus the correlation of student and teacher over all distances between two frames, the one number that the
+    paper's figure draws. Tokens by branch and teacher tokens, each (N, T, D) -> scalar in [0, 2], mean over branches.
+    """
+    with torch.autocast(teacher.device.type, enabled=False):
+        target = _frame_distances(teacher.detach())
+        return torch.stack([pearson_distance(_frame_distances(t), target) for t in student.values()]).mean()
+
+
+def _frame_distances(tokens: Tensor) -> Tensor:
+    """Squared distances between layer-normalised frame tokens (N, T, D), each pair twice: one row (1, P)."""
+    frames = F.layer_norm(whole(tokens).flatten(0, 1), tokens.shape[-1:])
+    return off_diagonal(squared_distances(frames, frames)).view(1, -1)

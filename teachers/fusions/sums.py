@@ -84,7 +84,7 @@ class TransformerSum(Fusion):
         shift: int,
     ) -> None:
         if modalities < 2:
-            raise StudentError(f"this fusion joins two modalities or more, not {modalities}: for one, use mean or concat")
+            raise StudentError(f"transformer sums join two modalities or more, not {modalities}: use mean")
         super().__init__(modalities, width, frames)
         self.terms = tuple(terms)
         self.shift = shift

@@ -10,8 +10,6 @@ from torchvision.transforms.functional import convert_image_dtype
 from torchvision.transforms.functional import normalize as reference_normalise
 
 from benchmark.data.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Crop,
     apply_crop,
     centre_crop,
@@ -23,6 +21,9 @@ from benchmark.data.transforms import (
     resize_for,
     resized_size,
 )
+from students.trunks import IMAGENET_MEAN, IMAGENET_STD
+
+IMAGENET = (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -118,22 +119,21 @@ def test_crop_applies_the_mirror_rule() -> None:
 def test_normalise_equals_torchvision() -> None:
     frames = torch.from_numpy(noise(2, 3, 6, 5, 3))
     flat = convert_image_dtype(frames.flatten(0, 1).permute(0, 3, 1, 2), torch.float32)
-    plain, ours = normalise(frames, "none"), normalise(frames)
+    plain, ours = normalise(frames, None), normalise(frames, IMAGENET)
     assert ours.shape == (6, 3, 6, 5) and ours.dtype == torch.float32
     assert ours.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(plain, flat)
-    torch.testing.assert_close(ours, reference_normalise(flat, IMAGENET_MEAN, IMAGENET_STD), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(normalise(frames.flip(3)), ours.flip(3))  # a view that is not contiguous
+    torch.testing.assert_close(ours, reference_normalise(flat, *IMAGENET), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(normalise(frames.flip(3), IMAGENET), ours.flip(3))  # a view that is not contiguous
 
 
 def test_normalise_refuses_what_it_cannot_mean() -> None:
     frames = torch.zeros(1, 2, 4, 4, 3, dtype=torch.uint8)
-    assert normalise(frames[..., :2], "none").shape == (2, 2, 4, 4)
+    assert normalise(frames[..., :2], None).shape == (2, 2, 4, 4)
     for bad, norm, says in (
-        (frames, "zero", "choose one of imagenet, none"),
-        (frames.float(), "none", "uint8"),
-        (frames[0], "none", "uint8"),
-        (frames[..., :2], "imagenet", "3 channels"),
+        (frames.float(), None, "uint8"),
+        (frames[0], None, "uint8"),
+        (frames[..., :2], IMAGENET, "3 channels"),
     ):
         with pytest.raises(ValueError, match=says):
             normalise(bad, norm)

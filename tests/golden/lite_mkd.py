@@ -21,7 +21,6 @@ from teachers.fusions.sums import RELEASED, Released
 from tests.golden.compare import NETWORKS_RTOL, close, det_fill
 from tests.golden.heads import trx
 
-
 _SCORE_HEADS = ("m1_branch", "skeleton_branch", "flow_branch")  # of the first, second and third modality
 FUSIONS_LATER = (
     "ThreeCombinationTRX", "TwoCombinationTemTroShiftTRX", "FourStrm", "TwoCross", "ThreeCross", "TwoCombinationCTX",

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from students import StudentError
 from students.backbones import (
-    BACKBONES,
     LABEL_BRANCH,
     QUERY_BRANCH,
     TokenEncoder,
@@ -15,6 +14,7 @@ from students.backbones import (
     recalibrate_batch_norm,
     reset_batch_norm,
 )
+from students.trunks import BACKBONES
 
 SMALL = "mobilenetv3_small"
 
@@ -119,7 +119,7 @@ def test_reset_returns_every_layer_cleared() -> None:
 def test_an_imagenet_trunk_is_loaded_and_its_classifier_left_out(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        classifier = torchvision.models.get_model(BACKBONES[name].torchvision_name).eval()
+        classifier = BACKBONES[name].classifier().eval()
     network = encoder(name).eval()
     heads = {key: value.clone() for key, value in network.branches.state_dict().items()}
     load_imagenet_trunk(network, classifier.state_dict())

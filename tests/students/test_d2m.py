@@ -3,12 +3,14 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from students import StudentError
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill.d2m import AS_RELEASED, D2M
+from students.distill.d2m import AS_RELEASED, D2M, frame_relation
 from students.distill.labels import LabelsOnly
 from students.distill.measures import pearson_distance, softened_kl, standardised
 from students.distill.tokens import token_loss
@@ -95,3 +97,35 @@ def test_token_loss_leaves_the_teacher_alone() -> None:
     token_loss({"a": student}, teacher).backward()
     assert student.grad is not None and student.grad.isfinite().all() and (student.grad != 0).any()
     assert teacher.grad is None
+
+
+def drawn(seed: int, videos: int = 3, width: int = 6) -> Tensor:
+    return torch.randn(videos, 2, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_frame_relation_is_one_minus_the_correlation_of_all_distances() -> None:
+    student, teacher = {"kl": drawn(0), "ce": drawn(1)}, drawn(2, width=4)
+
+    def distances(tokens: Tensor) -> list[float]:
+        frames = [
+            (frame - frame.mean()) / (frame.var(unbiased=False) + 1e-5).sqrt() for video in tokens for frame in video
+        ]
+        return [float((a - b).square().sum()) for i, a in enumerate(frames) for b in frames[:i]]
+
+    correlations = [np.corrcoef(distances(tokens), distances(teacher))[0, 1] for tokens in student.values()]
+    assert frame_relation(student, teacher).item() == pytest.approx(1 - np.mean(correlations), abs=1e-9)
+
+
+def test_frame_relation_is_zero_at_the_teacher_and_reaches_the_student_alone() -> None:
+    teacher = drawn(0).requires_grad_()
+    assert frame_relation({"kl": teacher.flip(2)}, teacher).item() == pytest.approx(0, abs=1e-9)
+    student = drawn(1).requires_grad_()
+    frame_relation({"kl": student}, teacher).backward()
+    assert teacher.grad is None and student.grad is not None and (student.grad != 0).any()
+    assert torch.autograd.gradcheck(lambda s: frame_relation({"kl": s}, teacher.detach()), (student,), fast_mode=True)
+
+
+def test_frame_relation_of_constant_tokens_is_finite() -> None:
+    student = torch.ones(3, 2, 6, requires_grad=True)
+    frame_relation({"kl": student}, torch.zeros(3, 2, 6)).backward()
+    assert student.grad is not None and student.grad.isfinite().all()

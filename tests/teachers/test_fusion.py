@@ -72,7 +72,8 @@ def test_two_modalities_are_one_pair() -> None:
 
 def late(stream: Tensor, shift: int) -> Tensor:
     """Frame t becomes frame t - shift, zeros before the first."""
-    return torch.stack([stream[:, f - shift] if f >= shift else torch.zeros_like(stream[:, 0]) for f in range(FRAMES)], 1)
+    none = torch.zeros_like(stream[:, 0])
+    return torch.stack([stream[:, frame - shift] if frame >= shift else none for frame in range(FRAMES)], 1)
 
 
 def early(stream: Tensor, shift: int) -> Tensor:
@@ -167,7 +168,7 @@ def test_published_parameter_counts() -> None:
 def test_wrong_uses_are_refused() -> None:
     with pytest.raises(StudentError, match="two modalities or more, not 1"):
         MFM(1, WIDTH)
-    with pytest.raises(StudentError, match="'ThreeTRX': did you mean .*ThreeTRX"):
+    with pytest.raises(StudentError, match=r"'ThreeTRX': did you mean .*ThreeTRX"):
         released("ThreeTRX", 3)
     with pytest.raises(StudentError, match="FourShiftFusion joins 4 modalities, not 3"):
         released("FourShiftFusion", 3)
