@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from benchmark.base_training import recalibrate
 from benchmark.clips import Clips
-from benchmark.config import StudentEpisodicConfig
 from benchmark.episodic import episodes_for, labels_of
 from benchmark.evaluate import match, project, score
 from benchmark.progress import bar
+from benchmark.sections import StudentEpisodicConfig
 from benchmark.seeds import generator
 from benchmark.train import Plan, Progressed, fit
 from benchmark.workspace import Stage, Workspace

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from benchmark.evaluate import project
-from benchmark.teacher_stages import TEACHER_BRANCH, Teacher
+from benchmark.seeds import generator, torch_scope
+from benchmark.teacher_stages import TEACHER_BRANCH, FusionTeacher, Teacher
 from benchmark.workspace import Workspace
 from students.output import EpisodeOutput, class_prototypes, support_distances
 
@@ -15,33 +16,41 @@ class Answers:
     Logits and support distances are those of the fused tokens and of the trained head, in eval mode and without
     gradients. Tokens, where a loss reads them, are of the stream ``token_target``. Logits by modality, where a loss
     reads them, are negative squared distances to class prototypes of the modality's tokens, mean over frames: its
-    encoder may have been trained without episodes, and has no head then.
+    encoder may have been trained without episodes, and has no head then. The suite's switches can make the head
+    untrained, or leave its dropout on, as released.
     """
 
-    def __init__(self, ws: Workspace, teacher: Teacher, reads: frozenset[str], token_target: str) -> None:
+    def __init__(self, ws: Workspace, teacher: Teacher, reads: frozenset[str], token_target: str, seed: int) -> None:
         self._device = ws.device
         self._head = teacher.head
+        if ws.suite.switches.teacher_head == "random":
+            with torch_scope(torch.device("cpu"), seed, "init", "random teacher head"):
+                self._head = FusionTeacher(ws).head.to(ws.device).eval()
         self._fused = _tokens(ws, teacher, TEACHER_BRANCH)
-        (self._keys,) = project(teacher.head, {TEACHER_BRANCH: self._fused.to(ws.device)})
+        (self._keys,) = project(self._head, {TEACHER_BRANCH: self._fused.to(ws.device)})
+        self._dropout = ws.suite.switches.teacher_mode == "train"
         self._target = _tokens(ws, teacher, token_target) if "tokens" in reads else None
         streams = ws.suite.teacher.modalities if "streams" in reads else ()
         self._streams = {name: _tokens(ws, teacher, name) for name in streams}
 
     @torch.no_grad()
-    def __call__(self, rows: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
-        """rows int64 (S + Q,) into the training videos, support first; labels int64 (S,)."""
+    def __call__(self, rows: Tensor, labels: Tensor, drawn: Tensor, way: int) -> EpisodeOutput:
+        """rows int64 (S + Q,) into the training videos, support first; labels and drawn int64 (S,).
+
+        drawn: the labels that the support distances go by, see ``shuffled``.
+        """
         support, query = rows[: len(labels)].to(self._device), rows[len(labels) :].to(self._device)
         with torch.autocast(self._device.type, enabled=False):
-            logits = self._head.match(
-                tuple(k[support][None] for k in self._keys),
-                labels[None],
-                tuple(k[query][None] for k in self._keys),
-                way,
-            )[0]
+            if self._dropout:
+                fused = self._of(self._fused, rows)
+                logits = self._head.train()(fused[: len(labels)], labels, fused[len(labels) :], way)
+            else:
+                support_keys, query_keys = (tuple(k[at][None] for k in self._keys) for at in (support, query))
+                logits = self._head.match(support_keys, labels[None], query_keys, way)[0]
             target = {} if self._target is None else {TEACHER_BRANCH: self._of(self._target, rows)}
             return EpisodeOutput(
                 {TEACHER_BRANCH: logits},
-                support_distances(self._of(self._fused, rows[: len(labels)]), labels, way),
+                support_distances(self._of(self._fused, rows[: len(labels)]), drawn, way),
                 target,
                 streams={
                     name: prototype_logits(self._of(tokens, rows), labels, way)
@@ -51,6 +60,16 @@ class Answers:
 
     def _of(self, tokens: Tensor, rows: Tensor) -> Tensor:
         return tokens[rows].to(self._device)
+
+
+def shuffled(labels: Tensor, rows: Tensor, seed: int) -> Tensor:
+    """The labels int64 (S,) in a random order that belongs to the episode of these rows.
+
+    The released code shuffles the support and then takes its videos class by class: a prototype mixes classes. Which
+    of them it mixes is all that this order says.
+    """
+    order = generator(seed, "support as drawn", *rows.tolist()).permutation(len(labels))
+    return labels[torch.from_numpy(order).to(labels.device)]
 
 
 def prototype_logits(tokens: Tensor, labels: Tensor, way: int) -> Tensor:

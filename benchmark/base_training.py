@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmark.config import BaseConfig
 from benchmark.progress import bar
+from benchmark.sections import BaseConfig
 from benchmark.seeds import generator, torch_scope
 from benchmark.train import Plan, Progressed, fit
 from benchmark.workspace import Clips, Stage, Workspace

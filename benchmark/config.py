@@ -1,188 +1,39 @@
-"""What a suite may say, section by section: names, defaults, bounds, and what does not go together."""
+"""A suite: its sections together, what of them is impossible, and its variants."""
 
 import inspect
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from benchmark.distillation import distillation, distiller, rehearse
+from benchmark.sections import (
+    DataConfig,
+    EvaluateConfig,
+    FusionConfig,
+    HeadConfig,
+    NotNegative,
+    OwnConfig,
+    Section,
+    StudentBaseConfig,
+    StudentEpisodicConfig,
+    SwitchConfig,
+    TeacherConfig,
+)
 from students import StudentError
 from students.distill.base import Distiller
-from students.heads import HEADS
 from students.trunks import BACKBONES
 from teachers.fusions import FUSIONS
 from teachers.fusions.base import Fusion
-from teachers.fusions.sums import RELEASED, TransformerSum
+from teachers.fusions.sums import TransformerSum
 from teachers.modalities import EXPERTS
 
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
+_VARIABLE_DATA = {"flip", "input_norm"}
+"""Settings of the data that leave the files, and so the episodes, as they are."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataConfig(_Section):
-    """Where clips come from and how they become network input."""
-
-    source: Literal["embedded", "folder"] = "embedded"
-    root: str | None = Field(None, description="folder of a real data set (source = 'folder')")
-    version: int = 1
-    seed: int = 0
-    clips_per_class: int = Field(40, ge=2)
-    train_classes: int = Field(30, ge=2)
-    val_classes: int = Field(8, ge=2)
-    test_classes: int = Field(10, ge=2)
-    list_number: int = 3
-    frames: int = Field(8, ge=1)
-    image_size: int = Field(64, ge=32)
-    resize: int | None = Field(
-        None, description="short side before cropping; default image_size (embedded) or image_size * 256 / 224 (folder)"
-    )
-    flip: bool = Field(True, description="random horizontal flips in training, as published")
-    input_norm: Literal["backbone", "none"] = Field("backbone", description="none as released")
-
-    @model_validator(mode="after")
-    def _root_given(self) -> Self:
-        if self.source == "folder" and not self.root:
-            raise ValueError("source = 'folder' needs root = '<folder of the data set>'")
-        if self.resize is not None and self.resize < self.image_size:
-            raise ValueError(f"resize = {self.resize} is smaller than the crop, image_size = {self.image_size}")
-        return self
-
-
-class TrainConfig(_Section):
-    """One stage of optimisation with AdamW and a one-cycle learning rate."""
-
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.02, ge=0)
-    warmup: float = Field(0.2, ge=0, le=1, description="share of the steps in which the learning rate rises")
-
-
-class BaseConfig(TrainConfig):
-    """Supervised training on the training classes, before any episode."""
-
-    epochs: float = Field(8, ge=0)
-    batch: int = Field(32, ge=2, description="videos a step")
-    clip_frames: int | None = Field(None, ge=1, description="frames drawn of each clip a step; default all")
-
-
-class StudentBaseConfig(BaseConfig):
-    """A student's base training, with or without token distillation."""
-
-    token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
-    relation_weight: float = Field(0.0, ge=0, description="weight of D2M's support level where a setting uses D2M")
-    token_target: str = Field("fused", description="teacher tokens to follow: fused, or one of teacher.modalities")
-
-
-class EpisodicConfig(TrainConfig):
-    """Episodic training on the training classes."""
-
-    way: int = Field(5, ge=2)
-    shot: int = Field(5, ge=1)
-    query: int = Field(4, ge=1)
-    episodes: int = Field(100, ge=0)
-    accumulate: int = Field(1, ge=1, description="episodes a step; the whole loss is averaged over them")
-    validate_every: int = Field(50, ge=1, description="episodes between two validations")
-
-
-class StudentEpisodicConfig(EpisodicConfig):
-    """Episodic training of a student, and what comes before it."""
-
-    adapt_episodes: int = Field(0, ge=0, description="first, episodes for branches and head on the frozen trunk")
-    adapt_lr: float = Field(1e-3, gt=0)
-    token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
-
-
-class HeadConfig(_Section):
-    """The matching rule of teacher and students. A key the named head does not read may not be set."""
-
-    name: str = "trx"
-    tuple_sizes: tuple[Positive, ...] = Field((2,), min_length=1)
-    width: int = Field(1152, ge=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    pair_width: int = Field(1024, ge=1, description="of STRM's nearest-pair rule")
-    attention_heads: int = Field(8, ge=1, description="of HyRSM; must divide the token width")
-    smoothing: float = Field(0.1, gt=0, description="of OTAM's soft minimum; 0.1 as published")
-    logit_scale: float = Field(1.0, gt=0, description="multiplies the logits; 1 as published")
-
-    @model_validator(mode="after")
-    def _read(self) -> Self:
-        read = {"width" if name == "head_width" else name for name in self.options()}
-        unread = self.model_fields_set - read - {"name"}
-        if unread:
-            raise ValueError(f"head.name = {self.name!r} does not read {', '.join(sorted(unread))}")
-        return self
-
-    def options(self) -> dict[str, Any]:
-        """What the named head's constructor takes of this section; UnknownNameError for a name nobody registered."""
-        taken = inspect.signature(HEADS[self.name]).parameters
-        given = {"head_width" if name == "width" else name: value for name, value in self if name != "name"}
-        return {name: value for name, value in given.items() if name in taken and name != "width"}
-
-
-class FusionConfig(EpisodicConfig):
-    """A fusion and its head, trained on cached tokens. A key the named fusion does not read may not be set."""
-
-    name: str = "mfm"
-    released: str | None = Field(None, description="the released class (name = 'released')")
-    layers: int = Field(2, ge=1)
-    feedforward: int = Field(2048, ge=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    shift: int = Field(1, ge=0)
-    flow_shift: Literal["both", "extract_only"] = "both"
-    weights: tuple[float, ...] = Field((), description="of score fusion, one a modality; default 1, 0.3, 0.3, ...")
-
-    @property
-    def unread(self) -> set[str]:
-        """The keys of a fusion that the named one does not read; UnknownNameError for a name nobody registered."""
-        own = FusionConfig.model_fields.keys() - EpisodicConfig.model_fields.keys() - {"name"}
-        taken = {*inspect.signature(FUSIONS[self.name]).parameters, *(["weights"] if self.name == "score" else [])}
-        return own - taken
-
-    @model_validator(mode="after")
-    def _read(self) -> Self:
-        if unread := self.unread & self.model_fields_set:
-            raise ValueError(f"fusion.name = {self.name!r} does not read {', '.join(sorted(unread))}")
-        if self.name == "released" and self.released is None:
-            raise ValueError(f"fusion.name = 'released' needs released = one of {', '.join(RELEASED)}")
-        return self
-
-
-class TeacherConfig(_Section):
-    """Per-modality encoders, then fusion."""
-
-    modalities: tuple[str, ...] = ("rgb", "depth", "flow")
-    encoder: str = "resnet50"
-    weights: str = "random"
-    base: BaseConfig = BaseConfig()
-    episodic: EpisodicConfig = EpisodicConfig()
-    fusion: FusionConfig = FusionConfig()
-
-
-class EvaluateConfig(_Section):
-    """Frozen episodes; test episodes are drawn and touched after selection."""
-
-    way: int = Field(5, ge=2)
-    shots: tuple[Positive, ...] = Field((1, 5), min_length=1)
-    query: int = Field(1, ge=1)
-    episodes: int = Field(10_000, ge=2)
-    val_shot: int = Field(5, ge=1)
-    val_episodes: int = Field(1_000, ge=2)
-    seed: int = 0
-
-
-class OwnConfig(_Section):
-    """What one student trains with instead of the suite's values: keys of these sections."""
-
-    base: dict[str, Any] = {}
-    episodic: dict[str, Any] = {}
-    distiller: dict[str, dict[str, Any]] = {}
-
-
-class Suite(_Section):
+class Suite(Section):
     """A grid of cells: students x distillation x seeds, and the teacher of each seed."""
 
     name: str
@@ -201,7 +52,24 @@ class Suite(_Section):
     episodic: StudentEpisodicConfig = StudentEpisodicConfig()
     distiller: dict[str, dict[str, Any]] = Field({}, description="options of distillers, by name")
     evaluate: EvaluateConfig = EvaluateConfig()
+    switches: SwitchConfig = SwitchConfig()
     own: dict[str, OwnConfig] = Field({}, description="settings of single students, by name")
+    variant: dict[str, dict[str, Any]] = Field(
+        {}, description="by name, settings that differ from the suite's: each is run, and compared with the suite"
+    )
+
+    def varied(self, name: str) -> Self:
+        """The suite with a variant's settings in the place of its own; "" is the suite as it stands."""
+        if not name:
+            return self
+        return self.model_validate(
+            _merged(self.model_dump(exclude_unset=True, exclude={"variant"}), self.variant[name])
+        )
+
+    def versions(self) -> Iterator[tuple[str, Self]]:
+        """The suite as it stands under the name "", then its variants."""
+        for name in ("", *self.variant):
+            yield name, self.varied(name)
 
     def of(self, student: str) -> Self:
         """The suite as one student trains: its own settings in the place of the common ones."""
@@ -246,13 +114,16 @@ class Suite(_Section):
             BACKBONES[student]  # known, but not asked for: a run may leave students out
             try:
                 self.of(student)._possible()
-            except ValidationError as error:
-                problem = error.errors()[0]
-                unknown = problem["type"] == "extra_forbidden"
-                why = "unknown key" if unknown else problem["msg"].removeprefix("Value error, ")
-                raise ValueError(f"own.{student}: {'.'.join(map(str, problem['loc']))}: {why}") from error
             except ValueError as error:
-                raise ValueError(f"own.{student}: {error}") from error
+                raise ValueError(f"own.{student}: {_why(error)}") from error
+        for name, changes in self.variant.items():
+            fixed = {*changes} & {"name", "evaluate", "variant"} or {*changes.get("data", {})} - _VARIABLE_DATA
+            if fixed:
+                raise ValueError(f"variant.{name}: {', '.join(sorted(fixed))} must stay the suite's")
+            try:
+                self.varied(name)
+            except ValueError as error:
+                raise ValueError(f"variant.{name}: {_why(error)}") from error
         return self
 
     def _possible(self) -> None:
@@ -334,3 +205,22 @@ class Suite(_Section):
         most = max(*self.evaluate.shots, self.evaluate.val_shot) + self.evaluate.query
         if most > clips:
             raise ValueError(f"evaluate: shot + query = {most} is larger than clips_per_class = {clips}")
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """values with changes laid over them, section by section."""
+    both = {key: _merged(values[key], new) for key, new in changes.items() if _sections(values.get(key), new)}
+    return {**values, **changes, **both}
+
+
+def _sections(old: Any, new: Any) -> bool:
+    return isinstance(old, dict) and isinstance(new, dict)
+
+
+def _why(error: ValueError) -> str:
+    """The first problem of a ValidationError in words, or the message of another ValueError."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problem = error.errors()[0]
+    why = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, [".".join(map(str, problem["loc"])), why]))

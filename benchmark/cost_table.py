@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from benchmark.config import HeadConfig
 from benchmark.cost import Episode, EpisodeCost, PartCost, combined, encoder_cost, head_cost
+from benchmark.sections import HeadConfig
 from results.published import load
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
 from students.heads import HEADS

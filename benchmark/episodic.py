@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.base_training import recalibrate
-from benchmark.config import EpisodicConfig
 from benchmark.episodes import Episodes, draw
 from benchmark.evaluate import embed, match, project, score
+from benchmark.sections import EpisodicConfig
 from benchmark.seeds import generator
 from benchmark.workspace import Clips, Workspace
 from students.few_shot import FewShotStudent

@@ -90,9 +90,16 @@ def student(suite: Suite, base_key: str, distillation: str, teacher: str | None,
         "episodic": suite.episodic.model_dump(mode="json", exclude=unread),
         "distiller": {"name": setting.distiller, **options(setting.distiller, suite.options_of(setting.distiller))},
         "token_target": suite.base.token_target if reads_tokens else None,
+        "switches": _switches(suite, suite.distiller_of(setting.distiller).reads),
         "selection": _selection(suite),
         "seed": seed,
     }
+
+
+def _switches(suite: Suite, reads: frozenset[str]) -> dict[str, str]:
+    """The switches that a loss with these readings can tell."""
+    told = {"teacher_head": "logits", "teacher_mode": "logits", "support_order": "support_distances"}
+    return {name: getattr(suite.switches, name) for name, field in told.items() if field in reads}
 
 
 def cell(trained: str, content_hash: str, episodes_sha256: str, way: int, shot: int, query: int) -> dict[str, Any]:

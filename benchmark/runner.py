@@ -7,15 +7,16 @@ from pathlib import Path
 
 import torch
 
-from benchmark.config import DataConfig, Suite
+from benchmark.config import Suite
 from benchmark.data.check import check
 from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.video_folder import VideoFolder
 from benchmark.errors import DataError, RunError, UserError
 from benchmark.progress import bar, say
 from benchmark.scoring import TEACHER, Row, describe, provenance, record_identity, rows, score_student, score_teacher
+from benchmark.sections import DataConfig
 from benchmark.student_stages import reads_teacher, train_student
-from benchmark.teacher_stages import Teacher, train_teacher
+from benchmark.teacher_stages import Teacher, teacher_key, train_teacher
 from benchmark.train import Diverged
 from benchmark.workspace import Workspace
 from feature_cache import CacheError, run_lock
@@ -84,7 +85,15 @@ def _reader(root: Path, config: DataConfig, resize: int | None) -> VideoFolder:
 def _check_sizes(ws: Workspace) -> None:
     """Impossible way, shot or query for a split: raise before any compute, through the draw that would fail."""
     suite = ws.suite
-    trained = [suite.teacher.episodic, suite.teacher.fusion, *(suite.of(name).episodic for name in suite.students)]
+    trained = [
+        stage
+        for _, version in suite.versions()
+        for stage in (
+            version.teacher.episodic,
+            version.teacher.fusion,
+            *(version.of(name).episodic for name in version.students),
+        )
+    ]
     wanted = [("train", stage.way, stage.shot + stage.query) for stage in trained]
     evaluate = suite.evaluate
     wanted += [("val", evaluate.way, evaluate.val_shot + evaluate.query)]
@@ -106,7 +115,8 @@ def _check_files(ws: Workspace) -> None:
     mark = ws.runs / "checked" / f"{ws.content_hash[:16]}-{data.frames}frames"
     if data.source == "embedded" or mark.exists():
         return
-    sources = {"rgb", *(EXPERTS[modality].requires for modality in ws.suite.teacher.modalities)}
+    modalities = {modality for _, version in ws.suite.versions() for modality in version.teacher.modalities}
+    sources = {"rgb", *(EXPERTS[modality].requires for modality in modalities)}
     with bar("check the videos", "videos") as tick:
         problems = check(
             ws.folder.root, way=1, shot=1, query=0, frames=data.frames, list_number=data.list_number,
@@ -141,7 +151,8 @@ def status(ws: Workspace, only: Sequence[str] = ()) -> list[Standing]:
     for row in rows(ws):
         if only and not any(fnmatch.fnmatch(row.name, pattern) for pattern in only):
             continue
-        keys = {shot: key_of(record_identity(ws, row, shot)) for shot in ws.suite.evaluate.shots}
+        at = ws.varied(row.variant)
+        keys = {shot: key_of(record_identity(at, row, shot)) for shot in ws.suite.evaluate.shots}
         found.append(Standing(row, keys, {shot: _status(store, key) for shot, key in keys.items()}))
     if only and not found:
         raise UserError(f"no row matches {' or '.join(only)}; rows are called {', '.join(r.name for r in rows(ws))}")
@@ -171,18 +182,21 @@ def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> lis
     failed: set[str] = set()
     with run_lock(ws.runs):
         _check_files(ws)
-        teachers: dict[int, Teacher] = {}
-        pending = [s for s in status(ws, only) if overwrite or not s.done]
+        teachers: dict[str, Teacher] = {}
+        pending = _once([s for s in status(ws, only) if overwrite or not s.done])
         for number, standing in enumerate(pending, start=1):
             row = standing.row
+            at = ws.varied(row.variant)
             say(f"[{number}/{len(pending)}] {row.name}")
             try:
-                needs_teacher = row.model == TEACHER or reads_teacher(ws, row.model, row.distillation)
-                if needs_teacher and row.seed not in teachers:
-                    teachers = {row.seed: train_teacher(ws, row.seed)}
-                _run_row(ws, row, teachers.get(row.seed), store)
+                teacher = None
+                if row.model == TEACHER or reads_teacher(at, row.model, row.distillation):
+                    key = teacher_key(at, row.seed)
+                    teachers = teachers if key in teachers else {key: train_teacher(at, row.seed)}
+                    teacher = teachers[key]
+                _run_row(at, row, teacher, store)
             except (RunError, CacheError, torch.OutOfMemoryError) as error:
-                _record_failure(ws, standing, store, error)
+                _record_failure(at, standing, store, error)
                 failed.add(row.name)
                 say(f"  {row.name}: {error}")
     # a finished record outlives the failure of its second scoring, but this run did not finish its row
@@ -191,13 +205,17 @@ def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> lis
     ]
 
 
+def _once(pending: list[Standing]) -> list[Standing]:
+    """Without the rows of variants that change nothing for them: they are another row's records."""
+    return list({tuple(standing.keys.values()): standing for standing in reversed(pending)}.values())[::-1]
+
+
 def _run_row(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStore) -> None:
     if row.model == TEACHER:
         assert teacher is not None
         scored = score_teacher(ws, row, teacher)
     else:
-        taught = teacher if reads_teacher(ws, row.model, row.distillation) else None
-        scored = score_student(ws, row, train_student(ws, row.model, row.distillation, row.seed, taught))
+        scored = score_student(ws, row, train_student(ws, row.model, row.distillation, row.seed, teacher))
     for record, arrays in scored:
         store.write(record, arrays)
         assert record.metrics is not None

@@ -39,20 +39,25 @@ class Row:
     model: str
     distillation: str
     seed: int
+    variant: str = ""
 
     @property
     def name(self) -> str:
-        """The name patterns match: model/distillation/seed."""
-        return f"{self.model}/{self.distillation}/s{self.seed}"
+        """The name patterns match: model/distillation/seed, and @variant."""
+        return f"{self.model}/{self.distillation}/s{self.seed}" + (f"@{self.variant}" if self.variant else "")
 
 
 def rows(ws: Workspace) -> Iterator[Row]:
-    """The suite's rows, seed by seed, the teacher first."""
-    for seed in ws.suite.seeds:
-        yield Row(TEACHER, "-", seed)
-        for student in ws.suite.students:
-            for distillation in ws.suite.distillation:
-                yield Row(student, distillation, seed)
+    """The suite's rows, seed by seed and variant by variant, the teacher first."""
+    versions = list(ws.suite.versions())
+    for seed in sorted({seed for _, suite in versions for seed in suite.seeds}):
+        for variant, suite in versions:
+            if seed not in suite.seeds:
+                continue
+            yield Row(TEACHER, "-", seed, variant)
+            for student in suite.students:
+                for distillation in suite.distillation:
+                    yield Row(student, distillation, seed, variant)
 
 
 def record_identity(ws: Workspace, row: Row, shot: int) -> dict[str, Any]:
@@ -90,6 +95,7 @@ def describe(ws: Workspace, row: Row, shot: int) -> Cell:
         image_size=data.image_size,
         split="test",
         seed=row.seed,
+        variant=row.variant,
     )
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from benchmark import identity
 from benchmark.adaptation import adapt
-from benchmark.answers import Answers
+from benchmark.answers import Answers, shuffled
 from benchmark.base_training import Taught, base_stage, recalibrate
 from benchmark.config import Suite
 from benchmark.distillation import Distillation, distillation
@@ -21,7 +21,7 @@ from results.record import key_of
 from students.backbones import TokenEncoder
 from students.distill.base import Distiller
 from students.distill.tokens import standardised_tokens, token_loss
-from students.few_shot import FewShotStudent
+from students.few_shot import FewShotStudent, with_support_labels
 from students.output import EpisodeOutput
 
 
@@ -126,14 +126,18 @@ def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teac
     learner = _Learner(module, distiller).to(ws.device)
     episodes = episodes_for(ws, config, seed, "student")
     stream = suite.base.token_target
-    answers = Answers(ws, teacher, distiller.reads, stream) if teacher is not None and distiller.reads else None
+    answers = Answers(ws, teacher, distiller.reads, stream, seed) if teacher is not None and distiller.reads else None
     token_weight = config.token_weight if setting.tokens else 0.0
     targets = token_targets(ws, teacher, stream) if teacher is not None and token_weight else None
 
     def episode_loss(
         output: EpisodeOutput, rows: Tensor, support_labels: Tensor, query_labels: Tensor, way: int
     ) -> dict[str, Tensor]:
-        taught = answers(rows, support_labels, way) if answers is not None else None
+        drawn = support_labels
+        if suite.switches.support_order == "as_drawn":
+            drawn = shuffled(support_labels, rows, seed)
+            output = with_support_labels(output, drawn, way)
+        taught = answers(rows, support_labels, drawn, way) if answers is not None else None
         parts = distiller(output, taught, query_labels)
         if targets is not None:
             parts["tokens"] = token_loss(output.tokens, targets[rows].to(ws.device))

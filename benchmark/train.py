@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.config import TrainConfig
 from benchmark.errors import RunError
 from benchmark.progress import Tick
+from benchmark.sections import TrainConfig
 from benchmark.seeds import torch_scope
 from feature_cache import write_atomic
 

@@ -96,14 +96,25 @@ class Workspace:
         self.suite = suite
         self.folder = folder
         self.runs = runs
+        self.cache = cache
         self.store = Store(cache)
         self.device = device
         self._readers: dict[str, Read] = {}
+        self._varied: dict[str, Workspace] = {"": self}
+
+    def varied(self, variant: str) -> "Workspace":
+        """The workspace of a variant of the suite: the same files, caches and run folder; "" is this one."""
+        if variant not in self._varied:
+            other = Workspace(self.suite.varied(variant), self.folder, self.runs, self.cache, self.device)
+            other.content_hash, other._readers = self.content_hash, self._readers
+            self._varied[variant] = other
+        return self._varied[variant]
 
     @cached_property
     def content_hash(self) -> str:
-        """Hash of the files of every source the teacher and students read, and of the split lists."""
-        sources = sorted({"rgb", *(EXPERTS[m].requires for m in self.suite.teacher.modalities)})
+        """Hash of the files of every source that teachers and students read in any variant, and of the split lists."""
+        modalities = {m for _, suite in self.suite.versions() for m in suite.teacher.modalities}
+        sources = sorted({"rgb", *(EXPERTS[m].requires for m in modalities)})
         digest = hashlib.sha256("".join(self.folder.content_hash(source) for source in sources).encode())
         digest.update(json.dumps({split: self.videos(split) for split in SPLITS}).encode())
         return digest.hexdigest()

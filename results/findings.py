@@ -21,7 +21,7 @@ class Notice:
 
 def headline(rows: Sequence[Row]) -> str:
     """One or two sentences: how often distillation is shown to help, and the largest gain that may be claimed."""
-    tested = [row for row in rows if row.gain]
+    tested = [row for row in rows if row.gain and not row.setting.variant]
     finished = [row for row in rows if row.accuracy]
     if not finished:
         return "No cell has finished yet."

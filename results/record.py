@@ -31,7 +31,10 @@ class _Frozen(BaseModel):
 
 
 class Cell(_Frozen):
-    """The axes of a suite. ``distillation`` is "none" for a student trained alone and "-" for a teacher."""
+    """The axes of a suite. ``distillation`` is "none" for a student trained alone and "-" for a teacher.
+
+    variant: name of the suite's variant, "" for the suite as it stands.
+    """
 
     suite: str
     dataset: str
@@ -46,6 +49,7 @@ class Cell(_Frozen):
     image_size: int = Field(ge=1)
     split: str
     seed: int = Field(ge=0)
+    variant: str = ""
 
 
 class Metrics(_Frozen):

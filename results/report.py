@@ -113,12 +113,13 @@ def _write_files(results: Sequence[Result], rows: Sequence[Row], out: Path) -> l
         prefix = (
             "" if len(kinds) == 1 else "-".join("".join(c if c.isalnum() else "_" for c in str(k)) for k in kind) + "-"
         )
-        chosen = [row for row in rows if table_of(row.setting) == kind]
+        chosen = [row for row in rows if table_of(row.setting) == kind and not row.setting.variant]
         for shot in sorted({row.shot for row in chosen}):
             name = f"{prefix}{shot}-shot"
             if any(row.shot == shot and row.accuracy and row.cost.gmacs_per_episode for row in chosen):
                 files += accuracy_over_cost(chosen, shot, out / "plots" / f"accuracy-over-cost-{name}")
-        records = [result.record for result in results if table_of(Setting.of(result.record.cell)) == kind]
+        settings = ((result.record, Setting.of(result.record.cell)) for result in results)
+        records = [record for record, setting in settings if table_of(setting) == kind and not setting.variant]
         if quantities(records):
             files += learning_curves(records, out / "plots" / f"{prefix}learning-curves")
     return files

@@ -34,6 +34,7 @@ class Setting:
     head: str
     model: str
     distillation: str
+    variant: str = ""
 
     @classmethod
     def of(cls, cell: Cell) -> "Setting":
@@ -41,7 +42,8 @@ class Setting:
 
     @property
     def name(self) -> str:
-        return self.model if self.distillation in ("-", "") else f"{self.model} / {self.distillation}"
+        plain = self.model if self.distillation in ("-", "") else f"{self.model} / {self.distillation}"
+        return f"{plain} ({self.variant})" if self.variant else plain
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ class Row:
 
     why: reason for an empty row, else "". accuracy: mean over seeds with its closed interval. seeds: interval over
     training seeds (None with one). by_seed: (seed, accuracy). planned: records of any status. unfinished: one line
-    for each record that is not done. gain: paired difference from the setting with distillation "none", over the
-    seeds both have; gain_why: reason where there is none; p: Holm-corrected over all gains of the summary.
+    for each record that is not done. gain: paired difference from the setting with distillation "none", for a variant
+    from the same setting without it, over the seeds both have; gain_why: reason where there is none; p: Holm-corrected
+    over all gains of the summary.
     """
 
     setting: Setting
@@ -136,7 +139,7 @@ def _order(place: tuple[Setting, int]) -> tuple[object, ...]:
     """Teachers first, then by model and shot, plain training before distillation."""
     setting, shot = place
     first = (setting.suite, setting.dataset, setting.split, setting.way, setting.query, setting.role != "teacher")
-    return *first, setting.model, setting.head, shot, setting.distillation != "none", setting
+    return *first, setting.model, setting.head, shot, setting.distillation != "none", setting.variant != "", setting
 
 
 def _refuse_twins(group: Sequence[Result]) -> None:
@@ -158,7 +161,17 @@ def _difference(one: Result, two: Result) -> str:
 
 
 def _baseline(groups: dict[tuple[Setting, int], list[Result]], setting: Setting, shot: int) -> list[Result] | None:
-    """The plainly trained twin's results; None where a gain makes no sense (teachers, the baseline itself)."""
+    """What a setting is compared with: None where a gain makes no sense (teachers, the baseline itself).
+
+    A student is compared with its plainly trained twin, a variant with the same setting of the suite as it stands. A
+    teacher of other modalities has another name, and is still compared with the suite's one teacher.
+    """
+    if setting.variant and setting.role == "teacher":
+        others = [s for s, at in groups if s.role == "teacher" and not s.variant and at == shot]
+        twins = [s for s in others if table_of(s) == table_of(setting)]
+        return groups[twins[0], shot] if len(twins) == 1 else []
+    if setting.variant:
+        return groups.get((replace(setting, variant=""), shot), [])
     if setting.role == "teacher" or setting.distillation in ("none", "-"):
         return None
     return groups.get((replace(setting, distillation="none"), shot), [])
@@ -172,9 +185,8 @@ def _row(setting: Setting, shot: int, group: list[Result], baseline: list[Result
         for result in group
         if result.record.status != "done"
     )
-    gain, gain_why = (None, "the reference") if baseline is None else _gain(finished, done(baseline))
-    if setting.role == "teacher":
-        gain_why = "a teacher"
+    why_not = "a teacher" if setting.role == "teacher" else "the reference"
+    gain, gain_why = (None, why_not) if baseline is None else _gain(finished, done(baseline))
     values = [by_episode(result) for result in finished]
     accuracy = closed_over_seeds(values, _shared(finished)) if values else None
     return Row(
@@ -203,10 +215,10 @@ def _gain(ours: list[Result], plain: list[Result]) -> tuple[PairedOverSeeds | No
     reference = {result.record.cell.seed: result for result in plain}
     pairs = [(r, reference[r.record.cell.seed]) for r in ours if r.record.cell.seed in reference]
     if not pairs:
-        return None, "no finished plain student with these seeds"
+        return None, "nothing finished to compare with at these seeds"
     strangers = [r.record.cell.seed for r, p in pairs if r.episodes != p.episodes]
     if strangers:
-        return None, f"not paired: seed {strangers[0]} met other episodes than its plain twin"
+        return None, f"not paired: seed {strangers[0]} met other episodes than its twin"
     if len(by_episode(pairs[0][0])) < 2:
         return None, "one episode cannot be tested"
     a, b = [by_episode(r) for r, _ in pairs], [by_episode(p) for _, p in pairs]

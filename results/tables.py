@@ -14,7 +14,7 @@ from results.summary import Row, Setting
 DASH = "\N{EN DASH}"
 
 _ALWAYS = ("model", "distillation")
-_SHOWN_IF_MIXED = ("suite", "dataset", "split", "way", "query", "frames", "image_size", "head")
+_SHOWN_IF_MIXED = ("suite", "dataset", "split", "way", "query", "frames", "image_size", "head", "variant")
 
 # Numbers of one shot: column of the CSV, and how many decimals a reader wants.
 _PER_SHOT = {
@@ -96,7 +96,7 @@ def cost_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def gains_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """Paired gains over the plain student in percentage points, with each interval on its own."""
+    """Paired gains over what each setting is compared with in percentage points, with each interval on its own."""
     records = []
     for row, place in zip(rows, _index(rows), strict=True):
         gain = row.gain

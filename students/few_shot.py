@@ -1,5 +1,8 @@
 """A student: token encoder and matching head, and what it says about one episode."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -35,10 +38,19 @@ def episode_output(tokens: dict[str, Tensor], head: Head, labels: Tensor, way: i
     support_keys = tuple(k[:, :support] for k in by_branch)
     query_keys = tuple(k[:, support:] for k in by_branch)
     logits = head.match(support_keys, labels.expand(len(names), -1), query_keys, way)
-    label_tokens = tokens.get(LABEL_BRANCH, tokens[names[0]])
     return EpisodeOutput(
         logits=dict(zip(names, logits, strict=True)),
-        support_distances=support_distances(label_tokens[:support], labels, way),
+        support_distances=_support_distances(tokens, labels, way),
         tokens=tokens,
         support_labels=labels,
     )
+
+
+def with_support_labels(output: EpisodeOutput, labels: Tensor, way: int) -> EpisodeOutput:
+    """The same output with support distances between the classes of other support labels int64 (S,)."""
+    return replace(output, support_distances=_support_distances(output.tokens, labels, way))
+
+
+def _support_distances(tokens: Mapping[str, Tensor], labels: Tensor, way: int) -> Tensor:
+    of_labels = tokens.get(LABEL_BRANCH, next(iter(tokens.values())))
+    return support_distances(of_labels[: labels.shape[0]], labels, way)

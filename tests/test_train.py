@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.config import TrainConfig
 from benchmark.episodes import draw
 from benchmark.errors import RunError
 from benchmark.evaluate import no_tick, score
+from benchmark.sections import TrainConfig
 from benchmark.train import Diverged, Plan, fit, one_cycle, read_torch, write_torch
 
 CPU = torch.device("cpu")

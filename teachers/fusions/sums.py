@@ -83,8 +83,6 @@ class TransformerSum(Fusion):
         dropout: float,
         shift: int,
     ) -> None:
-        if modalities < 2:
-            raise StudentError(f"transformer sums join two modalities or more, not {modalities}: use mean")
         super().__init__(modalities, width, frames)
         self.terms = tuple(terms)
         self.shift = shift
@@ -126,10 +124,10 @@ def moved(tokens: Tensor, move: Move, shift: int) -> Tensor:
 class MFM(TransformerSum):
     """Lite-MKD's multi-modal fusion module, F = ENC_k(m_1, ..., m_k) + sum over i >= 2 of ENC_2(m_1, roll(m_i)).
 
-    With three modalities (RGB, depth, flow) this is the published module; other counts follow the same rule, two are
-    the pair alone. shift: 1 as published, 0 for none. flow_shift: the figure rolls every paired stream, in training and
-    in the cache alike ("both", the default); the released code leaves the last one unrolled in training and rolls it
-    only when features are cached ("extract_only").
+    With three modalities (RGB, depth, flow) this is the published module; other counts follow the same rule: two are
+    the pair alone, one is ENC_1. shift: 1 as published, 0 for none. flow_shift: the figure rolls every paired stream,
+    in training and in the cache alike ("both", the default); the released code leaves the last one unrolled in training
+    and rolls it only when features are cached ("extract_only").
     """
 
     def __init__(
@@ -149,7 +147,7 @@ class MFM(TransformerSum):
         terms = [_pair(other, "roll") for other in range(1, modalities)]
         if flow_shift == "extract_only" and terms:
             terms[-1] = _pair(modalities - 1, "roll", "cached")
-        if modalities > 2:
+        if modalities != 2:
             terms.insert(0, _joint(modalities))
         super().__init__(
             terms,

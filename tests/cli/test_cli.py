@@ -48,11 +48,11 @@ def test_wrong_usage_is_one_clear_message_and_exit_code_2(arguments: list[str], 
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("what", ["students", "heads", "distillers", "experts", "suites"])
+@pytest.mark.parametrize("what", ["students", "heads", "distillers", "fusions", "experts", "suites"])
 def test_lists(what: str, tmp_path: Path) -> None:
     names = json.loads(fewdistill("list", what, "--json", cwd=tmp_path).stdout)
-    expected = {"students": "resnet18", "heads": "trx", "distillers": "d2m", "experts": "flow", "suites": "demo"}
-    assert expected[what] in names
+    expected = {"students": "resnet18", "heads": "trx", "distillers": "d2m", "fusions": "mfm", "experts": "flow"}
+    assert expected.get(what, "demo") in names
 
 
 def test_cost(tmp_path: Path) -> None:
@@ -137,6 +137,35 @@ def test_any_distiller_runs_through_the_chain(tmp_path: Path) -> None:
     parts = [{key for point in curve for key in point} for curve in curves]
     for expected in ({"target", "non_target"}, {"feature", "tokens"}, {"streams"}, {"mutual"}):
         assert any(expected <= found for found in parts), expected
+
+
+def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
+    text = TINY.replace('["none", "both"]', '["d2m"]').replace(
+        '["rgb", "depth", "flow", "skeleton"]', '["rgb", "skeleton"]'
+    )
+    variants = {
+        "random-head": 'switches = {teacher_head = "random"}',
+        "train-mode": 'switches = {teacher_mode = "train"}',
+        "drawn": 'switches = {support_order = "as_drawn"}',
+        "shift": 'teacher = {fusion = {flow_shift = "extract_only"}}',
+        "mean": 'teacher = {modalities = ["skeleton"]}\nbase = {relation_weight = 1}',
+    }
+    (tmp_path / "tiny.toml").write_text(text + "".join(f"\n[variant.{k}]\n{v}\n" for k, v in variants.items()))
+    result = fewdistill("run", "tiny.toml", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    store = RecordStore(tmp_path / "runs" / "tiny" / "records")
+    of = {(r.cell.role, r.cell.variant): store.arrays(r.key)["correct"] for r in store.all() if r.cell.shot == 2}
+    assert {variant for role, variant in of if role == "student"} == {"", *variants}
+    assert {variant for role, variant in of if role == "teacher"} == {"", "shift", "mean"}  # the others' is the suite's
+    stages = (tmp_path / "runs" / "tiny" / "stages").glob("student-*")
+    weights = {(stage / "weights.safetensors").read_bytes() for stage in stages}
+    assert len(weights) == 1 + len(variants), "a switch changed nothing"
+    gains = (tmp_path / "runs" / "tiny" / "report" / "tables" / "gains.md").read_text()
+    assert all(f"| {name} |" in gains for name in variants)
+    again = fewdistill("run", "tiny.toml", "--only", "*@*", cwd=tmp_path)
+    assert again.returncode == 0 and "[1/" not in again.stderr
+    unknown = fewdistill("run", "tiny.toml", "--only", "*@random", cwd=tmp_path)
+    assert unknown.returncode == 2 and "mobilenetv3_small/d2m/s0@random-head" in unknown.stderr
 
 
 def test_ctrl_c_says_so_and_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:

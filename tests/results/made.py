@@ -35,7 +35,7 @@ def finished(
 ) -> tuple[Record, Arrays]:
     """A done record whose outcome is random about ``accuracy``, harder in some classes and episodes."""
     arrays = episodes(cell.shot, count, cell.query, cell.way)
-    identity = {"version": 1, **cell.model_dump()} | more.pop("identity", {})
+    identity = {"version": 1, **cell.model_dump(exclude_defaults=True)} | more.pop("identity", {})
     rng = np.random.default_rng(int(key_of(identity)[:16], 16))
     hard = np.random.default_rng(7).normal(0, 0.08, 10)[arrays["query_class"]]
     mood = np.random.default_rng(11).normal(0, 0.05, (count, 1))
@@ -73,7 +73,7 @@ def finished(
 
 
 def unfinished(cell: Cell, status: Status, reason: str = "") -> Record:
-    identity = {"version": 1, **cell.model_dump()}
+    identity = {"version": 1, **cell.model_dump(exclude_defaults=True)}
     return Record(key=key_of(identity), identity=identity, status=status, reason=reason, cell=cell)
 
 

@@ -116,9 +116,34 @@ def test_gains_need_the_same_episodes(new_store: Stores) -> None:
     row = find(rows_of(store), "resnet18", "d2m", 5)
     assert row.gain is None and "other episodes" in row.gain_why
     store.write(*made.finished(made.student(distillation="tokens", seed=7), 0.7))
-    assert find(rows_of(store), "resnet18", "tokens", 5).gain_why == "no finished plain student with these seeds"
+    assert find(rows_of(store), "resnet18", "tokens", 5).gain_why == "nothing finished to compare with at these seeds"
     [warning] = [w for w in warnings(store.scan()[0], rows_of(store), []) if "could not be tested" in w.text]
     assert len(warning.items) == 2
+
+
+def test_a_variant_is_compared_with_the_same_setting_without_it(new_store: Stores) -> None:
+    store = new_store("a")
+    for seed in range(3):
+        store.write(*made.finished(made.student(seed=seed), 0.5))
+        store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.6))
+        store.write(*made.finished(made.student(distillation="d2m", seed=seed, variant="random"), 0.5))
+        for variant, model in (("", "mfm(rgb+depth)"), ("depth", "mfm(depth)")):
+            cell = made.student(model, "-", seed=seed, role="teacher", variant=variant)
+            store.write(*made.finished(cell, 0.9 - 0.1 * bool(variant)))
+    rows = {row.setting.name: row for row in rows_of(store)}
+    plain, taught, varied = (by_name(rows, name) for name in ("none", "d2m", "d2m (random)"))
+    assert varied.gain is not None and taught.gain is not None and plain.gain is None
+    assert varied.gain.mean == pytest.approx(varied.accuracy.mean - taught.accuracy.mean)
+    assert taught.gain.mean == pytest.approx(taught.accuracy.mean - plain.accuracy.mean)
+    other, full = rows["mfm(depth) (depth)"], rows["mfm(rgb+depth)"]
+    assert other.gain is not None and other.gain.mean == pytest.approx(other.accuracy.mean - full.accuracy.mean)
+    assert full.gain_why == "a teacher"
+    assert main_table(list(rows.values())).index.names == ["model", "distillation", "variant"]
+    assert "1 comparisons" in headline(list(rows.values()))  # variants do not count among them
+
+
+def by_name(rows: dict[str, Row], distillation: str) -> Row:
+    return rows[f"resnet18 / {distillation}"]
 
 
 def test_two_finished_records_of_one_cell_are_refused(new_store: Stores) -> None:

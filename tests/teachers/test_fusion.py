@@ -70,6 +70,11 @@ def test_two_modalities_are_one_pair() -> None:
     torch.testing.assert_close(mfm(streams(2)), pair(mfm)([first, earlier(second, 1)]))
 
 
+def test_one_modality_is_its_encoder() -> None:
+    mfm, tokens = fusion(1), streams(1)
+    torch.testing.assert_close(mfm(tokens), mfm.encoders["1"]([tokens[0]]))
+
+
 def late(stream: Tensor, shift: int) -> Tensor:
     """Frame t becomes frame t - shift, zeros before the first."""
     none = torch.zeros_like(stream[:, 0])
@@ -166,8 +171,8 @@ def test_published_parameter_counts() -> None:
 
 
 def test_wrong_uses_are_refused() -> None:
-    with pytest.raises(StudentError, match="two modalities or more, not 1"):
-        MFM(1, WIDTH)
+    with pytest.raises(StudentError, match="one modality or more"):
+        MFM(0, WIDTH)
     with pytest.raises(StudentError, match=r"'ThreeTRX': did you mean .*ThreeTRX"):
         released("ThreeTRX", 3)
     with pytest.raises(StudentError, match="FourShiftFusion joins 4 modalities, not 3"):

@@ -1,0 +1,122 @@
+"""Variants of a suite: what differs is replaced, the rest is shared, and what could not be paired is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.answers import shuffled
+from benchmark.config import Suite
+from benchmark.data.synthetic import EmbeddedSpec, generate
+from benchmark.data.video_folder import VideoFolder
+from benchmark.errors import UserError
+from benchmark.scoring import record_identity, rows
+from benchmark.suite_file import load_suite
+from benchmark.workspace import Workspace
+from students.few_shot import with_support_labels
+from students.output import EpisodeOutput, support_distances
+from tests.command import TINY
+
+VARIANTS = """
+[variant.drawn]
+distillation = ["both"]
+switches = {support_order = "as_drawn"}
+
+[variant.pixels]
+seeds = [0]
+teacher = {modalities = ["rgb"], fusion = {episodes = 20}}
+base = {token_target = "rgb"}
+
+[variant.the-same]
+head = {width = 8}
+"""
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    path = tmp_path_factory.mktemp("suite") / "tiny.toml"
+    text = TINY.replace("seeds = [0]", "seeds = [0, 1]").replace(
+        '["rgb", "depth", "flow", "skeleton"]', '["rgb", "skeleton"]'
+    )
+    path.write_text(text + VARIANTS)
+    return load_suite(str(path))
+
+
+@pytest.fixture(scope="module")
+def workspace(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    root = tmp_path_factory.mktemp("data")
+    spec = EmbeddedSpec(size=32, frames=4, clips_per_class=6, train_classes=4, val_classes=3, test_classes=3)
+    generate(root / "set", spec, workers=1)
+    folder = VideoFolder(root / "set", frames=4, image_size=32, resize=32, list_number=3)
+    return Workspace(suite, folder, root / "runs", root / "cache", torch.device("cpu"))
+
+
+def test_settings_are_laid_over_the_suites(suite: Suite) -> None:
+    versions = dict(suite.versions())
+    assert list(versions) == ["", "drawn", "pixels", "the-same"]
+    assert versions[""] is suite
+    drawn, pixels = versions["drawn"], versions["pixels"]
+    assert drawn.switches.support_order == "as_drawn" and drawn.distillation == ("both",) and not drawn.variant
+    assert pixels.teacher.fusion.episodes == 20 and pixels.teacher.fusion.layers == suite.teacher.fusion.layers
+    assert pixels.teacher.base == suite.teacher.base and pixels.base.epochs == suite.base.epochs
+
+
+def test_rows_of_every_variant(workspace: Workspace) -> None:
+    names = [row.name for row in rows(workspace)]
+    assert len(set(names)) == len(names)
+    assert names[:4] == ["teacher/-/s0", "mobilenetv3_small/none/s0", "mobilenetv3_small/both/s0", "teacher/-/s0@drawn"]
+    assert "mobilenetv3_small/both/s1@drawn" in names and "mobilenetv3_small/none/s1@drawn" not in names
+    assert "mobilenetv3_small/both/s0@pixels" in names and "mobilenetv3_small/both/s1@pixels" not in names
+
+
+def test_what_a_variant_leaves_alone_is_the_suites(workspace: Workspace) -> None:
+    keys = {row.name: str(record_identity(workspace.varied(row.variant), row, 1)) for row in rows(workspace)}
+    same = {
+        "teacher/-/s0@drawn": "teacher/-/s0",
+        "mobilenetv3_small/none/s0@pixels": "mobilenetv3_small/none/s0",
+        "mobilenetv3_small/both/s1@the-same": "mobilenetv3_small/both/s1",
+    }
+    assert all(keys[name] == keys[twin] for name, twin in same.items())
+    other = ("mobilenetv3_small/both/s0@drawn", "teacher/-/s0@pixels", "mobilenetv3_small/both/s0@pixels")
+    assert all(keys[name] != keys[name.partition("@")[0]] for name in other)
+
+
+def test_variants_are_scored_on_the_same_videos(workspace: Workspace) -> None:
+    alone = Workspace(
+        workspace.suite.varied("pixels"), workspace.folder, workspace.runs, workspace.cache, workspace.device
+    )
+    assert alone.content_hash != workspace.content_hash  # fewer sources: it would not pair
+    assert workspace.varied("pixels").content_hash == workspace.content_hash
+    assert workspace.varied("pixels") is workspace.varied("pixels") and workspace.varied("") is workspace
+
+
+@pytest.mark.parametrize("name", ["ablation", "defects"])
+def test_shipped_variants_change_something(name: str) -> None:
+    suite = load_suite(name)
+    assert len(suite.variant) >= 8
+    assert all(version != suite.model_copy(update={"variant": {}}) for at, version in suite.versions() if at)
+
+
+def test_an_override_reaches_every_variant(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY + VARIANTS)
+    suite = load_suite(str(path), ("head.width=4", "variant.drawn.head.width=6"))
+    assert [version.head.width for _, version in suite.versions()] == [4, 6, 4, 8]
+    with pytest.raises(UserError, match=r"variant\.drawn: head\.width"):
+        load_suite(str(path), ("variant.drawn.head.width=0",))
+
+
+def test_the_support_as_drawn_is_what_the_released_code_computes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels, tokens = torch.arange(3).repeat_interleave(2), torch.randn(8, 2, 5, generator=generator)
+    found = set()
+    for episode in range(20):
+        rows = torch.arange(8) + 8 * episode
+        drawn = shuffled(labels, rows, 0)
+        assert torch.equal(drawn, shuffled(labels, rows, 0)) and torch.equal(drawn.sort().values, labels)
+        output = with_support_labels(EpisodeOutput({}, torch.empty(0), {"ce": tokens}), drawn, 3)
+        order = drawn.argsort(stable=True)  # the order in which the released code would meet these videos
+        expected = support_distances(tokens[:6][order], labels, 3, order="as_drawn")
+        torch.testing.assert_close(output.support_distances, expected)
+        found.add(tuple(drawn.tolist()))
+    assert len(found) > 10
