@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import cli_cache, cli_cost, cli_data
+from benchmark import cli_cache, cli_cost, cli_data, cli_import
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
@@ -42,6 +42,11 @@ app.command(
     epilog="Examples: fewdistill cost --head trx | fewdistill cost --student resnet18 --shot 1 --json | "
     "fewdistill cost --published",
 )(cli_cost.cost_command)
+app.command(
+    name="import-checkpoint",
+    epilog="Examples: fewdistill import-checkpoint student.pt --as student --out student.safetensors | "
+    "fewdistill import-checkpoint teacher.pt --as teacher --json",
+)(cli_import.import_command)
 OUT = Console()
 LISTED = ("students", "heads", "distillers", "fusions", "experts", "suites")
 

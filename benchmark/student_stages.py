@@ -40,9 +40,10 @@ def new_student(ws: Workspace, name: str, seed: int) -> FewShotStudent:
         encoder = TokenEncoder(
             name, ws.suite.width, token_norm=ws.suite.token_norm, patch_enrichment=ws.suite.patch_enrichment
         )
-        ws.initial_weights(encoder, ws.suite.weights)
         encoder.to(memory_format=torch.channels_last)
-        return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+        student = FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+        ws.initial_weights(student, ws.suite.weights)
+        return student
 
 
 def train_base(ws: Workspace, name: str, setting: Distillation, seed: int, teacher: Teacher | None) -> str:

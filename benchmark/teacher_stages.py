@@ -49,9 +49,10 @@ def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
         encoder = TokenEncoder(
             ws.suite.teacher.encoder, ws.suite.width, (TEACHER_BRANCH,), token_norm=ws.suite.token_norm
         )
-        ws.initial_weights(encoder, ws.suite.teacher.weights)
         encoder.to(memory_format=torch.channels_last)
-        return FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+        model = FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+        ws.initial_weights(model, ws.suite.teacher.weights)
+        return model
 
 
 def new_head(ws: Workspace) -> Head:

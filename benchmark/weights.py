@@ -4,11 +4,17 @@ import hashlib
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from benchmark.errors import UserError
+from feature_cache import write_atomic
+from students.interop import Imported
 from students.trunks import BACKBONES
+
+IMPORTED = "fewdistill"
+"""Key of a safetensors file's metadata: what was imported, see students/interop.py."""
 
 
 def weights_identity(backbone: str, weights: str) -> str:
@@ -44,10 +50,43 @@ def trunk_weights(backbone: str, weights: str) -> dict[str, Tensor]:
                 f"cannot download the ImageNet weights of {backbone} ({error}). On a machine with a network run "
                 f'`{published.fetch}`, then set weights = "<folder>/{published.file}", or weights = "random"'
             ) from error
-    path = _existing(weights)
+    return read_state(_existing(weights))
+
+
+def imported_weights(weights: str) -> dict[str, Tensor] | None:
+    """A student's state as import-checkpoint wrote it; None for other weights. UserError names a missing file."""
+    if weights == "imagenet" or (path := _existing(weights)).suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            kind = (file.metadata() or {}).get(IMPORTED)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
+    if kind is None:
+        return None
+    if kind != "student":
+        raise UserError(f"{path} holds an imported {kind}; only an imported student can be a suite's weights")
+    return load_file(path)
+
+
+def write_imported(imported: Imported, path: Path) -> None:
+    """Write imported weights as safetensors, whole or not at all."""
+    stored = {key: value.contiguous() for key, value in imported.state.items()}
+    about = {IMPORTED: imported.kind, "backbone": imported.backbone or ""}
+    write_atomic(path, [save(stored, about)])
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file, executing no code: a state_dict, or one under model_state_dict or state_dict.
+
+    UserError names a file that is no such thing.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        for name in ("model_state_dict", "state_dict"):
+            stored = stored.get(name, stored)
+        return {key: value for key, value in stored.items() if isinstance(value, Tensor)}
     except Exception as error:  # damaged and unsafe files raise errors of many kinds
         raise UserError(f"{path}: not a state_dict that loads safely ({error})") from error

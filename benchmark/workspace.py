@@ -22,10 +22,12 @@ from benchmark.data.video_folder import VideoFolder
 from benchmark.episodes import Episodes, frozen
 from benchmark.errors import RunError
 from benchmark.train import Progressed
-from benchmark.weights import trunk_weights
+from benchmark.weights import imported_weights, trunk_weights
 from feature_cache import Entry, Key, Store, write_atomic
 from results.record import key_of
-from students.backbones import TokenEncoder, load_imagenet_trunk
+from students.backbones import load_imagenet_trunk
+from students.few_shot import FewShotStudent
+from students.interop import fill_student
 from students.trunks import BACKBONES
 from teachers.modalities import EXPERTS, Expert
 
@@ -179,10 +181,19 @@ class Workspace:
         entry = self.clip_entry(modality)
         return lambda video, rng: entry.gather([video])[0]
 
-    def initial_weights(self, encoder: TokenEncoder, weights: str) -> None:
-        """Give the trunk its initial weights: "random" leaves it, "imagenet" or a file fills it."""
-        if weights != "random":
-            load_imagenet_trunk(encoder, trunk_weights(encoder.backbone, weights))
+    def initial_weights(self, model: FewShotStudent, weights: str) -> None:
+        """Give a network its initial weights.
+
+        "random" leaves it as it is, "imagenet" or a classifier's state_dict file fills the trunk, a file written by
+        import-checkpoint everything that it holds.
+        """
+        if weights == "random":
+            return
+        imported = imported_weights(weights)
+        if imported is not None:
+            fill_student(model, imported)
+        else:
+            load_imagenet_trunk(model.encoder, trunk_weights(model.encoder.backbone, weights))
 
     def stage(self, kind: str, label: str, identity: dict[str, Any]) -> Stage:
         """The stage of this identity; its folder's name carries kind, label and the first 12 digits of the hash."""

@@ -157,9 +157,11 @@ def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
     of = {(r.cell.role, r.cell.variant): store.arrays(r.key)["correct"] for r in store.all() if r.cell.shot == 2}
     assert {variant for role, variant in of if role == "student"} == {"", *variants}
     assert {variant for role, variant in of if role == "teacher"} == {"", "shift", "mean"}  # the others' is the suite's
-    stages = (tmp_path / "runs" / "tiny" / "stages").glob("student-*")
-    weights = {(stage / "weights.safetensors").read_bytes() for stage in stages}
-    assert len(weights) == 1 + len(variants), "a switch changed nothing"
+    folder = tmp_path / "runs" / "tiny" / "stages"
+    for kind, curve, others in (("student", "base_curve", {"shift"}), ("fusion", "curve", variants.keys() - {"shift"})):
+        stages = [json.loads(path.read_text()) for path in folder.glob(f"{kind}-*/done.json")]
+        losses = {tuple(point["loss"] for point in stage[curve] if "loss" in point) for stage in stages}
+        assert len(losses) >= 1 + len(variants.keys() - others), "a switch changed nothing"
     gains = (tmp_path / "runs" / "tiny" / "report" / "tables" / "gains.md").read_text()
     assert all(f"| {name} |" in gains for name in variants)
     again = fewdistill("run", "tiny.toml", "--only", "*@*", cwd=tmp_path)
