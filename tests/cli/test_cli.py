@@ -6,8 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from results.store import RecordStore
+from students.backbones import TokenEncoder
+from students.few_shot import FewShotStudent
+from students.heads.trx import TRX
 from tests.command import TINY, fewdistill, start
 
 
@@ -168,6 +173,41 @@ def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
     assert again.returncode == 0 and "[1/" not in again.stderr
     unknown = fewdistill("run", "tiny.toml", "--only", "*@random", cwd=tmp_path)
     assert unknown.returncode == 2 and "mobilenetv3_small/d2m/s0@random-head" in unknown.stderr
+
+
+def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        student = FewShotStudent(TokenEncoder("mobilenetv3_small", 16), TRX(16, 4, head_width=8), 4)
+    names = {"encoder.trunk.": "mobile.0.", "encoder.branches.kl.": "fc1.", "encoder.branches.ce.": "fc2."}
+    names["head.matchers.0."] = "module.transformers."
+    state = {"transformers.pe.pe": torch.zeros(1, 12, 16), "extra.weight": torch.zeros(1)}
+    for key, value in student.state_dict().items():
+        ours = next(name for name in names if key.startswith(name))
+        state[names[ours] + key.removeprefix(ours)] = value
+    torch.save({"iteration": 10, "model_state_dict": state}, tmp_path / "released.pt")
+    shown = fewdistill("import-checkpoint", "released.pt", "--as", "student", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "extra.weight" in shown.stdout and "2 left over, 1 of them not known" in shown.stdout
+    asked = ["--as", "student", "--json", "--out", "x.safetensors"]
+    told = json.loads(fewdistill("import-checkpoint", "released.pt", *asked, cwd=tmp_path).stdout)
+    assert told["backbone"] == "mobilenetv3_small" and told["mapped"]["fc1.weight"] == "encoder.branches.kl.weight"
+
+    (tmp_path / "tiny.toml").write_text(TINY.replace('["none", "both"]', '["none"]'))
+    frozen = ["--set", "episodic.episodes=0", "--set", "episodic.adapt_episodes=0", "--set", "weights=x.safetensors"]
+    result = fewdistill("run", "tiny.toml", "--only", "mobile*", *frozen, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    [stage] = (tmp_path / "runs" / "tiny" / "stages").glob("student-*")
+    kept = load_file(stage / "weights.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in student.named_parameters())
+
+    wide = fewdistill("run", "tiny.toml", "--only", "mobile*", *frozen, "--set", "width=8", cwd=tmp_path)
+    assert wide.returncode == 2 and "is (16, 576) in the imported weights, (8, 576) here" in wide.stderr
+    unknown = fewdistill("import-checkpoint", "released.pt", "--as", "trxx", cwd=tmp_path)
+    assert unknown.returncode == 2 and "choose one of student, teacher, trx, strm" in unknown.stderr
+    torch.save({"code": Path}, tmp_path / "unsafe.pt")
+    unsafe = fewdistill("import-checkpoint", "unsafe.pt", "--as", "student", cwd=tmp_path)
+    assert unsafe.returncode == 2 and "loads safely" in unsafe.stderr
 
 
 def test_ctrl_c_says_so_and_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:

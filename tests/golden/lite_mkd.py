@@ -14,6 +14,7 @@ from torch import Tensor
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
 from students.heads.mean_token import EDist
 from students.heads.otam import OTAMReleased, alignment_cost
+from students.interop import import_state
 from teachers.ensemble import ScoreFusion
 from teachers.fusions.base import FrameEmbedding
 from teachers.fusions.baselines import SideBySide
@@ -27,27 +28,6 @@ FUSIONS_LATER = (
     "ThreeFusionDGA", "ThreeFusionDGA2", "ThreeFusion3", "ThreeFusionTwoRoad", "TwoFusionBatchFusion",
     "OTAMThreeTRXShiftLoopTime", "TwoCTXShuffleTime",
 )  # fmt: skip
-
-
-def _fusion_state(case: SimpleNamespace) -> dict[str, Tensor]:
-    """Weights under our names. Encoders are told by how many streams they embed, whatever they are called there."""
-    weights = {key.removeprefix("w/"): value for key, value in case.tensors.items() if key.startswith("w/")}
-    found = [re.match(r"(.+)\.positionEncoding(\d)\.", key) for key in weights]
-    streams: dict[str, int] = {}
-    for match in filter(None, found):
-        streams[match[1]] = max(streams.get(match[1], 0), int(match[2]))
-    state = {}
-    for key, value in weights.items():
-        prefix = next((name for name in streams if key.startswith(f"{name}.")), None)
-        if prefix is None:
-            continue
-        rest = key.removeprefix(f"{prefix}.")
-        rest = re.sub(r"^positionEncoding(\d)\.", lambda found: f"embeddings.{int(found[1]) - 1}.", rest)
-        rest = rest.replace("position_embeddings", "position").replace("LayerNorm", "norm")
-        rest = re.sub("^transformer_encoder", "encoder", rest)
-        rest = re.sub("^f1", "output", rest)
-        state[f"encoders.{streams[prefix]}.{rest}"] = value
-    return state
 
 
 def _streams(case: SimpleNamespace, count: int) -> dict[str, Tensor]:
@@ -68,7 +48,9 @@ def fusion(case: SimpleNamespace) -> None:
         pytest.fail(f"{case.name}: unknown fusion class {released}; known: {', '.join(RELEASED)}")
     terms = RELEASED[released]
     modalities = 1 + max(position for term in terms for position in term.streams)
-    streams, state = _streams(case, modalities), _fusion_state(case)
+    streams = _streams(case, modalities)
+    imported = import_state({key.removeprefix("w/"): v for key, v in t.items() if key.startswith("w/")}, "teacher")
+    state = {k.removeprefix("fusion."): v for k, v in imported.state.items() if k.startswith("fusion.")}
     module = Released(
         modalities,
         case.meta["in_channels"],
