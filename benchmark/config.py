@@ -40,7 +40,7 @@ class Suite(Section):
     seeds: tuple[NotNegative, ...] = (0, 1, 2)
     students: tuple[str, ...] = ("resnet18", "mobilenetv3_small", "mobilenetv3_large")
     distillation: tuple[str, ...] = ("none", "tokens", "d2m", "both")
-    weights: str = Field("random", description="random, imagenet, or a file: a classifier's state_dict, an imported student")
+    weights: str = Field("random", description="random, imagenet, or a file: of a classifier, or imported")
     width: int = Field(2048, ge=2, description="token width of teacher and students")
     token_norm: bool = Field(True, description="layer-normalise tokens; false as published")
     patch_enrichment: bool = Field(False, description="STRM's attention among a frame's cells, in the students")
