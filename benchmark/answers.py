@@ -1,5 +1,7 @@
 """What a trained teacher says about a training episode, as far as a student's loss reads it."""
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -27,8 +29,11 @@ class Answers:
             with torch_scope(torch.device("cpu"), seed, "init", "random teacher head"):
                 self._head = FusionTeacher(ws).head.to(ws.device).eval()
         self._fused = _tokens(ws, teacher, TEACHER_BRANCH)
-        (self._keys,) = project(self._head, {TEACHER_BRANCH: self._fused.to(ws.device)})
         self._dropout = ws.suite.switches.teacher_mode == "train"
+        if self._dropout:
+            self._head = copy.deepcopy(self._head).train()  # the other rows' teacher stays in eval mode
+        else:
+            (self._keys,) = project(self._head, {TEACHER_BRANCH: self._fused.to(ws.device)})
         self._target = _tokens(ws, teacher, token_target) if "tokens" in reads else None
         streams = ws.suite.teacher.modalities if "streams" in reads else ()
         self._streams = {name: _tokens(ws, teacher, name) for name in streams}
@@ -43,7 +48,7 @@ class Answers:
         with torch.autocast(self._device.type, enabled=False):
             if self._dropout:
                 fused = self._of(self._fused, rows)
-                logits = self._head.train()(fused[: len(labels)], labels, fused[len(labels) :], way)
+                logits = self._head(fused[: len(labels)], labels, fused[len(labels) :], way)
             else:
                 support_keys, query_keys = (tuple(k[at][None] for k in self._keys) for at in (support, query))
                 logits = self._head.match(support_keys, labels[None], query_keys, way)[0]

@@ -55,7 +55,7 @@ Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]
 Data = Annotated[Path, typer.Option(help="Folder of the embedded data set and the caches.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: section.key=value. Repeatable.")]
 Only = Annotated[
-    list[str] | None, typer.Option(help="Rows to run, as a pattern on model/distillation/seed. Repeatable.")
+    list[str] | None, typer.Option(help="Rows to run, as a pattern on model/distillation/seed@variant. Repeatable.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

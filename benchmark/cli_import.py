@@ -20,12 +20,13 @@ def import_command(
         str,
         typer.Option("--as", help="What it is: student (Lite-MKD), teacher (Lite-MKD's fusion and head), trx or strm."),
     ],
-    out: Annotated[Path | None, typer.Option(help="Where to write it; default <file>.imported.safetensors.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .safetensors file; default FILE's name with that ending.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every key as JSON.")] = False,
 ) -> None:
     """Map a released checkpoint to our names, say what was mapped and what was left over, and write it.
 
-    Nothing in the file is executed. An imported student is a suite's weights = "<file>": its base training is skipped.
+    Nothing in the file is executed. A suite takes an imported student as weights = "<file>", in place of base training,
+    with token_norm = false and data.input_norm = "none"; the other kinds are for use from Python (students.interop).
     """
     from benchmark.weights import read_state, write_imported
     from students.interop import KINDS, UNKNOWN, import_state
@@ -36,13 +37,15 @@ def import_command(
     if not file.is_file():
         raise UserError(f"{file}: no such file")
     imported = import_state(read_state(file), known)
-    path = out or file.with_suffix(".imported.safetensors")
+    path = out or file.with_name(f"{file.stem}.imported.safetensors")
+    if path.suffix != ".safetensors":
+        raise UserError(f"--out {path}: give it the ending .safetensors")
     write_imported(imported, path)
     if as_json:
         report = {"file": str(path), "kind": known, "backbone": imported.backbone}
         OUT.print_json(json.dumps(report | {"mapped": dict(imported.mapped), "left": dict(imported.left)}))
         return
-    parts = Counter(ours.rsplit(".", 1)[0].split(".")[0] for ours in imported.mapped.values())
+    parts = Counter(ours.partition(".")[0] for ours in imported.mapped.values())
     table = Table("left over", "why")
     for key, why in imported.left.items():
         table.add_row(key, why)

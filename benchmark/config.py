@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from benchmark.distillation import distillation, distiller, rehearse
 from benchmark.sections import (
+    NAMED,
     DataConfig,
     EvaluateConfig,
     FusionConfig,
@@ -117,9 +118,12 @@ class Suite(Section):
             except ValueError as error:
                 raise ValueError(f"own.{student}: {_why(error)}") from error
         for name, changes in self.variant.items():
-            fixed = {*changes} & {"name", "evaluate", "variant"} or {*changes.get("data", {})} - _VARIABLE_DATA
-            if fixed:
+            data = changes.get("data", {})
+            fixed = {*changes} & {"name", "evaluate", "variant"} or {*(data if isinstance(data, dict) else [])}
+            if fixed - _VARIABLE_DATA:
                 raise ValueError(f"variant.{name}: {', '.join(sorted(fixed))} must stay the suite's")
+            if not name:
+                raise ValueError("variant: the empty name is the suite itself")
             try:
                 self.varied(name)
             except ValueError as error:
@@ -151,6 +155,10 @@ class Suite(Section):
         if self.width % self.head.options().get("attention_heads", 1):
             raise ValueError(f"head.attention_heads = {self.head.attention_heads} does not divide width = {self.width}")
         self._tokens_are_distilled()
+        if self.switches.support_order == "as_drawn" and self.episodic.shot == 1:
+            raise ValueError("switches.support_order = 'as_drawn' mixes no classes at episodic.shot = 1: use 2 or more")
+        if self.base.relation_weight and self.weights != "random":
+            raise ValueError("base.relation_weight: given weights skip base training, where it would count")
         if self.data.source == "embedded":
             self._fits_embedded()
 
@@ -207,14 +215,16 @@ class Suite(Section):
             raise ValueError(f"evaluate: shot + query = {most} is larger than clips_per_class = {clips}")
 
 
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merged(values: dict[str, Any], changes: dict[str, Any], at: tuple[str, ...] = ()) -> dict[str, Any]:
     """values with changes laid over them, section by section."""
-    both = {key: _merged(values[key], new) for key, new in changes.items() if _sections(values.get(key), new)}
-    return {**values, **changes, **both}
-
-
-def _sections(old: Any, new: Any) -> bool:
-    return isinstance(old, dict) and isinstance(new, dict)
+    if at in NAMED and "name" in changes:
+        unread = NAMED[at].unread_by(changes["name"])
+        values = {key: value for key, value in values.items() if key not in unread}
+    merged = {**values, **changes}
+    for key, new in changes.items():
+        if isinstance(new, dict) and isinstance(values.get(key), dict):
+            merged[key] = _merged(values[key], new, (*at, key))
+    return merged
 
 
 def _why(error: ValueError) -> str:

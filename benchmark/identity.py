@@ -5,6 +5,7 @@ from typing import Any
 from benchmark.config import Suite
 from benchmark.distillation import distillation as parse
 from benchmark.distillation import options
+from benchmark.sections import FusionConfig
 from benchmark.weights import weights_identity
 
 VERSION = 1
@@ -40,13 +41,14 @@ def encoder(suite: Suite, content_hash: str, modality: str, expert: dict[str, An
 
 def fusion(suite: Suite, encoders: list[str], seed: int) -> dict[str, Any]:
     """Fusion and head, given the identities of the encoders in modality order."""
+    config = suite.teacher.fusion
     return {
         "version": VERSION,
         "stage": "fusion",
         "encoders": encoders,
         "width": suite.width,
         "head": head(suite),
-        "fusion": suite.teacher.fusion.model_dump(mode="json", exclude=suite.teacher.fusion.unread),
+        "fusion": config.model_dump(mode="json", exclude=FusionConfig.unread_by(config.name)),
         "selection": _selection(suite),
         "seed": seed,
     }
@@ -79,7 +81,8 @@ def student(suite: Suite, base_key: str, distillation: str, teacher: str | None,
     """A student's episodic training from its base."""
     setting = parse(distillation)
     unread = set() if setting.tokens else {"token_weight"}
-    reads_tokens = "tokens" in suite.distiller_of(setting.distiller).reads
+    follows = setting.tokens and suite.episodic.token_weight
+    reads_tokens = follows or "tokens" in suite.distiller_of(setting.distiller).reads
     return {
         "version": VERSION,
         "stage": "student",

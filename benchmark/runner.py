@@ -3,6 +3,7 @@
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,8 +16,8 @@ from benchmark.errors import DataError, RunError, UserError
 from benchmark.progress import bar, say
 from benchmark.scoring import TEACHER, Row, describe, provenance, record_identity, rows, score_student, score_teacher
 from benchmark.sections import DataConfig
-from benchmark.student_stages import reads_teacher, train_student
-from benchmark.teacher_stages import Teacher, teacher_key, train_teacher
+from benchmark.student_stages import new_student, reads_teacher, train_student
+from benchmark.teacher_stages import Teacher, new_encoder, teacher_key, train_teacher
 from benchmark.train import Diverged
 from benchmark.workspace import Workspace
 from feature_cache import CacheError, run_lock
@@ -139,6 +140,11 @@ class Standing:
     status: dict[int, str]
 
     @property
+    def records(self) -> tuple[str, ...]:
+        """The keys of all its records: rows that share them are one thing in two variants."""
+        return tuple(self.keys.values())
+
+    @property
     def done(self) -> bool:
         """Whether every shot has its record."""
         return all(status == "done" for status in self.status.values())
@@ -179,11 +185,15 @@ def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> lis
     go on. Two runs on one folder: the second is refused.
     """
     store = RecordStore(ws.runs / "records")
-    failed: set[str] = set()
+    failed: set[tuple[str, ...]] = set()
+    _check_networks(ws)
     with run_lock(ws.runs):
         _check_files(ws)
+        owners = _owners(status(ws))
+        _relabel(ws, owners, store)
         teachers: dict[str, Teacher] = {}
-        pending = _once([s for s in status(ws, only) if overwrite or not s.done])
+        asked = [s for s in status(ws, only) if overwrite or not s.done]
+        pending = [owners[records] for records in dict.fromkeys(s.records for s in asked)]
         for number, standing in enumerate(pending, start=1):
             row = standing.row
             at = ws.varied(row.variant)
@@ -197,17 +207,47 @@ def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> lis
                 _run_row(at, row, teacher, store)
             except (RunError, CacheError, torch.OutOfMemoryError) as error:
                 _record_failure(at, standing, store, error)
-                failed.add(row.name)
+                failed.add(standing.records)
                 say(f"  {row.name}: {error}")
     # a finished record outlives the failure of its second scoring, but this run did not finish its row
     return [
-        replace(s, status=dict.fromkeys(s.status, "failed")) if s.row.name in failed else s for s in status(ws, only)
+        replace(s, status=dict.fromkeys(s.status, "failed")) if s.records in failed else s for s in status(ws, only)
     ]
 
 
-def _once(pending: list[Standing]) -> list[Standing]:
-    """Without the rows of variants that change nothing for them: they are another row's records."""
-    return list({tuple(standing.keys.values()): standing for standing in reversed(pending)}.values())[::-1]
+def _owners(standings: list[Standing]) -> dict[tuple[str, ...], Standing]:
+    """The row that records are labelled by: the first of those, in any variant, that are the same thing."""
+    return {standing.records: standing for standing in reversed(standings)}
+
+
+def _relabel(ws: Workspace, owners: dict[tuple[str, ...], Standing], store: RecordStore) -> None:
+    """Give finished records the label of the row that owns them now: variants may have been renamed since."""
+    for standing in owners.values():
+        at = ws.varied(standing.row.variant)
+        for shot in (shot for shot, status in standing.status.items() if status == "done"):
+            record = store.read(standing.keys[shot])
+            cell = describe(at, standing.row, shot)
+            if record.cell != cell:
+                store.write(record.model_copy(update={"cell": cell}), store.arrays(record.key))
+
+
+@torch.no_grad()
+def _check_networks(ws: Workspace) -> None:
+    """Build every network once and show it one black frame, so that weights and sizes that do not fit are named now.
+
+    Raises UserError or StudentError.
+    """
+    read = {"weights", "width", "token_norm", "patch_enrichment", "head"}
+    seen = set()
+    for variant, suite in ws.suite.versions():
+        at, frame = ws.varied(variant), torch.zeros(1, 3, suite.data.image_size, suite.data.image_size)
+        networks = {name: partial(new_student, at, name, 0) for name in suite.students}
+        networks[f"teacher {suite.teacher.encoder} {suite.teacher.weights}"] = partial(new_encoder, at, "rgb", 0)
+        for name, build in networks.items():
+            settings = f"{name} {suite.data.input_norm} {suite.model_dump_json(include=read)}"
+            if settings not in seen:
+                build().encoder.eval()(frame)
+                seen.add(settings)
 
 
 def _run_row(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStore) -> None:

@@ -76,8 +76,8 @@ def describe(ws: Workspace, row: Row, shot: int) -> Cell:
     data, evaluate = ws.suite.data, ws.suite.evaluate
     teacher = row.model == TEACHER
     fusion = ws.suite.teacher.fusion
-    joined = f"{fusion.released or fusion.name}({'+'.join(ws.suite.teacher.modalities)}; {ws.suite.teacher.encoder})"
-    model = joined.replace("mfm(", "MFM(") if teacher else row.model
+    joined = "MFM" if fusion.name == "mfm" else fusion.released or fusion.name
+    model = f"{joined}({'+'.join(ws.suite.teacher.modalities)}; {ws.suite.teacher.encoder})" if teacher else row.model
     head = ws.suite.head
     sizes = ",".join(map(str, head.options().get("tuple_sizes", ())))
     dataset = "embedded" if data.source == "embedded" else Path(str(data.root)).name

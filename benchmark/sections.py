@@ -1,6 +1,7 @@
 """The sections of a suite: names, defaults, bounds, and what does not go together within one."""
 
 import inspect
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,6 +12,10 @@ from teachers.fusions.sums import RELEASED
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
+
+
+def _parameters(kind: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(kind).parameters)
 
 
 class Section(BaseModel):
@@ -101,17 +106,21 @@ class HeadConfig(Section):
     smoothing: float = Field(0.1, gt=0, description="of OTAM's soft minimum; 0.1 as published")
     logit_scale: float = Field(1.0, gt=0, description="multiplies the logits; 1 as published")
 
+    @classmethod
+    def unread_by(cls, name: str) -> set[str]:
+        """The keys that the head of this name does not read; UnknownNameError for a name nobody registered."""
+        taken = {"width" if key == "head_width" else "" if key == "width" else key for key in _parameters(HEADS[name])}
+        return cls.model_fields.keys() - taken - {"name"}
+
     @model_validator(mode="after")
     def _read(self) -> Self:
-        read = {"width" if name == "head_width" else name for name in self.options()}
-        unread = self.model_fields_set - read - {"name"}
-        if unread:
+        if unread := self.unread_by(self.name) & self.model_fields_set:
             raise ValueError(f"head.name = {self.name!r} does not read {', '.join(sorted(unread))}")
         return self
 
     def options(self) -> dict[str, Any]:
         """What the named head's constructor takes of this section; UnknownNameError for a name nobody registered."""
-        taken = inspect.signature(HEADS[self.name]).parameters
+        taken = _parameters(HEADS[self.name])
         given = {"head_width" if name == "width" else name: value for name, value in self if name != "name"}
         return {name: value for name, value in given.items() if name in taken and name != "width"}
 
@@ -128,16 +137,15 @@ class FusionConfig(EpisodicConfig):
     flow_shift: Literal["both", "extract_only"] = "both"
     weights: tuple[float, ...] = Field((), description="of score fusion, one a modality; default 1, 0.3, 0.3, ...")
 
-    @property
-    def unread(self) -> set[str]:
-        """The keys of a fusion that the named one does not read; UnknownNameError for a name nobody registered."""
-        own = FusionConfig.model_fields.keys() - EpisodicConfig.model_fields.keys() - {"name"}
-        taken = {*inspect.signature(FUSIONS[self.name]).parameters, *(["weights"] if self.name == "score" else [])}
-        return own - taken
+    @classmethod
+    def unread_by(cls, name: str) -> set[str]:
+        """The keys that the fusion of this name does not read; UnknownNameError for a name nobody registered."""
+        own = cls.model_fields.keys() - EpisodicConfig.model_fields.keys() - {"name"}
+        return own - {*_parameters(FUSIONS[name]), *(["weights"] if name == "score" else [])}
 
     @model_validator(mode="after")
     def _read(self) -> Self:
-        if unread := self.unread & self.model_fields_set:
+        if unread := self.unread_by(self.name) & self.model_fields_set:
             raise ValueError(f"fusion.name = {self.name!r} does not read {', '.join(sorted(unread))}")
         if self.name == "released" and self.released is None:
             raise ValueError(f"fusion.name = 'released' needs released = one of {', '.join(RELEASED)}")
@@ -183,3 +191,10 @@ class OwnConfig(Section):
     base: dict[str, Any] = {}
     episodic: dict[str, Any] = {}
     distiller: dict[str, dict[str, Any]] = {}
+
+
+NAMED: dict[tuple[str, ...], type[HeadConfig] | type[FusionConfig]] = {
+    ("head",): HeadConfig,
+    ("teacher", "fusion"): FusionConfig,
+}
+"""Sections whose keys depend on a name in them. Who changes the name leaves the old name's own keys behind."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from benchmark.config import Suite
 from benchmark.errors import UserError
 from benchmark.registry import load_plugins
+from benchmark.sections import NAMED
 from students.registry import UnknownNameError
 
 SUITES = Path(__file__).parent / "suites"
@@ -61,6 +62,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise UserError(f"--set {override!r}: {section!r} is no section")
     values[key] = value
+    if key == "name" and tuple(sections) in NAMED:
+        for unread in NAMED[tuple(sections)].unread_by(value) & values.keys():
+            del values[unread]
 
 
 def _explain(file: str, text: str, problem: Any) -> str:

@@ -58,6 +58,12 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
     Interrupted at any moment and called again, it continues from the last checkpoint and ends with the same
     weights as an undisturbed run: every random draw belongs to (seed, stage, step). Raises Diverged.
     """
+    if next(module.parameters(), None) is None:  # a rule without weights: nothing to train, a score to report
+        state = Progressed()
+        if plan.validate:
+            _validate(module, plan, state)
+        module.eval()
+        return state
     optimiser = torch.optim.AdamW(module.parameters(), lr=plan.config.lr, weight_decay=plan.config.weight_decay)
     state = _resume(module, optimiser, checkpoint)
     started = time.monotonic() - state.seconds

@@ -72,8 +72,7 @@ def imported_weights(weights: str) -> dict[str, Tensor] | None:
 def write_imported(imported: Imported, path: Path) -> None:
     """Write imported weights as safetensors, whole or not at all."""
     stored = {key: value.contiguous() for key, value in imported.state.items()}
-    about = {IMPORTED: imported.kind, "backbone": imported.backbone or ""}
-    write_atomic(path, [save(stored, about)])
+    write_atomic(path, [save(stored, {IMPORTED: imported.kind})])
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

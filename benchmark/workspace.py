@@ -20,7 +20,7 @@ from benchmark.config import Suite
 from benchmark.data.transforms import apply_crop, centre_crop
 from benchmark.data.video_folder import VideoFolder
 from benchmark.episodes import Episodes, frozen
-from benchmark.errors import RunError
+from benchmark.errors import RunError, UserError
 from benchmark.train import Progressed
 from benchmark.weights import imported_weights, trunk_weights
 from feature_cache import Entry, Key, Store, write_atomic
@@ -191,13 +191,19 @@ class Workspace:
             return
         imported = imported_weights(weights)
         if imported is not None:
+            if self.suite.token_norm or self.suite.data.input_norm != "none":
+                raise UserError(
+                    f"{weights}: released students know neither token norm nor input normalisation: set "
+                    'token_norm = false and data.input_norm = "none"'
+                )
             fill_student(model, imported)
         else:
             load_imagenet_trunk(model.encoder, trunk_weights(model.encoder.backbone, weights))
 
     def stage(self, kind: str, label: str, identity: dict[str, Any]) -> Stage:
         """The stage of this identity; its folder's name carries kind, label and the first 12 digits of the hash."""
-        return Stage(self.runs / "stages" / f"{kind}-{label}-{key_of(identity)[:12]}", identity)
+        flat = label.replace("/", "-")  # of timm/<model>
+        return Stage(self.runs / "stages" / f"{kind}-{flat}-{key_of(identity)[:12]}", identity)
 
     def stage_by_key(self, kind: str, key: str) -> Stage:
         """A finished stage by the hash of its identity."""

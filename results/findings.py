@@ -59,6 +59,7 @@ def _against_teacher(best: Row, rows: Iterable[Row]) -> str:
         row
         for row in rows
         if row.setting.role == "teacher"
+        and not row.setting.variant
         and row.accuracy
         and (table_of(row.setting), row.shot) == (table_of(best.setting), best.shot)
     ]
@@ -139,7 +140,7 @@ def fronts(rows: Sequence[Row]) -> list[Front]:
     """
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if row.accuracy and row.cost.gmacs_per_episode:
+        if row.accuracy and row.cost.gmacs_per_episode and not row.setting.variant:
             groups[table_of(row.setting), row.shot].append(row)
     found = []
     for group in groups.values():

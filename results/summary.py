@@ -170,8 +170,9 @@ def _baseline(groups: dict[tuple[Setting, int], list[Result]], setting: Setting,
         others = [s for s, at in groups if s.role == "teacher" and not s.variant and at == shot]
         twins = [s for s in others if table_of(s) == table_of(setting)]
         return groups[twins[0], shot] if len(twins) == 1 else []
-    if setting.variant:
-        return groups.get((replace(setting, variant=""), shot), [])
+    if setting.variant:  # a variant's head may be another
+        twins = [s for s, at in groups if at == shot and replace(s, head=setting.head) == replace(setting, variant="")]
+        return groups[twins[0], shot] if len(twins) == 1 else []
     if setting.role == "teacher" or setting.distillation in ("none", "-"):
         return None
     return groups.get((replace(setting, distillation="none"), shot), [])

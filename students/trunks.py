@@ -68,15 +68,6 @@ class Trunks(Registry[Trunk]):
     def __getitem__(self, name: str) -> Trunk:
         return timm_trunk(name.removeprefix(TIMM)) if name.startswith(TIMM) else super().__getitem__(name)
 
-    def __contains__(self, name: object) -> bool:
-        if isinstance(name, str) and name.startswith(TIMM):
-            try:
-                self[name]
-            except UnknownNameError:
-                return False
-            return True
-        return super().__contains__(name)
-
 
 BACKBONES = Trunks("student")
 
@@ -128,6 +119,8 @@ class TimmTrunk(nn.Module):
             features = self.model.forward_features(frames)  # type: ignore[operator]
         except AssertionError as error:  # how timm's transformers refuse a size
             raise StudentError(f"timm/{self.name} cannot take frames of {frames.shape[-1]} pixels: {error}") from error
+        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
+            raise StudentError(f"timm/{self.name} gives no single map or list of tokens: it cannot be a trunk")
         if features.ndim == 3:
             cells = features[:, getattr(self.model, "num_prefix_tokens", 0) :]
             side = round(cells.shape[1] ** 0.5)
@@ -148,7 +141,10 @@ def timm_trunk(name: str) -> Trunk:
         raise UnknownNameError(
             f"timm has no model {name!r}: " + (f"did you mean {', '.join(near)}?" if near else "see timm.list_models()")
         )
-    config = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(architecture)
+    try:
+        config = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(architecture)
+    except RuntimeError as error:
+        raise UnknownNameError(f"timm/{name}: {error}") from error
     if config is None or not timm.is_model_pretrained(name):
         norm: tuple[tuple[float, ...], ...] = (IMAGENET_MEAN, IMAGENET_STD)
     else:

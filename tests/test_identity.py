@@ -61,13 +61,19 @@ def test_a_students_own_settings_are_its_own() -> None:
     [
         ("episodic.token_weight=7", {"tokens", "both"}),
         ("distiller.d2m.query_weight=7", {"d2m", "both"}),
-        ("base.token_target=rgb", set()),
+        ("base.token_target=rgb", {"tokens", "both"}),
         ("episodic.lr=7e-7", {"none", "tokens", "d2m", "both"}),
     ],
 )
 def test_a_setting_belongs_to_the_distillation_that_reads_it(change: str, changed: set[str]) -> None:
     every = {"none", "tokens", "d2m", "both"}
     assert {name for name in every if student(suite(change), name) != student(suite(), name)} == changed
+
+
+def test_given_weights_still_follow_a_token_target() -> None:
+    given, other = suite('weights="imagenet"'), suite('weights="imagenet"', "base.token_target=rgb")
+    assert base(given, "tokens") == base(other, "tokens") and student(given, "tokens") != student(other, "tokens")
+    assert student(given, "none") == student(other, "none")
 
 
 def test_a_record_belongs_to_its_videos() -> None:

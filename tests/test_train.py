@@ -83,6 +83,12 @@ def test_the_best_validated_weights_are_kept(tmp_path: Path) -> None:
         assert torch.equal(value, seen[2][name])
 
 
+def test_a_module_without_weights_is_scored_and_left_as_it_is(tmp_path: Path) -> None:
+    progress = fit(nn.Identity(), a_plan(a_net(), scores=[0.4]), tmp_path / "x.pt", torch.device("cpu"), no_tick)
+    assert (progress.step, progress.best_score, progress.best_step) == (0, 0.4, 0)
+    assert progress.best == {} and not (tmp_path / "x.pt").exists()
+
+
 def test_a_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
     net = a_net()
     plan = a_plan(net, loss=lambda step, micro: {"loss": net.layers[0].weight.sum() * float("nan")})

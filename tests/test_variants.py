@@ -5,14 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark import identity
 from benchmark.answers import shuffled
 from benchmark.config import Suite
 from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.video_folder import VideoFolder
+from benchmark.distillation import distillation
 from benchmark.errors import UserError
 from benchmark.scoring import record_identity, rows
+from benchmark.student_stages import base_weights
 from benchmark.suite_file import load_suite
 from benchmark.workspace import Workspace
+from results.record import key_of
 from students.few_shot import with_support_labels
 from students.output import EpisodeOutput, support_distances
 from tests.command import TINY
@@ -90,11 +94,47 @@ def test_variants_are_scored_on_the_same_videos(workspace: Workspace) -> None:
     assert workspace.varied("pixels") is workspace.varied("pixels") and workspace.varied("") is workspace
 
 
+def trained(suite: Suite) -> dict[str, str]:
+    """What identifies the teacher and each setting's student, as far as the suite decides it."""
+    [name] = suite.students
+    teacher = identity.fusion(
+        suite, [key_of(identity.encoder(suite, "", m, {}, 0)) for m in suite.teacher.modalities], 0
+    )
+    found = {"teacher": key_of(teacher)}
+    for named in suite.distillation:
+        setting = distillation(named)
+        base = identity.base(suite, "", name, base_weights(suite, setting), found["teacher"], 0)
+        reads = setting.tokens or suite.distiller_of(setting.distiller).reads
+        of = identity.student(suite, key_of(base), named, found["teacher"] if reads else None, 0)
+        found[named] = key_of(of)
+    return found
+
+
 @pytest.mark.parametrize("name", ["ablation", "defects"])
-def test_shipped_variants_change_something(name: str) -> None:
+def test_every_shipped_variant_trains_something_else(name: str) -> None:
     suite = load_suite(name)
+    plain, seen = trained(suite), []
     assert len(suite.variant) >= 8
-    assert all(version != suite.model_copy(update={"variant": {}}) for at, version in suite.versions() if at)
+    for variant in suite.variant:
+        there = trained(suite.varied(variant))
+        changed = {what for what, key in there.items() if key != plain[what]}
+        assert changed, f"{variant} is the suite itself"
+        assert there not in seen, f"{variant} is another variant"
+        seen.append(there)
+
+
+def test_another_head_or_fusion_leaves_the_old_ones_keys_behind(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        TINY + '[variant.x]\nhead = {name = "otam"}\nteacher = {fusion = {name = "concat", episodes = 3}}\n'
+    )
+    varied = load_suite(str(path)).varied("x")
+    assert (varied.head.name, varied.teacher.fusion.name, varied.teacher.fusion.episodes) == ("otam", "concat", 3)
+    assert varied.teacher.fusion.way == 3
+    direct = load_suite(str(path), ("head.name=otam", "head.smoothing=0.2", "teacher.fusion.name=mean"))
+    assert (direct.head.smoothing, direct.teacher.fusion.name) == (0.2, "mean")
+    with pytest.raises(UserError, match="'otam' does not read tuple_sizes"):
+        load_suite(str(path), ("head.name=otam", "head.tuple_sizes=[2]"))
 
 
 def test_an_override_reaches_every_variant(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -118,8 +119,11 @@ def test_a_broken_video_is_named_before_any_training(tmp_path: Path) -> None:
     assert not (tmp_path / "runs" / "tiny" / "stages").exists()
 
 
-def test_another_head_runs_through_the_chain(tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(TINY.replace("[head]\nwidth = 8", '[head]\nname = "otam"'))
+def test_another_head_fusion_and_backbone_run_through_the_chain(tmp_path: Path) -> None:
+    text = TINY.replace("[head]\nwidth = 8", '[head]\nname = "otam"')
+    text = text.replace('students = ["mobilenetv3_small"]', 'students = ["timm/mobilenetv3_small_050"]')
+    text = text.replace("layers = 1, feedforward = 16,", 'name = "mean",')  # otam and mean: a teacher without weights
+    (tmp_path / "tiny.toml").write_text(text)
     result = fewdistill("run", "tiny.toml", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     records = RecordStore(tmp_path / "runs" / "tiny" / "records").all()
@@ -144,6 +148,15 @@ def test_any_distiller_runs_through_the_chain(tmp_path: Path) -> None:
         assert any(expected <= found for found in parts), expected
 
 
+def finished(cwd: Path, kind: str) -> list[dict[str, Any]]:
+    """What the finished stages of the tiny suite wrote."""
+    return [json.loads(p.read_text()) for p in (cwd / "runs" / "tiny" / "stages").glob(f"{kind}-*/done.json")]
+
+
+def losses_of(curve: list[dict[str, float]]) -> list[float]:
+    return [point["loss"] for point in curve if "loss" in point]
+
+
 def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
     text = TINY.replace('["none", "both"]', '["d2m"]').replace(
         '["rgb", "depth", "flow", "skeleton"]', '["rgb", "skeleton"]'
@@ -153,24 +166,38 @@ def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
         "train-mode": 'switches = {teacher_mode = "train"}',
         "drawn": 'switches = {support_order = "as_drawn"}',
         "shift": 'teacher = {fusion = {flow_shift = "extract_only"}}',
-        "mean": 'teacher = {modalities = ["skeleton"]}\nbase = {relation_weight = 1}',
+        "skeleton": 'teacher = {modalities = ["skeleton"]}\nbase = {relation_weight = 1}',
     }
     (tmp_path / "tiny.toml").write_text(text + "".join(f"\n[variant.{k}]\n{v}\n" for k, v in variants.items()))
+    first = fewdistill("run", "tiny.toml", "--only", "teacher/*@drawn", cwd=tmp_path)  # which is the suite's own
+    assert first.returncode == 0 and "[1/1] teacher/-/s0\n" in first.stderr
     result = fewdistill("run", "tiny.toml", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     store = RecordStore(tmp_path / "runs" / "tiny" / "records")
     of = {(r.cell.role, r.cell.variant): store.arrays(r.key)["correct"] for r in store.all() if r.cell.shot == 2}
     assert {variant for role, variant in of if role == "student"} == {"", *variants}
-    assert {variant for role, variant in of if role == "teacher"} == {"", "shift", "mean"}  # the others' is the suite's
-    folder = tmp_path / "runs" / "tiny" / "stages"
-    for kind, curve, others in (("student", "base_curve", {"shift"}), ("fusion", "curve", variants.keys() - {"shift"})):
-        stages = [json.loads(path.read_text()) for path in folder.glob(f"{kind}-*/done.json")]
-        losses = {tuple(point["loss"] for point in stage[curve] if "loss" in point) for stage in stages}
-        assert len(losses) >= 1 + len(variants.keys() - others), "a switch changed nothing"
+    assert {variant for role, variant in of if role == "teacher"} == {
+        "",
+        "shift",
+        "skeleton",
+    }  # or the suite's
+    default = ("trained", "eval", "by_label")
+    losses: dict[tuple[str, ...], list[list[float]]] = {}
+    for stage in finished(tmp_path, "student"):
+        losses.setdefault(tuple(stage["identity"]["switches"].values()), []).append(losses_of(stage["base_curve"]))
+    for switched in (("random", "eval", "by_label"), ("trained", "train", "by_label"), ("trained", "eval", "as_drawn")):
+        [found] = losses[switched]
+        assert found not in losses[default], f"{switched} changed nothing"
+    shifts = [losses_of(s["curve"]) for s in finished(tmp_path, "fusion") if len(s["identity"]["encoders"]) == 2]
+    assert len(shifts) == 2 and shifts[0] != shifts[1], "flow_shift changed nothing"
     gains = (tmp_path / "runs" / "tiny" / "report" / "tables" / "gains.md").read_text()
     assert all(f"| {name} |" in gains for name in variants)
+    (tmp_path / "tiny.toml").write_text(
+        (tmp_path / "tiny.toml").read_text().replace("[variant.drawn]", "[variant.mixed]")
+    )
     again = fewdistill("run", "tiny.toml", "--only", "*@*", cwd=tmp_path)
     assert again.returncode == 0 and "[1/" not in again.stderr
+    assert {record.cell.variant for record in store.all()} == {"", "mixed", *variants} - {"drawn"}
     unknown = fewdistill("run", "tiny.toml", "--only", "*@random", cwd=tmp_path)
     assert unknown.returncode == 2 and "mobilenetv3_small/d2m/s0@random-head" in unknown.stderr
 
@@ -194,7 +221,20 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
     assert told["backbone"] == "mobilenetv3_small" and told["mapped"]["fc1.weight"] == "encoder.branches.kl.weight"
 
     (tmp_path / "tiny.toml").write_text(TINY.replace('["none", "both"]', '["none"]'))
-    frozen = ["--set", "episodic.episodes=0", "--set", "episodic.adapt_episodes=0", "--set", "weights=x.safetensors"]
+    as_is = fewdistill("run", "tiny.toml", "--only", "mobile*", "--set", "weights=x.safetensors", cwd=tmp_path)
+    assert as_is.returncode == 2 and "set token_norm = false and data.input_norm" in as_is.stderr
+    frozen = [
+        "--set",
+        "token_norm=false",
+        "--set",
+        "data.input_norm=none",
+        "--set",
+        "episodic.episodes=0",
+        "--set",
+        "episodic.adapt_episodes=0",
+        "--set",
+        "weights=x.safetensors",
+    ]
     result = fewdistill("run", "tiny.toml", "--only", "mobile*", *frozen, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     [stage] = (tmp_path / "runs" / "tiny" / "stages").glob("student-*")
@@ -208,6 +248,8 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
     torch.save({"code": Path}, tmp_path / "unsafe.pt")
     unsafe = fewdistill("import-checkpoint", "unsafe.pt", "--as", "student", cwd=tmp_path)
     assert unsafe.returncode == 2 and "loads safely" in unsafe.stderr
+    ending = fewdistill("import-checkpoint", "released.pt", "--as", "student", "--out", "x.pt", cwd=tmp_path)
+    assert ending.returncode == 2 and "give it the ending .safetensors" in ending.stderr
 
 
 def test_ctrl_c_says_so_and_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:

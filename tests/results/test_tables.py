@@ -139,6 +139,7 @@ def test_a_variant_is_compared_with_the_same_setting_without_it(new_store: Store
     assert other.gain is not None and other.gain.mean == pytest.approx(other.accuracy.mean - full.accuracy.mean)
     assert full.gain_why == "a teacher"
     assert main_table(list(rows.values())).index.names == ["model", "distillation", "variant"]
+    assert [front.students for front in fronts(list(rows.values()))].count(1) == len(fronts(list(rows.values())))
     assert "1 comparisons" in headline(list(rows.values()))  # variants do not count among them
 
 
