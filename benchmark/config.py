@@ -119,8 +119,9 @@ class Suite(Section):
                 raise ValueError(f"own.{student}: {_why(error)}") from error
         for name, changes in self.variant.items():
             data = changes.get("data", {})
-            fixed = {*changes} & {"name", "evaluate", "variant"} or {*(data if isinstance(data, dict) else [])}
-            if fixed - _VARIABLE_DATA:
+            fixed = {*changes} & {"name", "evaluate", "variant"}
+            fixed |= {*(data if isinstance(data, dict) else [])} - _VARIABLE_DATA
+            if fixed:
                 raise ValueError(f"variant.{name}: {', '.join(sorted(fixed))} must stay the suite's")
             if not name:
                 raise ValueError("variant: the empty name is the suite itself")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import identity
+from benchmark import identity, runner
 from benchmark.answers import shuffled
 from benchmark.config import Suite
 from benchmark.data.synthetic import EmbeddedSpec, generate
@@ -160,3 +160,19 @@ def test_the_support_as_drawn_is_what_the_released_code_computes() -> None:
         torch.testing.assert_close(output.support_distances, expected)
         found.add(tuple(drawn.tolist()))
     assert len(found) > 10
+
+
+def test_a_finished_suite_asks_for_no_weights_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def built(ws: Workspace) -> None:
+        raise AssertionError("a network was built, and with it weights were asked for")
+
+    done = [
+        runner.Standing(row, {1: key_of(record_identity(workspace.varied(row.variant), row, 1))}, {1: "done"})
+        for row in rows(workspace)
+    ]
+    monkeypatch.setattr(runner, "status", lambda ws, only=(): done)
+    monkeypatch.setattr(runner, "_check_networks", built)
+    monkeypatch.setattr(runner, "_relabel", lambda ws, owners, store: None)  # there are no records to label
+    assert runner.run(workspace) == done
+    with pytest.raises(AssertionError, match="a network was built"):
+        runner.run(workspace, overwrite=True)
