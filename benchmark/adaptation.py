@@ -93,7 +93,7 @@ def adapt(
 
     plan = Plan(
         config.model_copy(update={"lr": config.adapt_lr}), config.adapt_episodes, seed, f"{name}-adapt", step_loss,
-        validate=validate, validate_every=max(1, config.adapt_episodes // _VALIDATIONS), save_every=200,
+        validate=validate, validate_every=max(1, config.adapt_episodes // _VALIDATIONS),
     )  # fmt: skip
     with bar(f"{name}, adapt head (seed {seed})", "episodes") as tick:
         return fit(module, plan, out.path("adapt.pt"), ws.device, tick)

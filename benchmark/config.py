@@ -159,7 +159,7 @@ class Suite(Section):
         if self.switches.support_order == "as_drawn" and self.episodic.shot == 1:
             raise ValueError("switches.support_order = 'as_drawn' mixes no classes at episodic.shot = 1: use 2 or more")
         if self.base.relation_weight and self.weights != "random":
-            raise ValueError("base.relation_weight: given weights skip base training, where it would count")
+            raise ValueError("base.relation_weight: given weights skip base training, where it counts: set it to 0")
         if self.data.source == "embedded":
             self._fits_embedded()
 

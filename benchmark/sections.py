@@ -68,7 +68,7 @@ class BaseConfig(TrainConfig):
 
 
 class StudentBaseConfig(BaseConfig):
-    """A student's base training, with or without token distillation."""
+    """A student's base training, with what it distils."""
 
     token_weight: float = Field(2.0, ge=0, description="weight of token distillation where a setting uses it")
     relation_weight: float = Field(0.0, ge=0, description="weight of D2M's support level where a setting uses D2M")

@@ -193,7 +193,6 @@ def train_fusion(ws: Workspace, entries: dict[str, Entry], seed: int) -> Stage:
         False,
         validator(ws, module, None, tokens),
         max(1, config.validate_every // config.accumulate),
-        save_every=200,
     )
     with bar(f"teacher fusion, episodes (seed {seed})") as tick:
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)

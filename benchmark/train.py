@@ -37,7 +37,7 @@ class Plan:
     bf16: bool = False
     validate: Callable[[], float] | None = None
     validate_every: int = 0
-    save_every: int = 20
+    save_seconds: float = 15.0
 
 
 @dataclass
@@ -64,9 +64,12 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
             _validate(module, plan, state)
         module.eval()
         return state
-    optimiser = torch.optim.AdamW(module.parameters(), lr=plan.config.lr, weight_decay=plan.config.weight_decay)
+    optimiser = torch.optim.AdamW(
+        module.parameters(), lr=plan.config.lr, weight_decay=plan.config.weight_decay, fused=True
+    )
     state = _resume(module, optimiser, checkpoint)
-    started = time.monotonic() - state.seconds
+    saved = time.monotonic()
+    started = saved - state.seconds
     if plan.validate and state.best is None:
         _validate(module, plan, state)  # the start counts: training that does not help is not selected
     while state.step < plan.steps:
@@ -80,8 +83,9 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
         if plan.validate and (last or state.step % plan.validate_every == 0):
             _validate(module, plan, state)
         state.seconds = time.monotonic() - started
-        if last or state.step % plan.save_every == 0:
+        if last or time.monotonic() - saved >= plan.save_seconds:  # a large network's file takes half a second
             _save(module, optimiser, state, checkpoint)
+            saved = time.monotonic()
         tick(state.step, plan.steps)
     if state.best is not None:
         module.load_state_dict(state.best)

@@ -71,7 +71,8 @@ def test_a_setting_belongs_to_the_distillation_that_reads_it(change: str, change
 
 
 def test_given_weights_still_follow_a_token_target() -> None:
-    given, other = suite('weights="imagenet"'), suite('weights="imagenet"', "base.token_target=rgb")
+    given = suite('weights="imagenet"', "base.relation_weight=0")
+    other = suite('weights="imagenet"', "base.relation_weight=0", "base.token_target=rgb")
     assert base(given, "tokens") == base(other, "tokens") and student(given, "tokens") != student(other, "tokens")
     assert student(given, "none") == student(other, "none")
 

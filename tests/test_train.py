@@ -36,7 +36,7 @@ def a_plan(net: Net, scores: list[float] | None = None, **changes: object) -> Pl
         "loss": loss,
         "validate": (lambda: next(values)) if scores else None,
         "validate_every": 4,
-        "save_every": 5,
+        "save_seconds": 0,
     }
     return Plan(**(plan | changes))  # type: ignore[arg-type]
 
@@ -64,8 +64,18 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     resumed = a_net()
     progress = fit(resumed, a_plan(resumed), tmp_path / "broken.pt", CPU, no_tick)
     assert progress.step == 12
+    assert [point["step"] for point in progress.curve if "loss" in point] == list(range(1, 13))
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_checkpoint_is_written_once_its_time_has_come_and_at_the_end(tmp_path: Path) -> None:
+    path, written = tmp_path / "net.pt", []
+    fit(net := a_net(), a_plan(net, save_seconds=60), path, CPU, lambda done, total: written.append(path.exists()))
+    assert written == [False] * 11 + [True]
+    path, written = tmp_path / "often.pt", []
+    fit(net := a_net(), a_plan(net, save_seconds=0), path, CPU, lambda done, total: written.append(path.exists()))
+    assert written == [True] * 12
 
 
 def test_the_best_validated_weights_are_kept(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor
 from students.backbones import LABEL_BRANCH
 from students.distill import DISTILLERS
 from students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits, whole
-from students.distill.measures import off_diagonal, pearson_distance, softened_kl, squared_distances, standardised
+from students.distill.measures import pearson_distance, softened_kl, squared_distances, standardised
 from students.output import EpisodeOutput, query_logits
 
 
@@ -71,17 +71,21 @@ AS_RELEASED = D2M(
 
 
 def frame_relation(student: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
-    """The support level over a batch without episodes: every frame stands for itself, as in a 1-shot support set.
+    """The support level over a batch without episodes: every frame is a class of its own, as in a 1-shot support set.
 
-    One minus the correlation of student and teacher over all distances between two frames, the one number that the
-    paper's figure draws. Tokens by branch and teacher tokens, each (N, T, D) -> scalar in [0, 2], mean over branches.
+    One minus the correlation, row by row, of student and teacher distances from a frame to the frames of all other
+    videos. Those of its own video are left out: they look alike, so they are near in any network, and a student that
+    is asked to bring them nearest learns looks instead of the action.
+    Tokens by branch and teacher tokens, each (N, T, D), N >= 2 -> scalar in [0, 2], mean over branches.
     """
     with torch.autocast(teacher.device.type, enabled=False):
-        target = _frame_distances(teacher.detach())
-        return torch.stack([pearson_distance(_frame_distances(t), target) for t in student.values()]).mean()
+        target = _distances_between_videos(teacher.detach())
+        return torch.stack([pearson_distance(_distances_between_videos(t), target) for t in student.values()]).mean()
 
 
-def _frame_distances(tokens: Tensor) -> Tensor:
-    """Squared distances between layer-normalised frame tokens (N, T, D), each pair twice: one row (1, P)."""
-    frames = F.layer_norm(whole(tokens).flatten(0, 1), tokens.shape[-1:])
-    return off_diagonal(squared_distances(frames, frames)).view(1, -1)
+def _distances_between_videos(tokens: Tensor) -> Tensor:
+    """Squared distances between layer-normalised frame tokens (N, T, D) of different videos: (N T, (N - 1) T)."""
+    videos, frames, width = tokens.shape
+    flat = F.layer_norm(whole(tokens).flatten(0, 1), (width,))
+    video = torch.arange(videos, device=tokens.device).repeat_interleave(frames)
+    return squared_distances(flat, flat)[video[:, None] != video].view(videos * frames, (videos - 1) * frames)

@@ -103,16 +103,23 @@ def drawn(seed: int, videos: int = 3, width: int = 6) -> Tensor:
     return torch.randn(videos, 2, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_frame_relation_is_one_minus_the_correlation_of_all_distances() -> None:
+def test_frame_relation_is_one_minus_the_correlation_with_other_videos_frame_by_frame() -> None:
     student, teacher = {"kl": drawn(0), "ce": drawn(1)}, drawn(2, width=4)
 
-    def distances(tokens: Tensor) -> list[float]:
+    def rows(tokens: Tensor) -> list[list[float]]:
         frames = [
-            (frame - frame.mean()) / (frame.var(unbiased=False) + 1e-5).sqrt() for video in tokens for frame in video
+            (video, (frame - frame.mean()) / (frame.var(unbiased=False) + 1e-5).sqrt())
+            for video, of_video in enumerate(tokens)
+            for frame in of_video
         ]
-        return [float((a - b).square().sum()) for i, a in enumerate(frames) for b in frames[:i]]
+        return [[float((a - b).square().sum()) for w, b in frames if w != v] for v, a in frames]
 
-    correlations = [np.corrcoef(distances(tokens), distances(teacher))[0, 1] for tokens in student.values()]
+    correlations = [
+        np.corrcoef(row, taught)[0, 1]
+        for tokens in student.values()
+        for row, taught in zip(rows(tokens), rows(teacher), strict=True)
+    ]
+    assert len(correlations) == 12
     assert frame_relation(student, teacher).item() == pytest.approx(1 - np.mean(correlations), abs=1e-9)
 
 
