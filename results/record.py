@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from results import ResultError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 Status = Literal["started", "done", "failed", "diverged", "skipped"]
 
@@ -104,7 +104,7 @@ class Record(_Frozen):
     provenance: commit, versions, hardware, dates and ``argv`` (list of str); no part of the identity.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     key: str
     identity: dict[str, Any]
     status: Status

@@ -1,4 +1,8 @@
-"""A folder of records: ``<key>.json`` beside ``<key>.npz``, each written whole or not at all."""
+"""A folder of records: ``<key>.json`` beside ``<key>.npz``, each written whole or not at all.
+
+The npz holds a record's own outcome. The episodes that it was scored on are the same for every method and seed, so
+they stand once, in ``episodes-<digest>.npz``.
+"""
 
 import hashlib
 import io
@@ -22,6 +26,7 @@ Arrays = dict[str, NDArray[np.generic]]
 # What a done cell must bring, and what it may: video numbers let disjoint episodes be found and pairing be proved.
 REQUIRED = {"correct": np.uint8, "classes": np.int16, "query_class": np.int16}
 OPTIONAL = {"support": np.int32, "query": np.int32}
+_SHARED = "episodes"  # in a record's npz: the digest of the episodes' arrays, uint8 (32,); and their files' prefix
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,15 @@ class RecordStore:
         self.root.mkdir(parents=True, exist_ok=True)
         if arrays is not None:
             _check_arrays(name, record, arrays)
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **{key: arrays[key] for key in sorted(arrays)})  # type: ignore[arg-type]
-            _write_whole(name, buffer.getvalue())
+            shared = {key: array for key, array in arrays.items() if key != "correct"}
+            digest = _digest(shared)
+            episodes = self._episodes_path(digest)
+            try:
+                self._episodes(digest)
+            except ResultError:  # not there yet, or damaged
+                _write_whole(episodes, _npz(shared))
+            own = {"correct": arrays["correct"], _SHARED: np.frombuffer(digest, np.uint8)}
+            _write_whole(name, _npz(own))
         text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         path = self.root / f"{record.key}.json"
         _write_whole(path, text.encode() + b"\n")
@@ -96,7 +107,7 @@ class RecordStore:
 
     def arrays(self, key: str) -> Arrays:
         """The arrays of a done record, checked against it; raises ResultError naming the file."""
-        return self._arrays(self.read(key))
+        return self._arrays(self.read(key), {})
 
     def all(self) -> list[Record]:
         """Every record, by key. Raises ResultError naming each bad file; writes still under way are let pass."""
@@ -112,11 +123,12 @@ class RecordStore:
             raise ResultError(f"{self.root}: no such folder of records; run a suite first, or check the path")
         results: list[Result] = []
         problems: list[Problem] = []
+        read: dict[bytes, Arrays] = {}
         files = {path.name: path for path in sorted(self.root.iterdir())}
         for name, path in files.items():
             if name.endswith(".tmp"):
                 problems.append(Problem(path, "a write that is running or was cut off; delete it if no run is", True))
-            elif path.suffix == ".npz" and path.with_suffix(".json").name in files:
+            elif path.suffix == ".npz" and (path.with_suffix(".json").name in files or name.startswith(f"{_SHARED}-")):
                 continue
             elif path.suffix == ".npz":
                 problems.append(Problem(path, "arrays without their record; run the cell again", True))
@@ -124,34 +136,69 @@ class RecordStore:
                 problems.append(Problem(path, "not a record; move it out of the folder of records"))
             else:
                 try:
-                    results.append(self._result(path.stem))
+                    results.append(self._result(path.stem, read))
                 except ResultError as error:
                     problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
         return results, problems
 
-    def _result(self, key: str) -> Result:
+    def _result(self, key: str, read: dict[bytes, Arrays]) -> Result:
         record = self.read(key)
         if record.status != "done":
             return Result(record)
-        arrays = self._arrays(record)
+        arrays = self._arrays(record, read)
         digest = hashlib.sha256()
         digest.update(json.dumps([record.identity.get(name) for name in ("content", "episodes")]).encode())
-        for name in sorted(set(arrays) - {"correct"}):
-            digest.update(f"{name}{arrays[name].shape}".encode() + np.ascontiguousarray(arrays[name]).tobytes())
+        digest.update(_digest({name: array for name, array in arrays.items() if name != "correct"}))
         correct, query_class = arrays["correct"].astype(np.uint8), arrays["query_class"].astype(np.int16)
         return Result(record, correct, query_class, digest.hexdigest())
 
-    def _arrays(self, record: Record) -> Arrays:
+    def _arrays(self, record: Record, read: dict[bytes, Arrays]) -> Arrays:
+        """A record's outcome with the episodes behind it; ``read`` remembers episodes between records."""
         path = self.root / f"{record.key}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays: Arrays = {name: stored[name] for name in stored.files}
-        except FileNotFoundError:
-            raise ResultError(f"{path}: the arrays of a done record are missing; run the cell again") from None
-        except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-            raise ResultError(f"{path}: corrupt ({error}); delete both files and run the cell again") from error
+        own = _load(path, "the arrays of a done record are missing")
+        named = own.pop(_SHARED, np.empty(0))
+        if named.dtype != np.uint8 or named.shape != (32,):
+            raise ResultError(f"{path}: does not name its episodes; delete it and run the cell again")
+        digest = named.tobytes()
+        if digest not in read:
+            read[digest] = self._episodes(digest)
+        arrays = own | read[digest]
         _check_arrays(path, record, arrays)
         return arrays
+
+    def _episodes(self, digest: bytes) -> Arrays:
+        path = self._episodes_path(digest)
+        arrays = _load(path, "the episodes of a done record are missing")
+        if _digest(arrays) != digest:
+            raise ResultError(f"{path}: corrupt (not what its name says); delete it and run the cell again")
+        return arrays
+
+    def _episodes_path(self, digest: bytes) -> Path:
+        return self.root / f"{_SHARED}-{digest.hex()[:16]}.npz"
+
+
+def _digest(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """sha256 over names, shapes and contents."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name}{arrays[name].shape}".encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.digest()
+
+
+def _npz(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{key: arrays[key] for key in sorted(arrays)})  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _load(path: Path, missing: str) -> Arrays:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise ResultError(f"{path}: {missing}; run the cell again") from None
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ResultError(f"{path}: corrupt ({error}); delete it and run the cell again") from error
 
 
 def merge(folders: Iterable[Path | str]) -> tuple[list[Result], list[Problem]]:
@@ -200,7 +247,9 @@ def _parse(path: Path, text: str) -> Record:
     if version > SCHEMA_VERSION:
         raise ResultError(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}: upgrade fewdistill")
     if version < SCHEMA_VERSION:
-        raise ResultError(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}: run the cell again")
+        raise ResultError(
+            f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}: delete it, run again"
+        )
     try:
         record = Record.model_validate_json(text)
     except ValidationError as error:

@@ -33,7 +33,34 @@ def test_a_record_comes_back_as_it_went_in(new_store: Stores) -> None:
         assert back[name].dtype == array.dtype
         np.testing.assert_array_equal(back[name], array)
     assert store.all() == [record]
-    assert sorted(file.suffix for file in store.root.iterdir()) == [".json", ".npz"]
+    assert sorted(file.suffix for file in store.root.iterdir()) == [".json", ".npz", ".npz"]
+
+
+def test_episodes_stand_once_for_all_records_on_them(new_store: Stores) -> None:
+    store = new_store("a")
+    for seed in range(3):
+        store.write(*made.finished(made.student(seed=seed), 0.7))
+    [shared] = store.root.glob("episodes-*.npz")
+    store.write(*made.finished(made.student(shot=1), 0.7))
+    assert len(list(store.root.glob("episodes-*.npz"))) == 2 and len(store.all()) == 4
+    shared.unlink()
+    with pytest.raises(ResultError, match=f"{shared.name}: the episodes of a done record are missing"):
+        store.all()
+    record, arrays = made.finished(made.student(), 0.7)
+    store.write(record, arrays)
+    assert len(store.all()) == 4
+
+
+def test_damaged_episodes_are_named_and_written_anew(new_store: Stores) -> None:
+    store = new_store("a")
+    record, arrays = made.finished(made.student(), 0.7)
+    store.write(record, arrays)
+    [shared] = store.root.glob("episodes-*.npz")
+    np.savez(shared, **{name: array[::-1] for name, array in arrays.items() if name != "correct"})  # type: ignore[arg-type]
+    with pytest.raises(ResultError, match=f"{shared.name}: corrupt"):
+        store.arrays(record.key)
+    store.write(record, arrays)
+    assert store.all() == [record] and np.array_equal(store.arrays(record.key)["classes"], arrays["classes"])
 
 
 def test_the_same_record_gives_the_same_bytes(new_store: Stores) -> None:
@@ -70,7 +97,7 @@ def test_key_depends_on_content_alone(identity: dict[str, object]) -> None:
         ({"curve": [{"step": 1, "loss": float("nan")}]}, r"\[0\]\.loss is nan"),
         ({"provenance": {"where": Path("x")}}, "PosixPath"),
         ({"colour": "red"}, "Extra inputs"),
-        ({"schema_version": 2}, "should be 1"),
+        ({"schema_version": 1}, "should be 2"),
     ],
 )
 def test_a_record_that_contradicts_itself_is_refused(change: dict[str, object], says: str) -> None:
@@ -99,8 +126,8 @@ def test_a_failed_rerun_drops_the_old_arrays(new_store: Stores) -> None:
     store = new_store("a")
     record, arrays = made.finished(made.student(), 0.7)
     store.write(record, arrays)
-    store.write(made.unfinished(made.student(), "failed", "out of memory"))
-    assert [file.suffix for file in store.root.iterdir()] == [".json"]
+    path = store.write(made.unfinished(made.student(), "failed", "out of memory"))
+    assert path.exists() and not path.with_suffix(".npz").exists()
     assert store.read(record.key).status == "failed"
 
 
@@ -131,7 +158,7 @@ def test_every_broken_file_is_named(new_store: Stores) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "says"), [(2, "upgrade fewdistill"), (0, "run the cell again"), (None, "no schema_version")]
+    ("version", "says"), [(3, "upgrade fewdistill"), (1, "delete it, run again"), (None, "no schema_version")]
 )
 def test_other_schema_versions_are_refused_by_name(new_store: Stores, version: int | None, says: str) -> None:
     store = new_store("a")
@@ -156,10 +183,12 @@ def test_cut_or_missing_arrays_are_named(new_store: Stores) -> None:
         store.all()
 
 
-def test_no_flipped_bit_in_the_arrays_gets_past(new_store: Stores) -> None:
+@pytest.mark.parametrize("of", ["the record", "its episodes"])
+def test_no_flipped_bit_in_the_arrays_gets_past(new_store: Stores, of: str) -> None:
     store = new_store("a")
     record, arrays = made.finished(made.student(), 0.7)
     npz = store.write(record, arrays).with_suffix(".npz")
+    npz = npz if of == "the record" else next(store.root.glob("episodes-*.npz"))
     sound, before = npz.read_bytes(), store.scan()[0][0]
     for place in range(0, len(sound), max(1, len(sound) // 300)):
         spoilt = bytearray(sound)
@@ -206,7 +235,7 @@ def test_arrays_reach_the_disk_before_their_record(new_store: Stores, monkeypatc
 
     monkeypatch.setattr("os.replace", noted)
     new_store("a").write(*made.finished(made.student(), 0.7))
-    assert order == [".npz", ".json"]
+    assert order == [".npz", ".npz", ".json"]
 
 
 def _write_for_ever(root: str) -> None:
