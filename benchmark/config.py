@@ -28,7 +28,6 @@ from students.trunks import BACKBONES
 from teachers.fusions import FUSIONS
 from teachers.fusions.base import Fusion
 from teachers.fusions.sums import TransformerSum
-from teachers.modalities import EXPERTS
 
 _VARIABLE_DATA = {"flip", "input_norm"}
 """Settings of the data that leave the files, and so the episodes, as they are."""
@@ -134,8 +133,8 @@ class Suite(Section):
     def _possible(self) -> None:
         for name in (*self.students, self.teacher.encoder, *self.bf16):
             BACKBONES[name]
-        for modality in self.teacher.modalities:
-            EXPERTS[modality]
+        for modality in {*self.teacher.modalities, *self.teacher.expert}:
+            self.teacher.new_expert(modality)
         for name in {*self.distiller, *(distillation(setting).distiller for setting in self.distillation)}:
             rehearse(name, self.options_of(name), self.width)
         lists = {

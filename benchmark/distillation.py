@@ -4,14 +4,14 @@
 the episodes, "tokens+<distiller>" the two together, and "both" is "tokens+d2m".
 """
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel
 
+from benchmark.signature import checked, chosen
 from students import StudentError
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH
 from students.distill import DISTILLERS, build
@@ -51,8 +51,7 @@ def options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def distiller(name: str, given: Mapping[str, Any], width: int) -> Distiller:
     """The distiller of this name with these options, for tokens of ``width``; ValueError as in ``options``."""
-    checked = _checked(name, given)
-    return build(name, width, **{key: getattr(checked, key) for key in type(checked).model_fields})
+    return build(name, width, **chosen(_checked(name, given)))
 
 
 def rehearse(name: str, given: Mapping[str, Any], width: int) -> None:
@@ -80,17 +79,4 @@ def rehearse(name: str, given: Mapping[str, Any], width: int) -> None:
 
 
 def _checked(name: str, given: Mapping[str, Any]) -> BaseModel:
-    """The options as a model made from the constructor's signature: its names, types, bounds and defaults."""
-    kind = DISTILLERS[name]
-    parameters = inspect.signature(kind).parameters
-    fields: dict[str, Any] = {
-        key: (parameter.annotation, parameter.default) for key, parameter in parameters.items() if key != "width"
-    }
-    model = create_model(name, __config__=ConfigDict(extra="forbid", frozen=True), **fields)
-    try:
-        return model.model_validate(dict(given))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        known = f"unknown key, known: {', '.join(fields)}" if problem["type"] == "extra_forbidden" else problem["msg"]
-        raise ValueError(f"distiller.{name}.{key}: {known}") from error
+    return checked(f"distiller.{name}", DISTILLERS[name], given, leave=frozenset({"width"}))

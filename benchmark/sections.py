@@ -6,9 +6,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from benchmark.signature import checked, chosen
 from students.heads import HEADS
+from teachers import TeacherError
 from teachers.fusions import FUSIONS
 from teachers.fusions.sums import RELEASED
+from teachers.modalities import EXPERTS, Expert
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -156,11 +159,20 @@ class TeacherConfig(Section):
     """Per-modality encoders, then fusion."""
 
     modalities: tuple[str, ...] = ("rgb", "depth", "flow")
+    expert: dict[str, dict[str, Any]] = Field({}, description="options of modality experts, by name")
     encoder: str = "resnet50"
     weights: str = "random"
     base: BaseConfig = BaseConfig()
     episodic: EpisodicConfig = EpisodicConfig()
     fusion: FusionConfig = FusionConfig()
+
+    def new_expert(self, modality: str) -> Expert:
+        """A modality's expert with the suite's options; ValueError names the key that it cannot take."""
+        where, kind = f"teacher.expert.{modality}", EXPERTS[modality]
+        try:
+            return kind(**chosen(checked(where, kind, self.expert.get(modality, {}), leave=frozenset())))
+        except TeacherError as error:
+            raise ValueError(f"{where}: {error}") from error
 
 
 class SwitchConfig(Section):

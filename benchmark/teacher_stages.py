@@ -23,7 +23,6 @@ from students.heads import HEADS
 from students.heads.base import Head
 from teachers.ensemble import ScoreFusion
 from teachers.fusions.base import Fusion
-from teachers.modalities import EXPERTS
 
 TEACHER_BRANCH = "fused"
 _CE_ONLY = LabelsOnly(ce_branches=(TEACHER_BRANCH,))
@@ -31,7 +30,7 @@ _CE_ONLY = LabelsOnly(ce_branches=(TEACHER_BRANCH,))
 
 def derive(ws: Workspace, modality: str) -> Entry:
     """Cache the modality's clips of every video, uint8 (T, R, R, C); only what is missing is computed."""
-    expert = EXPERTS[modality]()
+    expert = ws.suite.teacher.new_expert(modality)
     expert.check(ws.folder)
     videos = ws.all_videos
     entry = ws.clip_entry(modality)
@@ -63,7 +62,8 @@ def new_head(ws: Workspace) -> Head:
 
 def encoder_identity(ws: Workspace, modality: str, seed: int) -> dict[str, Any]:
     """What one modality's encoder is, known before it is trained."""
-    return identity.encoder(ws.suite, ws.content_hash, modality, EXPERTS[modality]().identity(), seed)
+    expert = ws.suite.teacher.new_expert(modality).identity()
+    return identity.encoder(ws.suite, ws.content_hash, modality, expert, seed)
 
 
 def fusion_identity(ws: Workspace, seed: int) -> dict[str, Any]:

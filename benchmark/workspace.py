@@ -101,7 +101,7 @@ class Workspace:
         self.cache = cache
         self.store = Store(cache)
         self.device = device
-        self._readers: dict[str, Read] = {}
+        self._readers: dict[Expert, Read] = {}
         self._varied: dict[str, Workspace] = {"": self}
 
     def varied(self, variant: str) -> "Workspace":
@@ -132,7 +132,7 @@ class Workspace:
 
     def clip_entry(self, modality: str) -> Entry:
         """The cache entry of a modality's derived clips, uint8 (T, R, R, C)."""
-        identity = EXPERTS[modality]().identity()
+        identity = self.suite.teacher.new_expert(modality).identity()
         data = self.suite.data
         side = self.folder.resize
         fields = {
@@ -157,11 +157,11 @@ class Workspace:
 
     def clips(self, modality: str, backbone: str) -> Clips:
         """A modality as a backbone's input: RGB straight from the files, the others from their cache."""
-        data, expert, trunk = self.suite.data, EXPERTS[modality], BACKBONES[backbone]
-        if modality not in self._readers:
-            self._readers[modality] = self._rgb_reader() if modality == "rgb" else self._cache_reader(modality)
+        data, expert, trunk = self.suite.data, self.suite.teacher.new_expert(modality), BACKBONES[backbone]
+        if expert not in self._readers:
+            self._readers[expert] = self._rgb_reader() if modality == "rgb" else self._cache_reader(modality)
         return Clips(
-            self._readers[modality],
+            self._readers[expert],
             data.image_size,
             data.flip,
             (trunk.mean, trunk.std) if data.input_norm == "backbone" else None,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,12 +16,15 @@ from benchmark.errors import UserError
 from benchmark.scoring import record_identity, rows
 from benchmark.student_stages import base_weights
 from benchmark.suite_file import load_suite
+from benchmark.teacher_stages import derive
 from benchmark.workspace import Workspace
 from results.record import key_of
 from students.few_shot import with_support_labels
 from students.output import EpisodeOutput, support_distances
+from teachers.modalities.skeleton import SkeletonImage
 from tests.command import TINY
 
+HEATMAP = {"style": "heatmap"}
 VARIANTS = """
 [variant.drawn]
 distillation = ["both"]
@@ -63,6 +67,17 @@ def test_settings_are_laid_over_the_suites(suite: Suite) -> None:
     assert drawn.switches.support_order == "as_drawn" and drawn.distillation == ("both",) and not drawn.variant
     assert pixels.teacher.fusion.episodes == 20 and pixels.teacher.fusion.layers == suite.teacher.fusion.layers
     assert pixels.teacher.base == suite.teacher.base and pixels.base.epochs == suite.base.epochs
+
+
+def test_an_experts_options_reach_its_clips_and_their_names(workspace: Workspace) -> None:
+    dots = workspace.suite.model_copy(update={"variant": {"dots": {"teacher": {"expert": {"skeleton": HEATMAP}}}}})
+    at = Workspace(dots, workspace.folder, workspace.runs, workspace.cache, workspace.device)
+    plain, drawn = derive(at, "skeleton"), derive(at.varied("dots"), "skeleton")
+    assert plain.key != drawn.key and derive(at.varied("dots"), "rgb").key == derive(at, "rgb").key
+    video = at.all_videos[:1]
+    of = [w.clips("skeleton", "resnet18").read(video[0], None) for w in (at, at.varied("dots"))]
+    assert not np.array_equal(of[0], of[1])
+    assert np.array_equal(of[1], at.derive_clips(SkeletonImage(style="heatmap"), video)[0])
 
 
 def test_rows_of_every_variant(workspace: Workspace) -> None:
