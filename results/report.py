@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from results import ResultError
 from results.findings import fronts, headline, warnings
+from results.merge import merge
 from results.plots import (
     accuracy_over_cost,
     by_setting,
@@ -25,7 +26,7 @@ from results.plots import (
 )
 from results.published import load
 from results.stats import class_bootstrap
-from results.store import Problem, Result, merge
+from results.store import Problem, Result
 from results.summary import Row, Setting, summarise, table_of
 from results.tables import (
     axes_of,

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from results import ResultError
+from results.merge import merge
 from results.record import Record, key_of
-from results.store import RecordStore, merge
+from results.store import RecordStore
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]
