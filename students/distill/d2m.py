@@ -74,8 +74,7 @@ def frame_relation(student: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
     """The support level over a batch without episodes: every frame is a class of its own, as in a 1-shot support set.
 
     One minus the correlation, row by row, of student and teacher distances from a frame to the frames of all other
-    videos. Those of its own video are left out: they look alike, so they are near in any network, and a student that
-    is asked to bring them nearest learns looks instead of the action.
+    videos. Those of its own video are left out: they look alike, so a student can bring them nearest by looks alone.
     Tokens by branch and teacher tokens, each (N, T, D), N >= 2 -> scalar in [0, 2], mean over branches.
     """
     with torch.autocast(teacher.device.type, enabled=False):
