@@ -83,7 +83,7 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
         if plan.validate and (last or state.step % plan.validate_every == 0):
             _validate(module, plan, state)
         state.seconds = time.monotonic() - started
-        if last or time.monotonic() - saved >= plan.save_seconds:  # a large network's file takes half a second
+        if last or time.monotonic() - saved >= plan.save_seconds:  # a large network's file takes 0.3 to 1 s
             _save(module, optimiser, state, checkpoint)
             saved = time.monotonic()
         tick(state.step, plan.steps)
