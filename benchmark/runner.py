@@ -86,24 +86,23 @@ def _reader(root: Path, config: DataConfig, resize: int | None) -> VideoFolder:
 def _check_sizes(ws: Workspace) -> None:
     """Impossible way, shot or query for a split: raise before any compute, through the draw that would fail."""
     suite = ws.suite
-    trained = [
-        stage
+    wanted = [
+        (f"{where}.way", "train", stage.way, stage.shot + stage.query)
         for _, version in suite.versions()
-        for stage in (
-            version.teacher.episodic,
-            version.teacher.fusion,
-            *(version.of(name).episodic for name in version.students),
+        for where, stage in (
+            ("teacher.episodic", version.teacher.episodic),
+            ("teacher.fusion", version.teacher.fusion),
+            *(("episodic", version.of(name).episodic) for name in version.students),
         )
     ]
-    wanted = [("train", stage.way, stage.shot + stage.query) for stage in trained]
     evaluate = suite.evaluate
-    wanted += [("val", evaluate.way, evaluate.val_shot + evaluate.query)]
-    wanted += [("test", evaluate.way, shot + evaluate.query) for shot in evaluate.shots]
-    for split, way, videos in wanted:
+    wanted += [("evaluate.way", "val", evaluate.way, evaluate.val_shot + evaluate.query)]
+    wanted += [("evaluate.way", "test", evaluate.way, shot + evaluate.query) for shot in evaluate.shots]
+    for where, split, way, videos in wanted:
         by_class = ws.folder.by_class(split)
         if way > len(by_class):
             raise UserError(
-                f"way = {way} is larger than the {split} split's {len(by_class)} classes: choose a smaller way"
+                f"{where} = {way} is larger than the {split} split's {len(by_class)} classes: choose a smaller way"
             )
         name, rows_ = min(by_class.items(), key=lambda item: len(item[1]))
         if videos > len(rows_):

@@ -133,7 +133,8 @@ def _context(results: Sequence[Result], rows: Sequence[Row], problems: Sequence[
     cost = cost_table(rows).reset_index()
     suites = sorted({row.setting.suite for row in rows})
     data = {"points": _points(rows, axes), "curves": _curves(results, axes)}
-    widest = max((100 * max(abs(g.headline.low), abs(g.headline.high)) for r in rows if (g := r.gain)), default=1.0)
+    ends = [100 * max(abs(row.gain.headline.low), abs(row.gain.headline.high)) for row in rows if row.gain]
+    widest = max(ends, default=0.0) or 1.0  # two models may answer alike in every episode
     return {
         "suites": ", ".join(suites),
         "datasets": ", ".join(sorted({f"{row.setting.dataset} ({row.setting.split})" for row in rows})),

@@ -100,7 +100,7 @@ def test_a_real_data_set_with_faults_is_refused_before_any_compute(tmp_path: Pat
     (tmp_path / "mine.toml").write_text(text)
     result = fewdistill("run", "mine.toml", cwd=tmp_path)
     assert result.returncode == 2
-    assert "way = 5 is larger than the train split's 2 classes" in result.stderr
+    assert "episodic.way = 5 is larger than the train split's 2 classes" in result.stderr
     assert not (tmp_path / "runs").exists()
 
 

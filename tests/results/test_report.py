@@ -180,6 +180,15 @@ def test_one_unfinished_record_and_hostile_names(new_store: Stores, browser: Bro
     assert "notes.txt: not a record" in browser.run("document.body.textContent")
 
 
+def test_gains_of_nothing_have_a_page_too(new_store: Stores, tmp_path: Path) -> None:
+    store = new_store("same")
+    plain, arrays = made.finished(made.student(), 0.7)
+    distilled, _ = made.finished(made.student(distillation="d2m"), 0.7)
+    store.write(plain, arrays)
+    store.write(distilled.model_copy(update={"metrics": plain.metrics}), arrays)
+    assert "±1.0 points" in write_report(store.root, tmp_path / "out").read_text()
+
+
 def test_nothing_to_report(new_store: Stores, tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="no such folder"):
         write_report(tmp_path / "nowhere", tmp_path / "out")
