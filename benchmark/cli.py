@@ -6,6 +6,8 @@ Modules that import torch are imported inside the commands: help and wrong usage
 import json
 import signal
 import sys
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,14 +19,16 @@ from benchmark import cli_cache, cli_cost, cli_data, cli_import
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
-from feature_cache import CacheError
+from feature_cache import CacheError, run_lock
 from results import ResultError
 from students import StudentError
 from students.registry import UnknownNameError
 from teachers import TeacherError
 
 if TYPE_CHECKING:
-    from benchmark.runner import Standing
+    from benchmark.runner import Engine
+    from benchmark.standing import Standing
+    from benchmark.workspace import Workspace
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,13 +62,17 @@ Only = Annotated[
     list[str] | None, typer.Option(help="Rows to run, as a pattern on model/distillation/seed@variant. Repeatable.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of the Ray cluster, host:port. Default: $RAY_ADDRESS, else one is started here.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @app.command(
     name="run",
     epilog="Examples: fewdistill run embedded | fewdistill run embedded --only 'resnet18/*/s0' | "
-    "fewdistill run my.toml --set episodic.episodes=200",
+    "fewdistill run my.toml --set episodic.episodes=200 | fewdistill run embedded --engine ray --address head:6379 | "
+    "torchrun --nproc-per-node 2 -m benchmark.cli run embedded --only 'resnet18/d2m/s0' --set episodic.accumulate=2",
 )
 def run_command(
     suite: SuiteName,
@@ -75,20 +83,64 @@ def run_command(
     runs: Runs = Path("runs"),
     data: Data = Path("data"),
     device: Device = "auto",
+    engine: Annotated[str, typer.Option(help="local, or ray: rows as tasks on a Ray cluster.")] = "local",
+    address: Address = None,
 ) -> None:
-    """Run a suite: train, distil, evaluate, record. Finished rows are skipped, an interrupted run resumes."""
-    from benchmark.runner import open_workspace, run, status
+    """Run a suite: train, distil, evaluate, record. Finished rows are skipped, an interrupted run resumes.
+
+    Runs of one suite may share their folders, on one machine or on a file system that knows flock: each takes the
+    rows at which no other works. On Ray and under torchrun, too, all machines need the same run and data folders.
+
+    Under torchrun the processes divide the episodes of each step (episodic.accumulate, teacher.episodic.accumulate).
+    """
+    from benchmark.distributed import torchrun_group
+    from benchmark.follower import follow
+    from benchmark.runner import open_workspace
     from benchmark.suite_file import load_suite
-    from results.report import write_report
 
     keep_freed_memory()
-    ws = open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, device)
+    chosen = _engine(engine, address, device)
+    with torchrun_group(device) as group:
+        if group is not None and engine != "local":
+            raise UserError("--engine ray and torchrun do not go together: a Ray task is one process")
+
+        def opened() -> "Workspace":
+            here = "cpu" if engine == "ray" else device
+            return open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, here, group)
+
+        if group is not None and group.rank:
+            follow(group, opened)
+            return
+        with nullcontext() if group is None else group.leading():
+            _run(opened(), only or (), dry_run, overwrite, chosen)
+
+
+def _engine(name: str, address: str | None, device: str) -> "Engine":
+    from benchmark.row_run import run_here
+
+    if name not in ("local", "ray"):
+        raise UserError(f"no engine {name!r}: choose local or ray")
+    if name == "local":
+        if address is not None:
+            raise UserError("--address is of a Ray cluster: add --engine ray")
+        return run_here
+    from benchmark.engine_ray import run_on_ray
+
+    return partial(run_on_ray, address=address, device=device)
+
+
+def _run(ws: "Workspace", only: list[str] | tuple[()], dry_run: bool, overwrite: bool, engine: "Engine") -> None:
+    from benchmark.runner import run
+    from benchmark.standing import status
+    from results.report import write_report
+
     if dry_run:
-        _print_standing(status(ws, only or ()))
+        _print_standing(status(ws, only))
         return
-    found = run(ws, only or (), overwrite)
+    found = run(ws, only, overwrite, engine)
     keys = {key for standing in status(ws) for key in standing.keys.values()}
-    page = write_report([ws.runs / "records"], ws.runs / "report", keys)
+    with run_lock(ws.runs / "locks" / "report", lambda owner: say(f"[waiting for the report: {owner}]")):
+        page = write_report([ws.runs / "records"], ws.runs / "report", keys)
     _print_main_table(page)
     OUT.print(f"report: {page}")
     unfinished = [s.row.name for s in found if not s.done]
@@ -107,7 +159,8 @@ def status_command(
     suite: SuiteName, set_: Set = None, runs: Runs = Path("runs"), data: Data = Path("data"), as_json: Json = False
 ) -> None:
     """What of a suite stands: done, failed, diverged or missing, row by row."""
-    from benchmark.runner import open_workspace, status
+    from benchmark.runner import open_workspace
+    from benchmark.standing import status
     from benchmark.suite_file import load_suite
 
     found = status(open_workspace(load_suite(suite, tuple(set_ or ())), runs, data))

@@ -1,8 +1,8 @@
-"""A suite's rows: planned, skipped when their records stand, resumed, recorded when they fail."""
+"""A suite opened, checked and run: what is missing of its rows goes to an engine, in this process or elsewhere."""
 
-import fnmatch
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,31 +12,34 @@ from benchmark.config import Suite
 from benchmark.data.check import check
 from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.video_folder import VideoFolder
-from benchmark.errors import DataError, RunError, UserError
+from benchmark.distributed import Group
+from benchmark.errors import DataError, UserError
 from benchmark.progress import bar, say
-from benchmark.scoring import TEACHER, Row, describe, provenance, record_identity, rows, score_student, score_teacher
-from benchmark.sections import DataConfig
-from benchmark.student_stages import new_student, reads_teacher, train_student
-from benchmark.teacher_stages import Teacher, new_encoder, teacher_key, train_teacher
-from benchmark.train import Diverged
-from benchmark.workspace import Workspace
-from feature_cache import CacheError, run_lock
-from results import ResultError
-from results.record import Record, key_of
+from benchmark.row_run import row_lock, run_here
+from benchmark.scoring import TEACHER, describe
+from benchmark.sections import DataConfig, EpisodicConfig
+from benchmark.standing import Standing, status
+from benchmark.student_stages import new_student, reads_teacher, student_stage
+from benchmark.teacher_stages import encoder_stage, fusion_stage, new_encoder
+from benchmark.workspace import Stage, Workspace
+from feature_cache import InUseError
 from results.store import RecordStore
 from teachers.modalities import EXPERTS
 
 _LISTED = 10  # problems named before a run gives up
 
 
-def open_workspace(suite: Suite, runs: Path, data: Path, device: str = "auto") -> Workspace:
+def open_workspace(suite: Suite, runs: Path, data: Path, device: str = "auto", group: Group | None = None) -> Workspace:
     """The suite's data (the embedded set is written when it is not there), caches and run folder.
 
-    runs: run folders, one a suite; data: the embedded set and the caches. device: auto, cpu or cuda.
+    runs: run folders, one a suite; data: the embedded set and the caches. device: auto, cpu or cuda. group: the
+    processes that train together, if there are several.
     """
     device = _device(device)
     folder = open_data(suite, data)
-    ws = Workspace(suite, folder, runs / suite.name, data / "cache", torch.device(device))
+    if group is not None:
+        device = group.device
+    ws = Workspace(suite, folder, runs / suite.name, data / "cache", torch.device(device), group)
     _check_sizes(ws)
     return ws
 
@@ -68,7 +71,10 @@ def open_data(suite: Suite, data: Path) -> VideoFolder:
             f"{spec.train_classes}-{spec.val_classes}-{spec.test_classes}"
         )
         with bar("embedded data set", "clips") as tick:
-            generate(root, spec, workers=torch.get_num_threads(), progress=tick)
+            generate(
+                root, spec, workers=torch.get_num_threads(), progress=tick,
+                waiting=lambda owner: say(f"[waiting for the embedded data set: {owner}]"),
+            )  # fmt: skip
         return _reader(root, config, config.resize or config.image_size)
     return _reader(Path(str(config.root)), config, config.resize)
 
@@ -113,8 +119,15 @@ def _check_files(ws: Workspace) -> None:
     """Decode a user's data set once, before any training; DataError names the first files that cannot be used."""
     data = ws.suite.data
     mark = ws.runs / "checked" / f"{ws.content_hash[:16]}-{data.frames}frames"
-    if data.source == "embedded" or mark.exists():
+    if data.source == "embedded":
         return
+    with ws.turn(mark.parent, "the check of the videos", lambda: not mark.exists()) as mine:
+        if mine:
+            _check_videos(ws, mark)
+
+
+def _check_videos(ws: Workspace, mark: Path) -> None:
+    data = ws.suite.data
     modalities = {modality for _, version in ws.suite.versions() for modality in version.teacher.modalities}
     sources = {"rgb", *(EXPERTS[modality].requires for modality in modalities)}
     with bar("check the videos", "videos") as tick:
@@ -126,89 +139,31 @@ def _check_files(ws: Workspace) -> None:
         listed = "\n".join(str(problem) for problem in problems[:_LISTED])
         more = f"\nand {len(problems) - _LISTED} more; `fewdistill data check {ws.folder.root}` lists them all"
         raise DataError(listed + (more if len(problems) > _LISTED else ""))
-    mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
 
 
-@dataclass(frozen=True)
-class Standing:
-    """A row, and by shot its records' keys and status: done, failed, diverged, or missing."""
-
-    row: Row
-    keys: dict[int, str]
-    status: dict[int, str]
-
-    @property
-    def records(self) -> tuple[str, ...]:
-        """The keys of all its records: rows that share them are one thing in two variants."""
-        return tuple(self.keys.values())
-
-    @property
-    def done(self) -> bool:
-        """Whether every shot has its record."""
-        return all(status == "done" for status in self.status.values())
+Engine = Callable[[Workspace, Sequence[Standing], bool], set[tuple[str, ...]]]
+"""(workspace, rows to run, whether to score again what stands) -> the records of the rows that failed."""
 
 
-def status(ws: Workspace, only: Sequence[str] = ()) -> list[Standing]:
-    """Every row of the suite (or those whose name matches a pattern) and what stands of it."""
-    store = RecordStore(ws.runs / "records")
-    found = []
-    for row in rows(ws):
-        if only and not any(fnmatch.fnmatch(row.name, pattern) for pattern in only):
-            continue
-        at = ws.varied(row.variant)
-        keys = {shot: key_of(record_identity(at, row, shot)) for shot in ws.suite.evaluate.shots}
-        found.append(Standing(row, keys, {shot: _status(store, key) for shot, key in keys.items()}))
-    if only and not found:
-        raise UserError(f"no row matches {' or '.join(only)}; rows are called {', '.join(r.name for r in rows(ws))}")
-    return found
-
-
-def _status(store: RecordStore, key: str) -> str:
-    """A done record without its sound arrays is as good as missing."""
-    if key not in store:
-        return "missing"
-    status = store.read(key).status
-    if status == "done":
-        try:
-            store.arrays(key)
-        except ResultError:
-            return "missing"
-    return status
-
-
-def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False) -> list[Standing]:
-    """Run what is missing, row by row, each recorded as soon as it is scored; returns the standing at the end.
+def run(ws: Workspace, only: Sequence[str] = (), overwrite: bool = False, engine: Engine = run_here) -> list[Standing]:
+    """Run what is missing, each row recorded as soon as it is scored; returns the standing at the end.
 
     Done rows are skipped and failed ones tried again. A row that fails is recorded with its reason and the others
-    go on. Two runs on one folder: the second is refused.
+    go on. Runs of one folder live side by side: each takes the rows at which no other works, and waits for another
+    only where both need the same stage, or nothing else is left.
     """
-    store = RecordStore(ws.runs / "records")
+    _check_files(ws)
+    owners = _owners(status(ws))
+    _relabel(ws, owners)
+    asked = [s for s in status(ws, only) if overwrite or not s.done]
+    pending = [owners[records] for records in dict.fromkeys(s.records for s in asked)]
     failed: set[tuple[str, ...]] = set()
-    with run_lock(ws.runs):
-        _check_files(ws)
-        owners = _owners(status(ws))
-        _relabel(ws, owners, store)
-        teachers: dict[str, Teacher] = {}
-        asked = [s for s in status(ws, only) if overwrite or not s.done]
-        pending = [owners[records] for records in dict.fromkeys(s.records for s in asked)]
-        if pending:  # a finished suite asks for no weights again
-            _check_networks(ws)
-        for number, standing in enumerate(pending, start=1):
-            row = standing.row
-            at = ws.varied(row.variant)
-            say(f"[{number}/{len(pending)}] {row.name}")
-            try:
-                teacher = None
-                if row.model == TEACHER or reads_teacher(at, row.model, row.distillation):
-                    key = teacher_key(at, row.seed)
-                    teachers = teachers if key in teachers else {key: train_teacher(at, row.seed)}
-                    teacher = teachers[key]
-                _run_row(at, row, teacher, store)
-            except (RunError, CacheError, torch.OutOfMemoryError) as error:
-                _record_failure(at, standing, store, error)
-                failed.add(standing.records)
-                say(f"  {row.name}: {error}")
+    if pending:  # a finished suite asks for no weights again
+        _check_networks(ws)
+        if ws.group is not None:
+            _check_shares(ws, pending, ws.group.size)
+        failed = engine(ws, pending, overwrite)
     # a finished record outlives the failure of its second scoring, but this run did not finish its row
     return [
         replace(s, status=dict.fromkeys(s.status, "failed")) if s.records in failed else s for s in status(ws, only)
@@ -220,15 +175,40 @@ def _owners(standings: list[Standing]) -> dict[tuple[str, ...], Standing]:
     return {standing.records: standing for standing in reversed(standings)}
 
 
-def _relabel(ws: Workspace, owners: dict[tuple[str, ...], Standing], store: RecordStore) -> None:
+def _relabel(ws: Workspace, owners: dict[tuple[str, ...], Standing]) -> None:
     """Give finished records the label of the row that owns them now: variants may have been renamed since."""
+    store = RecordStore(ws.runs / "records")
     for standing in owners.values():
         at = ws.varied(standing.row.variant)
-        for shot in (shot for shot, status in standing.status.items() if status == "done"):
+        for shot in (shot for shot, stands in standing.status.items() if stands == "done"):
             record = store.read(standing.keys[shot])
             cell = describe(at, standing.row, shot)
             if record.cell != cell:
-                store.write(record.model_copy(update={"cell": cell}), store.arrays(record.key))
+                with suppress(InUseError), row_lock(ws, standing):  # who holds it is writing the record
+                    store.write(record.model_copy(update={"cell": cell}), store.arrays(record.key))
+
+
+def _check_shares(ws: Workspace, pending: Sequence[Standing], processes: int) -> None:
+    """UserError where the episodes of a step cannot be divided over the processes, in a stage still to be trained."""
+    for row in (standing.row for standing in pending):
+        at = ws.varied(row.variant)
+        config, teacher = at.suite, at.suite.teacher
+        stages: list[tuple[str, EpisodicConfig, Stage]] = []
+        if row.model == TEACHER or reads_teacher(at, row.model, row.distillation):
+            encoders = [encoder_stage(at, modality, row.seed) for modality in teacher.modalities]
+            stages += [("teacher.episodic", teacher.episodic, stage) for stage in encoders]
+            stages += [("teacher.fusion", teacher.fusion, fusion_stage(at, row.seed))]
+        if row.model != TEACHER:
+            own = row.model in config.own and "accumulate" in config.own[row.model].episodic
+            where = f"own.{row.model}.episodic" if own else "episodic"
+            student = student_stage(at, row.model, row.distillation, row.seed)
+            stages += [(where, config.of(row.model).episodic, student)]
+        for where, episodic, stage in stages:
+            if episodic.accumulate % processes and not stage.done:
+                raise UserError(
+                    f"{where}.accumulate = {episodic.accumulate} episodes a step cannot be divided over {processes} "
+                    f"processes: set a multiple of {processes} (it is part of what is trained), or start fewer"
+                )
 
 
 @torch.no_grad()
@@ -248,35 +228,3 @@ def _check_networks(ws: Workspace) -> None:
             if settings not in seen:
                 build().encoder.eval()(frame)
                 seen.add(settings)
-
-
-def _run_row(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStore) -> None:
-    if row.model == TEACHER:
-        assert teacher is not None
-        scored = score_teacher(ws, row, teacher)
-    else:
-        scored = score_student(ws, row, train_student(ws, row.model, row.distillation, row.seed, teacher))
-    for record, arrays in scored:
-        store.write(record, arrays)
-        assert record.metrics is not None
-        half = (record.metrics.closed_high - record.metrics.closed_low) / 2
-        say(
-            f"  {record.cell.shot}-shot {record.metrics.accuracy:.2%} ± {half:.2%} ({record.metrics.episodes} episodes)"
-        )
-
-
-def _record_failure(ws: Workspace, standing: Standing, store: RecordStore, error: Exception) -> None:
-    """The reason, at every shot that has no finished record."""
-    row = standing.row
-    for shot in (shot for shot, status in standing.status.items() if status != "done"):
-        record_of = record_identity(ws, row, shot)
-        store.write(
-            Record(
-                key=key_of(record_of),
-                identity=record_of,
-                status="diverged" if isinstance(error, Diverged) else "failed",
-                reason=str(error),
-                cell=describe(ws, row, shot),
-                provenance=provenance(ws, row),
-            )
-        )

@@ -240,9 +240,9 @@ def _cost_settings(ws: Workspace, shot: int) -> dict[str, Any]:
 def _cost_of(ws: Workspace, name: str, settings: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> Cost:
     """Measured once a run folder, model and settings: the same figures stand in every seed's record."""
     path = ws.runs / "cost" / f"{name}-{key_of(settings)[:12]}.json"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, [json.dumps(measure()).encode()])
+    with ws.turn(path.parent, f"the cost of {name}", lambda: not path.exists()) as mine:
+        if mine:
+            write_atomic(path, [json.dumps(measure()).encode()])
     found = json.loads(path.read_text())
     timed = "p50_ms" in found
     return Cost(
@@ -288,6 +288,7 @@ def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": ws.group.size if ws.group else 1,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": version("torchvision"),

@@ -52,8 +52,16 @@ def train_base(ws: Workspace, name: str, setting: Distillation, seed: int, teach
     weights = base_weights(suite, setting)
     stage = identity.base(suite, ws.content_hash, name, weights, teacher.key if teacher else None, seed)
     out = ws.stage("base", f"{name}-{'-'.join(weights) or 'plain'}-s{seed}", stage)
-    if out.done:
-        return out.key
+    with ws.stage_turn(out) as mine:
+        if mine:
+            _base_training(ws, out, name, weights, seed, teacher)
+    return out.key
+
+
+def _base_training(
+    ws: Workspace, out: Stage, name: str, weights: dict[str, float], seed: int, teacher: Teacher | None
+) -> None:
+    suite = ws.suite.of(name)
     encoder = new_student(ws, name, seed).encoder
     progress, taught = None, None
     if weights:
@@ -73,7 +81,6 @@ def train_base(ws: Workspace, name: str, setting: Distillation, seed: int, teach
             taught,
         )
     out.finish(encoder.state_dict(), progress)
-    return out.key
 
 
 def base_weights(suite: Suite, setting: Distillation) -> dict[str, float]:
@@ -112,12 +119,22 @@ def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teac
 
     named: the distillation setting; teacher: needed by every setting that reads one.
     """
-    base_key, stage = student_identities(ws, name, named, seed)
-    setting = distillation(named)
-    out = ws.stage("student", f"{name}-{named}-s{seed}", stage)
-    train_base(ws, name, setting, seed, teacher)
-    if out.done:
-        return out
+    out = student_stage(ws, name, named, seed)
+    train_base(ws, name, distillation(named), seed, teacher)
+    with ws.stage_turn(out) as mine:
+        if mine:
+            student_training(ws, out, name, named, seed, teacher)
+    return out
+
+
+def student_stage(ws: Workspace, name: str, named: str, seed: int) -> Stage:
+    """The stage of a student's episodic training."""
+    return ws.stage("student", f"{name}-{named}-s{seed}", student_identities(ws, name, named, seed)[1])
+
+
+def student_training(ws: Workspace, out: Stage, name: str, named: str, seed: int, teacher: Teacher | None) -> None:
+    """Train and finish a student's stage from its base; whoever calls has the turn."""
+    base_key, setting = student_identities(ws, name, named, seed)[0], distillation(named)
     suite, clips = ws.suite.of(name), ws.clips("rgb", name)
     config = suite.episodic
     model = new_student(ws, name, seed)
@@ -147,7 +164,7 @@ def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teac
 
     adapted = (
         adapt(ws, out, module, learner.distiller, clips, config, seed, name, episode_loss)
-        if config.adapt_episodes
+        if config.adapt_episodes and ws.leads
         else None
     )
 
@@ -168,9 +185,10 @@ def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teac
         name in suite.bf16,
         validator(ws, module, clips),
         max(1, config.validate_every // config.accumulate),
+        group=ws.group,
     )
-    with bar(f"{name}, {named}, episodes (seed {seed})") as tick:
+    with bar(f"{name}, {named}, episodes (seed {seed})") as tick, ws.together("student", seed, name, named):
         progress = fit(learner, plan, out.path("episodic.pt"), ws.device, tick)
-    recalibrate(ws, module.encoder, clips)
-    out.finish(module.state_dict(), progress, adapted)
-    return out
+    if ws.leads:
+        recalibrate(ws, module.encoder, clips)
+        out.finish(module.state_dict(), progress, adapted)

@@ -66,9 +66,14 @@ def encoder_identity(ws: Workspace, modality: str, seed: int) -> dict[str, Any]:
     return identity.encoder(ws.suite, ws.content_hash, modality, expert, seed)
 
 
+def encoder_key(ws: Workspace, modality: str, seed: int) -> str:
+    """sha256 hex that names one modality's encoder."""
+    return key_of(encoder_identity(ws, modality, seed))
+
+
 def fusion_identity(ws: Workspace, seed: int) -> dict[str, Any]:
     """What the fused teacher is, known before it is trained."""
-    encoders = [key_of(encoder_identity(ws, modality, seed)) for modality in ws.suite.teacher.modalities]
+    encoders = [encoder_key(ws, modality, seed) for modality in ws.suite.teacher.modalities]
     return identity.fusion(ws.suite, encoders, seed)
 
 
@@ -79,13 +84,26 @@ def teacher_key(ws: Workspace, seed: int) -> str:
 
 def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
     """Supervised, then episodic training of one modality's encoder; returns the identity of its weights."""
-    out = ws.stage("encoder", f"{modality}-s{seed}", encoder_identity(ws, modality, seed))
-    if out.done:
-        return out.key
+    out = encoder_stage(ws, modality, seed)
+    with ws.stage_turn(out) as mine:
+        if mine:
+            encoder_training(ws, out, modality, seed)
+    return out.key
+
+
+def encoder_stage(ws: Workspace, modality: str, seed: int) -> Stage:
+    """The stage of one modality's encoder."""
+    return ws.stage("encoder", f"{modality}-s{seed}", encoder_identity(ws, modality, seed))
+
+
+def encoder_training(ws: Workspace, out: Stage, modality: str, seed: int) -> None:
+    """Train and finish an encoder's stage; whoever calls has the turn."""
     clips, suite = ws.clips(modality, ws.suite.teacher.encoder), ws.suite
     model = new_encoder(ws, modality, seed)
     bf16 = suite.teacher.encoder in suite.bf16
-    base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", bf16)
+    base = None
+    if ws.leads:
+        base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", bf16)
     config = suite.teacher.episodic
     episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
     module = model.to(ws.device)
@@ -106,29 +124,35 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
         bf16,
         validator(ws, module, clips),
         max(1, config.validate_every // config.accumulate),
+        group=ws.group,
     )
-    with bar(f"teacher {modality}, episodes (seed {seed})") as tick:
+    with bar(f"teacher {modality}, episodes (seed {seed})") as tick, ws.together("encoder", seed, modality):
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
-    recalibrate(ws, model.encoder, clips)
-    out.finish(model.state_dict(), progress, base)
-    return out.key
+    if ws.leads:
+        recalibrate(ws, model.encoder, clips)
+        out.finish(model.state_dict(), progress, base)
 
 
-def modality_tokens(ws: Workspace, modality: str, seed: int, encoder_key: str) -> Entry:
-    """Cached tokens of every video by one modality's encoder, float32 (T, D)."""
-    key = Key("tokens", {"encoder": encoder_key, "content": ws.content_hash})
+def modality_tokens(ws: Workspace, modality: str, seed: int, trained: str) -> Entry:
+    """Cached tokens of every video by one modality's encoder, float32 (T, D); trained: the encoder's key."""
+    key = Key("tokens", {"encoder": trained, "content": ws.content_hash})
     entry = ws.store.entry(key, row_shape=(ws.suite.data.frames, ws.suite.width), dtype="float32")
-    shards = entry.plan(ws.all_videos)
-    if shards:
-        model = new_encoder(ws, modality, seed)
-        model.load_state_dict(standing(ws.stage_by_key("encoder", encoder_key)))
-        module, clips = model.encoder.to(ws.device).eval(), ws.clips(modality, ws.suite.teacher.encoder)
-        with bar(f"tokens {modality} (seed {seed})", "shards") as tick:
-            for number, shard in enumerate(shards):
-                tokens = embed(module, shard.ids, clips.frames, ws.suite.data.frames, ws.device)
-                entry.write(shard, tokens[TEACHER_BRANCH].cpu().numpy())
-                tick(number + 1, len(shards))
+    with ws.fill_turn(entry, f"{modality} tokens (seed {seed})") as mine:
+        if mine:
+            _fill_tokens(ws, entry, modality, seed, trained)
     return entry
+
+
+def _fill_tokens(ws: Workspace, entry: Entry, modality: str, seed: int, trained: str) -> None:
+    model = new_encoder(ws, modality, seed)
+    model.load_state_dict(standing(ws.stage_by_key("encoder", trained)))
+    module, clips = model.encoder.to(ws.device).eval(), ws.clips(modality, ws.suite.teacher.encoder)
+    shards = entry.plan(ws.all_videos)
+    with bar(f"tokens {modality} (seed {seed})", "shards") as tick:
+        for number, shard in enumerate(shards):
+            tokens = embed(module, shard.ids, clips.frames, ws.suite.data.frames, ws.device)
+            entry.write(shard, tokens[TEACHER_BRANCH].cpu().numpy())
+            tick(number + 1, len(shards))
 
 
 class FusionTeacher(nn.Module):
@@ -162,9 +186,20 @@ class Teacher:
 
 def train_fusion(ws: Workspace, entries: dict[str, Entry], seed: int) -> Stage:
     """Train fusion and head on cached tokens of the training classes; the finished stage holds the weights."""
-    out = ws.stage("fusion", f"s{seed}", fusion_identity(ws, seed))
-    if out.done:
-        return out
+    out = fusion_stage(ws, seed)
+    with ws.stage_turn(out) as mine:
+        if mine:
+            fusion_training(ws, out, entries, seed)
+    return out
+
+
+def fusion_stage(ws: Workspace, seed: int) -> Stage:
+    """The stage of a seed's fusion."""
+    return ws.stage("fusion", f"s{seed}", fusion_identity(ws, seed))
+
+
+def fusion_training(ws: Workspace, out: Stage, entries: dict[str, Entry], seed: int) -> None:
+    """Train and finish a fusion's stage; whoever calls has the turn."""
     with torch_scope(torch.device("cpu"), seed, "init", "fusion"):
         module = FusionTeacher(ws).to(ws.device)
     config = ws.suite.teacher.fusion
@@ -193,11 +228,12 @@ def train_fusion(ws: Workspace, entries: dict[str, Entry], seed: int) -> Stage:
         False,
         validator(ws, module, None, tokens),
         max(1, config.validate_every // config.accumulate),
+        group=ws.group,
     )
-    with bar(f"teacher fusion, episodes (seed {seed})") as tick:
+    with bar(f"teacher fusion, episodes (seed {seed})") as tick, ws.together("fusion", seed):
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
-    out.finish(module.state_dict(), progress)
-    return out
+    if ws.leads:
+        out.finish(module.state_dict(), progress)
 
 
 def fused_teacher(ws: Workspace, entries: dict[str, Entry], stage: Stage) -> Teacher:
@@ -207,8 +243,8 @@ def fused_teacher(ws: Workspace, entries: dict[str, Entry], stage: Stage) -> Tea
     module = module.to(ws.device).eval().requires_grad_(False)
     key = Key("tokens", {"fusion": stage.key, "content": ws.content_hash})
     entry = ws.store.entry(key, row_shape=(ws.suite.data.frames, module.fusion.out_width), dtype="float32")
-    for shard in entry.plan(ws.all_videos):
-        with torch.no_grad():
+    with ws.fill_turn(entry, f"fused tokens {stage.folder.name}") as mine, torch.no_grad():
+        for shard in entry.plan(ws.all_videos) if mine else ():
             entry.write(shard, module.fusion(_streams(ws, entries, shard.ids), "cached").cpu().numpy())
     return Teacher(stage, {**entries, TEACHER_BRANCH: entry}, module.fusion, module.head)
 
@@ -221,7 +257,9 @@ def train_teacher(ws: Workspace, seed: int) -> Teacher:
     """All stages of one seed's teacher, each skipped when its output stands."""
     derived = [modality for modality in ws.suite.teacher.modalities if modality != "rgb"]  # RGB is read from its files
     for modality in derived:  # all of them before any training, so that a broken file is named first
-        derive(ws, modality)
+        with ws.fill_turn(ws.clip_entry(modality), f"{modality} clips") as mine:
+            if mine:
+                derive(ws, modality)
     entries = {}
     for modality in ws.suite.teacher.modalities:
         entries[modality] = modality_tokens(ws, modality, seed, train_encoder(ws, modality, seed))

@@ -4,13 +4,14 @@ import io
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmark.distributed import Group
 from benchmark.errors import RunError
 from benchmark.progress import Tick
 from benchmark.sections import TrainConfig
@@ -26,7 +27,10 @@ class Diverged(RunError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What one training stage does. ``loss(step, micro)`` gives loss parts; "loss" is the one to minimise."""
+    """What one training stage does. ``loss(step, micro)`` gives loss parts; "loss" is the one to minimise.
+
+    group: the processes that divide each step's ``accumulate`` episodes; the first of them validates and saves.
+    """
 
     config: TrainConfig
     steps: int
@@ -38,6 +42,7 @@ class Plan:
     validate: Callable[[], float] | None = None
     validate_every: int = 0
     save_seconds: float = 15.0
+    group: Group | None = None
 
 
 @dataclass
@@ -56,8 +61,11 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
     """Train in place, select by validation, leave the selected weights in the module.
 
     Interrupted at any moment and called again, it continues from the last checkpoint and ends with the same
-    weights as an undisturbed run: every random draw belongs to (seed, stage, step). Raises Diverged.
+    weights as an undisturbed run: every random draw belongs to (seed, stage, episode). Raises Diverged.
     """
+    leads = plan.group is None or plan.group.rank == 0
+    if not leads:
+        plan = replace(plan, validate=None)
     if next(module.parameters(), None) is None:  # a rule without weights: nothing to train, a score to report
         state = Progressed()
         if plan.validate:
@@ -67,7 +75,9 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
     optimiser = torch.optim.AdamW(
         module.parameters(), lr=plan.config.lr, weight_decay=plan.config.weight_decay, fused=True
     )
-    state = _resume(module, optimiser, checkpoint)
+    state = _resume(module, optimiser, checkpoint) if leads else Progressed()
+    if plan.group is not None:
+        state.step = plan.group.alike(module, optimiser, state.step)
     saved = time.monotonic()
     started = saved - state.seconds
     if plan.validate and state.best is None:
@@ -83,7 +93,7 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
         if plan.validate and (last or state.step % plan.validate_every == 0):
             _validate(module, plan, state)
         state.seconds = time.monotonic() - started
-        if last or time.monotonic() - saved >= plan.save_seconds:  # a large network's file takes 0.3 to 1 s
+        if leads and (last or time.monotonic() - saved >= plan.save_seconds):  # a large network's file takes 0.3 to 1 s
             _save(module, optimiser, state, checkpoint)
             saved = time.monotonic()
         tick(state.step, plan.steps)
@@ -98,13 +108,16 @@ def _step(
 ) -> dict[str, float]:
     optimiser.zero_grad(set_to_none=True)
     mean: dict[str, float] = {}
-    with torch_scope(device, plan.seed, plan.name, step):
-        for micro in range(plan.accumulate):
+    for micro in plan.group.micros(plan.accumulate) if plan.group else range(plan.accumulate):
+        # the draws belong to the episode, whichever process has it
+        with torch_scope(device, plan.seed, plan.name, step * plan.accumulate + micro):
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16):
                 parts = plan.loss(step, micro)
             (parts["loss"] / plan.accumulate).backward()
-            for name, value in parts.items():
-                mean[name] = mean.get(name, 0.0) + float(value.detach()) / plan.accumulate
+        for name, value in parts.items():
+            mean[name] = mean.get(name, 0.0) + float(value.detach()) / plan.accumulate
+    if plan.group is not None:
+        mean = plan.group.add_up(mean, list(module.parameters()))
     if not math.isfinite(mean["loss"]):
         raise Diverged(f"{plan.name}: the loss is {mean['loss']} at step {step + 1}; lower lr (now {plan.config.lr})")
     optimiser.step()

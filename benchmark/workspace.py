@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,13 @@ from benchmark.clips import Clips, Read, remembered
 from benchmark.config import Suite
 from benchmark.data.transforms import apply_crop, centre_crop
 from benchmark.data.video_folder import VideoFolder
+from benchmark.distributed import Group
 from benchmark.episodes import Episodes, frozen
 from benchmark.errors import RunError, UserError
+from benchmark.progress import say
 from benchmark.train import Progressed
 from benchmark.weights import imported_weights, trunk_weights
-from feature_cache import Entry, Key, Store, write_atomic
+from feature_cache import Entry, Key, Store, run_lock, write_atomic
 from results.record import key_of
 from students.backbones import load_imagenet_trunk
 from students.few_shot import FewShotStudent
@@ -92,10 +95,24 @@ def standing(stage: Stage) -> dict[str, Tensor]:
 
 
 class Workspace:
-    """A suite with its data set and its place on disk. Holds open caches, so one is made per run."""
+    """A suite with its data set and its place on disk. Holds open caches, so one is made per run.
 
-    def __init__(self, suite: Suite, folder: VideoFolder, runs: Path, cache: Path, device: torch.device) -> None:
+    variant: the variant that the suite is, "" for the suite itself; group: the processes that train together, if any.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        folder: VideoFolder,
+        runs: Path,
+        cache: Path,
+        device: torch.device,
+        group: Group | None = None,
+        variant: str = "",
+    ) -> None:
         self.suite = suite
+        self.group = group
+        self.variant = variant
         self.folder = folder
         self.runs = runs
         self.cache = cache
@@ -104,10 +121,41 @@ class Workspace:
         self._readers: dict[Expert, Read] = {}
         self._varied: dict[str, Workspace] = {"": self}
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process does what one does for all: everything but the training of episodes."""
+        return self.group is None or self.group.rank == 0
+
+    @contextmanager
+    def together(self, kind: str, seed: int, *names: str) -> Iterator[None]:
+        """Training of episodes by all processes of the group: the first calls the others to it (see follower.py)."""
+        if self.group is None or not self.leads:
+            yield
+            return
+        self.group.call((self.variant, kind, seed, *names))
+        with self.group.together():
+            yield
+
+    @contextmanager
+    def turn(self, folder: Path, what: str, missing: Callable[[], bool]) -> Iterator[bool]:
+        """Whether it is this process that makes what is missing in a folder; while another one does, this one waits.
+
+        Runs of one folder live side by side by it, each thing made once. Who has a turn asks for no other but a row's
+        holder, who asks for those of its stages one after the other: nobody waits in a circle.
+        """
+        if not missing():
+            yield False
+            return
+        if not self.leads:
+            raise RunError(f"{folder}: {what} is not here; all processes need the same run and data folders")
+        with run_lock(folder, lambda owner: say(f"[waiting for {what}: {owner}]")):
+            yield missing()
+
     def varied(self, variant: str) -> "Workspace":
         """The workspace of a variant of the suite: the same files, caches and run folder; "" is this one."""
         if variant not in self._varied:
-            other = Workspace(self.suite.varied(variant), self.folder, self.runs, self.cache, self.device)
+            suite = self.suite.varied(variant)
+            other = Workspace(suite, self.folder, self.runs, self.cache, self.device, self.group, variant)
             other.content_hash, other._readers = self.content_hash, self._readers
             self._varied[variant] = other
         return self._varied[variant]
@@ -204,6 +252,14 @@ class Workspace:
         """The stage of this identity; its folder's name carries kind, label and the first 12 digits of the hash."""
         flat = label.replace("/", "-")  # of timm/<model>
         return Stage(self.runs / "stages" / f"{kind}-{flat}-{key_of(identity)[:12]}", identity)
+
+    def stage_turn(self, stage: Stage) -> AbstractContextManager[bool]:
+        """The turn to train a stage, see ``turn``."""
+        return self.turn(stage.folder, stage.folder.name, lambda: not stage.done)
+
+    def fill_turn(self, entry: Entry, what: str) -> AbstractContextManager[bool]:
+        """The turn to fill a cache entry with the rows of all videos, see ``turn``."""
+        return self.turn(entry.folder, what, lambda: bool(entry.missing(self.all_videos)))
 
     def stage_by_key(self, kind: str, key: str) -> Stage:
         """A finished stage by the hash of its identity."""

@@ -6,7 +6,7 @@ came about, in immutable shards that several processes may write at once and rea
 
 from feature_cache.atomic import write_atomic
 from feature_cache.entry import Entry, Fault, Shard
-from feature_cache.errors import CacheError
+from feature_cache.errors import CacheError, InUseError
 from feature_cache.key import Key
 from feature_cache.layout import export_tree, import_tree
 from feature_cache.lock import run_lock
@@ -16,6 +16,7 @@ __all__ = [
     "CacheError",
     "Entry",
     "Fault",
+    "InUseError",
     "Key",
     "Shard",
     "Store",

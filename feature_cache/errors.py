@@ -7,6 +7,10 @@ class CacheError(Exception):
     """A cache that cannot be read, written or opened as asked; the message names the file and says what to do."""
 
 
+class InUseError(CacheError):
+    """A folder that another process holds."""
+
+
 class DamagedError(CacheError):
     """A file that is missing or not what was written. path: that file; reason: what is wrong with it, in words."""
 

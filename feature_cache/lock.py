@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +11,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from feature_cache.atomic import explained, write_atomic
-from feature_cache.errors import CacheError
+from feature_cache.errors import CacheError, InUseError
 
 _PUBLISH_WAIT_S = 120.0
+_ASK_AGAIN_S = 0.5  # of a lock held for minutes or hours, perhaps on a file server
 
 
 @contextmanager
-def run_lock(folder: Path | str) -> Iterator[None]:
-    """Hold `folder` for one run: a second run on it, from any process or thread, gets a CacheError at once.
+def run_lock(folder: Path | str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold `folder` for one process: another one, or another thread, gets an InUseError at once.
 
-    The message names process, host and start of the run that holds it. A killed run holds nothing. The folder is
-    made if missing; `.run.lock` and, while held, `.run.json` lie in it.
+    With `waiting` it is told instead who holds the folder, and waits however long that takes. Told are process, host
+    and start. A killed process holds nothing. The folder is made if missing; `.run.lock` and, while held, `.run.json`
+    lie in it. On a shared folder all hosts must see each other's flock, as NFS 4 and the cluster file systems let them.
     """
     folder = Path(folder)
     owner = folder / ".run.json"
@@ -32,10 +34,13 @@ def run_lock(folder: Path | str) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout:
-            raise CacheError(
-                f"{folder} is in use by another run ({_told(owner)}); wait for it to end, stop it, "
-                "or choose another folder"
-            ) from None
+            if waiting is None:
+                raise InUseError(
+                    f"{folder} is in use by another run ({_told(owner)}); wait for it to end, stop it, "
+                    "or choose another folder"
+                ) from None
+            waiting(_told(owner))
+            lock.acquire(timeout=-1, poll_interval=_ASK_AGAIN_S)
     try:
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}
         write_atomic(owner, [json.dumps(me).encode()])

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -252,7 +253,7 @@ def _check_arrays(path: Path, record: Record, arrays: Mapping[str, NDArray[np.ge
 
 def _write_whole(path: Path, data: bytes) -> None:
     """Write beside, flush to disk, rename: a reader sees the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")  # two hosts may have a process of one number
     try:
         with open(beside, "wb") as file:
             file.write(data)

@@ -34,16 +34,18 @@ def generate(
     *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    waiting: Callable[[str], None] | None = None,
 ) -> None:
     """Writes the embedded data set of ``spec`` (default: EmbeddedSpec()) to ``root``.
 
     Every clip depends on the specification, its class and its number alone: the files are the same for any number of
     ``workers`` (processes), and a smaller data set of the same seed holds a part of the larger one's clips. (Another
     processor or library version may round single pixels otherwise.) Clips that stand complete are kept, so an
-    interrupted call is continued by the same call. ``progress`` is called with (clips done, clips in all).
+    interrupted call is continued by the same call. ``progress`` is called with (clips done, clips in all). While
+    another process writes to ``root``, this one waits if ``waiting`` is there to be told who it is.
 
     Raises DataError when ``root`` holds something else or another specification, or cannot be written, CacheError
-    when another process is writing to it, RunError when a worker is killed.
+    when another process is writing to it and nobody waits, RunError when a worker is killed.
     """
     root, spec = Path(root), spec or EmbeddedSpec()
     tell = progress or (lambda done, total: None)
@@ -54,7 +56,7 @@ def generate(
         return
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with run_lock(root):
+        with run_lock(root, waiting):
             finished = _check_root(root, spec)
             write_atomically(root / _BEGUN, _described(spec))
             (root / _DONE).unlink(missing_ok=True)

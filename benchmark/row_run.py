@@ -1,0 +1,108 @@
+"""One row: trained, scored and recorded, by one process at a time; and all of them by this process."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+
+from benchmark.distributed import LostError
+from benchmark.errors import RunError
+from benchmark.progress import say
+from benchmark.scoring import TEACHER, Row, describe, provenance, record_identity, score_student, score_teacher
+from benchmark.standing import Standing, standing_of
+from benchmark.student_stages import reads_teacher, train_student
+from benchmark.teacher_stages import Teacher, teacher_key, train_teacher
+from benchmark.train import Diverged
+from benchmark.workspace import Workspace
+from feature_cache import CacheError, InUseError, run_lock
+from results.record import Record, key_of
+from results.store import RecordStore
+
+
+def run_here(ws: Workspace, pending: Sequence[Standing], overwrite: bool) -> set[tuple[str, ...]]:
+    """Run rows one after the other, first those at which no other process works; the records of those that failed."""
+    failed: set[tuple[str, ...]] = set()
+    teachers: dict[str, Teacher] = {}
+    left = list(enumerate(pending, start=1))
+    for wait in (False, True):
+        held = []
+        for number, standing in left:
+            try:
+                if run_row(ws, standing, teachers, overwrite, wait, f"[{number}/{len(pending)}] "):
+                    failed.add(standing.records)
+            except InUseError:
+                held.append((number, standing))
+        left = held
+    return failed
+
+
+def run_row(
+    ws: Workspace, standing: Standing, teachers: dict[str, Teacher], overwrite: bool, wait: bool, place: str = ""
+) -> str:
+    """Run what another process has not finished meanwhile; the reason of a failure, recorded too, "" for none.
+
+    teachers: the last one made, by key, kept from row to row. wait: for another process that works at the row; else
+    it is an InUseError. place: the row's place among others, for the line that tells of it.
+    """
+    row, store = standing.row, RecordStore(ws.runs / "records")
+    at = ws.varied(row.variant)
+    with row_lock(ws, standing, (lambda owner: say(f"[waiting for {row.name}: {owner}]")) if wait else None):
+        standing = standing_of(ws, row, standing.keys)
+        if standing.done and not overwrite:
+            return ""
+        say(f"{place}{row.name}")
+        try:
+            teacher = None
+            if row.model == TEACHER or reads_teacher(at, row.model, row.distillation):
+                key = teacher_key(at, row.seed)
+                if key not in teachers:
+                    teachers.clear()
+                    teachers[key] = train_teacher(at, row.seed)
+                teacher = teachers[key]
+            _record(at, row, teacher, store)
+        except LostError:
+            raise
+        except (RunError, CacheError, torch.OutOfMemoryError) as error:
+            record_failure(at, standing, store, error)
+            say(f"  {row.name}: {error}")
+            return str(error)
+    return ""
+
+
+def row_lock(
+    ws: Workspace, standing: Standing, waiting: Callable[[str], None] | None = None
+) -> AbstractContextManager[None]:
+    """Held by the process that writes a row's records; see run_lock."""
+    return run_lock(ws.runs / "locks" / f"{standing.row.name.replace('/', '-')}-{standing.records[0][:12]}", waiting)
+
+
+def _record(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStore) -> None:
+    if row.model == TEACHER:
+        assert teacher is not None
+        scored = score_teacher(ws, row, teacher)
+    else:
+        scored = score_student(ws, row, train_student(ws, row.model, row.distillation, row.seed, teacher))
+    for record, arrays in scored:
+        store.write(record, arrays)
+        assert record.metrics is not None
+        half = (record.metrics.closed_high - record.metrics.closed_low) / 2
+        say(
+            f"  {record.cell.shot}-shot {record.metrics.accuracy:.2%} ± {half:.2%} ({record.metrics.episodes} episodes)"
+        )
+
+
+def record_failure(ws: Workspace, standing: Standing, store: RecordStore, error: Exception) -> None:
+    """The reason, at every shot that has no finished record."""
+    row = standing.row
+    for shot in (shot for shot, status in standing.status.items() if status != "done"):
+        record_of = record_identity(ws, row, shot)
+        store.write(
+            Record(
+                key=key_of(record_of),
+                identity=record_of,
+                status="diverged" if isinstance(error, Diverged) else "failed",
+                reason=str(error),
+                cell=describe(ws, row, shot),
+                provenance=provenance(ws, row),
+            )
+        )
