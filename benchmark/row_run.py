@@ -53,7 +53,7 @@ def run_row(
         say(f"{place}{row.name}")
         try:
             teacher = None
-            if row.model == TEACHER or reads_teacher(at, row.model, row.distillation):
+            if needs_teacher(at, row):
                 key = teacher_key(at, row.seed)
                 if key not in teachers:
                     teachers.clear()
@@ -67,6 +67,11 @@ def run_row(
             say(f"  {row.name}: {error}")
             return str(error)
     return ""
+
+
+def needs_teacher(ws: Workspace, row: Row) -> bool:
+    """Whether a row is a teacher or reads one."""
+    return row.model == TEACHER or reads_teacher(ws, row.model, row.distillation)
 
 
 def row_lock(
@@ -84,11 +89,15 @@ def _record(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStore
         scored = score_student(ws, row, train_student(ws, row.model, row.distillation, row.seed, teacher))
     for record, arrays in scored:
         store.write(record, arrays)
-        assert record.metrics is not None
-        half = (record.metrics.closed_high - record.metrics.closed_low) / 2
-        say(
-            f"  {record.cell.shot}-shot {record.metrics.accuracy:.2%} ± {half:.2%} ({record.metrics.episodes} episodes)"
-        )
+        say(told(record))
+
+
+def told(record: Record) -> str:
+    """A line of a done record's outcome."""
+    found = record.metrics
+    assert found is not None
+    half = (found.closed_high - found.closed_low) / 2
+    return f"  {record.cell.shot}-shot {found.accuracy:.2%} ± {half:.2%} ({found.episodes} episodes)"
 
 
 def record_failure(ws: Workspace, standing: Standing, store: RecordStore, error: Exception) -> None:

@@ -15,11 +15,11 @@ from benchmark.data.video_folder import VideoFolder
 from benchmark.distributed import Group
 from benchmark.errors import DataError, UserError
 from benchmark.progress import bar, say
-from benchmark.row_run import row_lock, run_here
+from benchmark.row_run import needs_teacher, row_lock, run_here
 from benchmark.scoring import TEACHER, describe
 from benchmark.sections import DataConfig, EpisodicConfig
 from benchmark.standing import Standing, status
-from benchmark.student_stages import new_student, reads_teacher, student_stage
+from benchmark.student_stages import new_student, student_stage
 from benchmark.teacher_stages import encoder_stage, fusion_stage, new_encoder
 from benchmark.workspace import Stage, Workspace
 from feature_cache import InUseError
@@ -194,7 +194,7 @@ def _check_shares(ws: Workspace, pending: Sequence[Standing], processes: int) ->
         at = ws.varied(row.variant)
         config, teacher = at.suite, at.suite.teacher
         stages: list[tuple[str, EpisodicConfig, Stage]] = []
-        if row.model == TEACHER or reads_teacher(at, row.model, row.distillation):
+        if needs_teacher(at, row):
             encoders = [encoder_stage(at, modality, row.seed) for modality in teacher.modalities]
             stages += [("teacher.episodic", teacher.episodic, stage) for stage in encoders]
             stages += [("teacher.fusion", teacher.fusion, fusion_stage(at, row.seed))]
