@@ -7,6 +7,7 @@ its lock (Workspace.turn); the order of the tasks only keeps workers from waitin
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -102,14 +103,23 @@ def _connected(address: str | None) -> ModuleType:
         import ray
     except ImportError:
         raise UserError("--engine ray needs Ray: pip install 'fewdistill[ray]'") from None
-    own = {} if address else {"object_store_memory": _STORE_BYTES}
+    own: dict[str, Any] = {} if address else {"object_store_memory": _STORE_BYTES}
     try:
+        if address:
+            _reached(address)
         ray.init(address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = address or "this machine"
-        why = str(error).splitlines()[0]
+    except (OSError, ValueError, RuntimeError) as error:
+        where, why = address or "this machine", str(error).splitlines()[0]
         raise UserError(f"no Ray cluster at {where} ({why}): start one with `ray start --head`") from None
     return ray
+
+
+def _reached(address: str) -> None:
+    """OSError where nobody listens at host:port, which Ray would try for many minutes; ValueError for another form."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ValueError("an address is host:port")
+    socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _device(asked: str, gpus: bool) -> str:
