@@ -121,13 +121,13 @@ def run_command(
 
 
 def _engine(name: str, address: str | None, device: str) -> "Engine":
-    from benchmark.row_run import run_here
-
     if name not in ("local", "ray"):
         raise UserError(f"no engine {name!r}: choose local or ray")
+    if name == "local" and address is not None:
+        raise UserError("--address is of a Ray cluster: add --engine ray")
     if name == "local":
-        if address is not None:
-            raise UserError("--address is of a Ray cluster: add --engine ray")
+        from benchmark.row_run import run_here
+
         return run_here
     from benchmark.engine_ray import run_on_ray
 

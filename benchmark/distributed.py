@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark.errors import RunError, UserError
 
@@ -111,17 +111,21 @@ class Group:
             optimiser.load_state_dict(first["optimiser"])
         return int(first["step"])
 
-    def add_up(self, parts: dict[str, float], parameters: Sequence[nn.Parameter]) -> dict[str, float]:
-        """Add loss parts and gradients of all processes; gradients in place, None where no process has one."""
-        told = self.exchange((parts, [parameter.grad is not None for parameter in parameters]))
-        trained = [parameter for parameter, *has in zip(parameters, *(has for _, has in told), strict=True) if any(has)]
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
-        if grads:
-            summed = torch.cat([grad.flatten() for grad in grads])
+    def add_up(
+        self, parts: dict[str, float], sums: list[Tensor | None], parameters: Sequence[nn.Parameter]
+    ) -> dict[str, float]:
+        """Add the loss parts of all processes, and their gradients in place: float64, None where no process has one."""
+        told = self.exchange((parts, [value is not None for value in sums]))
+        for place, (parameter, *has) in enumerate(zip(parameters, *(has for _, has in told), strict=True)):
+            if sums[place] is None and any(has):
+                sums[place] = torch.zeros_like(parameter, dtype=torch.float64)
+        trained = [value for value in sums if value is not None]
+        if trained:
+            joined = torch.cat([value.flatten() for value in trained])
             with _connected():
-                dist.all_reduce(summed)
-            for parameter, grad, total in zip(trained, grads, summed.split([g.numel() for g in grads]), strict=True):
-                parameter.grad = grad.copy_(total.view_as(grad))
+                dist.all_reduce(joined)
+            for value, total in zip(trained, joined.split([value.numel() for value in trained]), strict=True):
+                value.copy_(total.view_as(value))
         return {name: sum(others[name] for others, _ in told) for name in parts}
 
     def _from_first(self, value: Any) -> Any:

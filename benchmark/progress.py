@@ -38,4 +38,4 @@ def bar(description: str, unit: str = "") -> Iterator[Tick]:
 
 def say(text: str) -> None:
     """One line of status on standard error."""
-    CONSOLE.print(text, highlight=False)
+    CONSOLE.print(text, highlight=False, markup=False)

@@ -108,6 +108,8 @@ def _step(
 ) -> dict[str, float]:
     optimiser.zero_grad(set_to_none=True)
     mean: dict[str, float] = {}
+    parameters = list(module.parameters())
+    sums: list[Tensor | None] = [None] * len(parameters)
     for micro in plan.group.micros(plan.accumulate) if plan.group else range(plan.accumulate):
         # the draws belong to the episode, whichever process has it
         with torch_scope(device, plan.seed, plan.name, step * plan.accumulate + micro):
@@ -116,12 +118,29 @@ def _step(
             (parts["loss"] / plan.accumulate).backward()
         for name, value in parts.items():
             mean[name] = mean.get(name, 0.0) + float(value.detach()) / plan.accumulate
+        if plan.accumulate > 1:
+            _move(parameters, sums)
     if plan.group is not None:
-        mean = plan.group.add_up(mean, list(module.parameters()))
+        mean = plan.group.add_up(mean, sums, parameters)
+    if plan.accumulate > 1:
+        for parameter, total in zip(parameters, sums, strict=True):
+            parameter.grad = None if total is None else total.to(parameter.dtype)
     if not math.isfinite(mean["loss"]):
         raise Diverged(f"{plan.name}: the loss is {mean['loss']} at step {step + 1}; lower lr (now {plan.config.lr})")
     optimiser.step()
     return mean
+
+
+def _move(parameters: list[nn.Parameter], sums: list[Tensor | None]) -> None:
+    """Gradients into their float64 sums: rounded once, in the end, they are the same however the episodes are divided.
+
+    AdamW's first steps are of the size of the learning rate whatever the gradient's, so that the last bits count.
+    """
+    for place, parameter in enumerate(parameters):
+        if parameter.grad is not None:
+            total = sums[place]
+            sums[place] = parameter.grad.double() if total is None else total.add_(parameter.grad)
+            parameter.grad = None
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:

@@ -252,17 +252,13 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
     assert ending.returncode == 2 and "give it the ending .safetensors" in ending.stderr
 
 
-def test_ctrl_c_says_so_and_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
+def test_ctrl_c_says_so(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     first = start("run", "tiny.toml", cwd=tmp_path)
-    lock = tmp_path / "runs" / "tiny" / ".run.json"
     deadline = time.monotonic() + 120
-    while not lock.exists():
+    while not list(tmp_path.glob("runs/tiny/locks/*/.run.json")):
         assert first.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    second = fewdistill("run", "tiny.toml", cwd=tmp_path)
-    assert second.returncode == 2
-    assert "is in use by another run" in second.stderr and str(first.pid) in second.stderr
     first.send_signal(signal.SIGINT)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 130
