@@ -87,7 +87,7 @@ def derive(
     wanted = _wanted(ws, modalities, variants)
     for expert in wanted:
         expert.check(ws.folder)
-    entries = {expert: at.clip_entry(expert.name) for expert, (_, at) in wanted.items()}
+    entries = {expert: ws.varied(variant).clip_entry(expert.name) for expert, (_, variant) in wanted.items()}
     lacking = {expert: len(entry.missing(ws.all_videos)) for expert, entry in entries.items()}
     shards = [(expert, Draft.of(entry, s)) for expert, entry in entries.items() for s in entry.plan(ws.all_videos)
               if in_part(s.index, part)]  # fmt: skip
@@ -112,18 +112,19 @@ def in_part(shard: int, part: tuple[int, int]) -> bool:
 
 def _wanted(
     ws: "Workspace", modalities: Sequence[str] | None, variants: Sequence[str]
-) -> dict[Expert, tuple[str, "Workspace"]]:
-    """Each expert of the variants' teachers once, its name, and a workspace that sets it so."""
-    found: dict[Expert, tuple[str, Workspace]] = {}
+) -> dict[Expert, tuple[str, str]]:
+    """Each expert of the variants' teachers once, what to call it, and the first variant that has it."""
+    found: dict[Expert, tuple[str, str]] = {}
     read: set[str] = set()
+    suites = dict(ws.suite.versions())
     for variant in variants:
-        at = ws.varied(variant)
-        cached = [modality for modality in at.suite.teacher.modalities if modality != "rgb"]  # that is read from files
+        teacher = suites[variant].teacher
+        cached = [modality for modality in teacher.modalities if modality != "rgb"]  # which is read from its files
         read.update(cached)
         for modality in cached if modalities is None else (m for m in cached if m in modalities):
-            expert = at.suite.teacher.new_expert(modality)
+            expert = teacher.new_expert(modality)
             named = any(other.name == modality for other in found)
-            found.setdefault(expert, (f"{modality}@{variant}" if named else modality, at))
+            found.setdefault(expert, (f"{modality}@{variant}" if named else modality, variant))
     if unread := [modality for modality in modalities or () if modality not in read]:
         raise UserError(
             f"no teacher of suite {ws.suite.name!r} reads {unread[0]!r} from the cache: {nearest(unread[0], read)}"
