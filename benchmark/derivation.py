@@ -88,18 +88,20 @@ def derive(
     for expert in wanted:
         expert.check(ws.folder)
     entries = {expert: ws.varied(variant).clip_entry(expert.name) for expert, (_, variant) in wanted.items()}
-    lacking = {expert: len(entry.missing(ws.all_videos)) for expert, entry in entries.items()}
-    shards = [(expert, Draft.of(entry, s)) for expert, entry in entries.items() for s in entry.plan(ws.all_videos)
-              if in_part(s.index, part)]  # fmt: skip
-    if shards:
+    plans = {expert: entry.plan(ws.all_videos) for expert, entry in entries.items()}
+    mine = {expert: [shard for shard in plan if in_part(shard.index, part)] for expert, plan in plans.items()}
+    drafts = [(expert, Draft.of(entries[expert], shard)) for expert, shards in mine.items() for shard in shards]
+    if drafts:
         with bar(f"derive {', '.join(name for name, _ in wanted.values())}", "videos") as tick:
-            _derive_all(ws.folder, shards, workers, tick)
-    made = Counter[Expert]()
-    for expert, draft in shards:
-        made[expert] += len(draft.shard.ids)
-    videos = len(ws.all_videos)
+            _derive_all(ws.folder, drafts, workers, tick)
     return [
-        Derived(name, entries[expert].folder.name, videos, videos - lacking[expert], made[expert])
+        Derived(
+            name,
+            entries[expert].folder.name,
+            len(ws.all_videos),
+            len(ws.all_videos) - sum(len(shard.ids) for shard in plans[expert]),
+            sum(len(shard.ids) for shard in mine[expert]),
+        )
         for expert, (name, _) in wanted.items()
     ]
 
@@ -132,9 +134,9 @@ def _wanted(
     return found
 
 
-def _derive_all(folder: VideoFolder, shards: list[tuple[Expert, Draft]], workers: int | None, tick: Tick) -> None:
+def _derive_all(folder: VideoFolder, drafts: list[tuple[Expert, Draft]], workers: int | None, tick: Tick) -> None:
     by_video: dict[str, list[Put]] = {}
-    for expert, draft in shards:
+    for expert, draft in drafts:
         for place, video in enumerate(draft.shard.ids):
             by_video.setdefault(video, []).append((expert, draft, place))
     work = [(video, tuple(by_video[video])) for video in sorted(by_video)]

@@ -91,17 +91,17 @@ def test_one_or_two_workers_and_what_stood_before_do_not_matter(suite: Suite, da
     whole = written(tmp_path / "one")
     for modality in MODALITIES:
         entry = one.clip_entry(modality)
-        rows = expected(one, suite.teacher.new_expert(modality), one.all_videos)
-        assert np.array_equal(entry.gather(one.all_videos), rows) and entry.verify() == []
+        rows = expected(one, suite.teacher.new_expert(modality), one.all_videos[::5])
+        assert np.array_equal(entry.gather(one.all_videos[::5]), rows) and entry.verify() == []
 
     derive(two, ["skeleton"], workers=1)
     derive(two, ["flow"], part=(2, 3), workers=1)
-    ticked = {m: two.clip_entry(m).folder.name for m in MODALITIES}
+    digest = {m: two.clip_entry(m).folder.name for m in MODALITIES}
     assert derive(two, workers=2) == [
-        Derived("depth", ticked["depth"], 60, 0, 60),
-        Derived("flow", ticked["flow"], 60, 21, 39),
-        Derived("gradient", ticked["gradient"], 60, 0, 60),
-        Derived("skeleton", ticked["skeleton"], 60, 60, 0),
+        Derived("depth", digest["depth"], 60, 0, 60),
+        Derived("flow", digest["flow"], 60, 21, 39),
+        Derived("gradient", digest["gradient"], 60, 0, 60),
+        Derived("skeleton", digest["skeleton"], 60, 60, 0),
     ]
     assert written(tmp_path / "two") == whole
 
@@ -147,7 +147,7 @@ def test_parts_make_the_whole_in_any_order(suite: Suite, data: Path, tmp_path: P
     assert written(tmp_path / "parted") == written(tmp_path / "whole")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     videos=st.integers(1, 30),
     rows=st.integers(1, 5),

@@ -11,6 +11,8 @@ import cv2
 import psutil
 import pytest
 
+from benchmark.data.frames import list_frames
+from benchmark.data.problem import FileError
 from benchmark.pool import worker_pool
 
 WAITING = """
@@ -60,12 +62,12 @@ def test_no_worker_outlives_its_parent(end: Callable[[subprocess.Popen[str]], No
     assert said.count("Traceback") == (end is interrupt), said  # the parent's own, no worker's
 
 
-def test_workers_have_one_thread_and_the_caller_keeps_its_own() -> None:
+def test_workers_have_one_thread_and_their_errors_come_back_whole() -> None:
     before = os.environ.get("OMP_NUM_THREADS")
     with worker_pool(1, os.putenv, "READY", "yes") as submit:
         assert submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
         assert submit(cv2.getNumThreads).result() == 1
         assert os.environ.get("OMP_NUM_THREADS") == before
-        with pytest.raises(ZeroDivisionError):
-            submit(divmod, 1, 0).result()
+        with pytest.raises(FileError, match="gone: no such frame folder; copy it again"):  # as it was raised there
+            submit(list_frames, "gone").result()
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
