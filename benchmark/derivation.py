@@ -87,19 +87,21 @@ def derive(
     wanted = _wanted(ws, modalities, variants)
     for expert in wanted:
         expert.check(ws.folder)
-    entries = {expert: at.clip_entry(expert.name) for expert, (_, at) in wanted.items()}
-    lacking = {expert: len(entry.missing(ws.all_videos)) for expert, entry in entries.items()}
-    shards = [(expert, Draft.of(entry, s)) for expert, entry in entries.items() for s in entry.plan(ws.all_videos)
-              if in_part(s.index, part)]  # fmt: skip
-    if shards:
+    entries = {expert: ws.varied(variant).clip_entry(expert.name) for expert, (_, variant) in wanted.items()}
+    plans = {expert: entry.plan(ws.all_videos) for expert, entry in entries.items()}
+    mine = {expert: [shard for shard in plan if in_part(shard.index, part)] for expert, plan in plans.items()}
+    drafts = [(expert, Draft.of(entries[expert], shard)) for expert, shards in mine.items() for shard in shards]
+    if drafts:
         with bar(f"derive {', '.join(name for name, _ in wanted.values())}", "videos") as tick:
-            _derive_all(ws.folder, shards, workers, tick)
-    made = Counter[Expert]()
-    for expert, draft in shards:
-        made[expert] += len(draft.shard.ids)
-    videos = len(ws.all_videos)
+            _derive_all(ws.folder, drafts, workers, tick)
     return [
-        Derived(name, entries[expert].folder.name, videos, videos - lacking[expert], made[expert])
+        Derived(
+            name,
+            entries[expert].folder.name,
+            len(ws.all_videos),
+            len(ws.all_videos) - sum(len(shard.ids) for shard in plans[expert]),
+            sum(len(shard.ids) for shard in mine[expert]),
+        )
         for expert, (name, _) in wanted.items()
     ]
 
@@ -112,18 +114,19 @@ def in_part(shard: int, part: tuple[int, int]) -> bool:
 
 def _wanted(
     ws: "Workspace", modalities: Sequence[str] | None, variants: Sequence[str]
-) -> dict[Expert, tuple[str, "Workspace"]]:
-    """Each expert of the variants' teachers once, its name, and a workspace that sets it so."""
-    found: dict[Expert, tuple[str, Workspace]] = {}
+) -> dict[Expert, tuple[str, str]]:
+    """Each expert of the variants' teachers once, what to call it, and the first variant that has it."""
+    found: dict[Expert, tuple[str, str]] = {}
     read: set[str] = set()
+    suites = dict(ws.suite.versions())
     for variant in variants:
-        at = ws.varied(variant)
-        cached = [modality for modality in at.suite.teacher.modalities if modality != "rgb"]  # that is read from files
+        teacher = suites[variant].teacher
+        cached = [modality for modality in teacher.modalities if modality != "rgb"]  # which is read from its files
         read.update(cached)
         for modality in cached if modalities is None else (m for m in cached if m in modalities):
-            expert = at.suite.teacher.new_expert(modality)
+            expert = teacher.new_expert(modality)
             named = any(other.name == modality for other in found)
-            found.setdefault(expert, (f"{modality}@{variant}" if named else modality, at))
+            found.setdefault(expert, (f"{modality}@{variant}" if named else modality, variant))
     if unread := [modality for modality in modalities or () if modality not in read]:
         raise UserError(
             f"no teacher of suite {ws.suite.name!r} reads {unread[0]!r} from the cache: {nearest(unread[0], read)}"
@@ -131,9 +134,9 @@ def _wanted(
     return found
 
 
-def _derive_all(folder: VideoFolder, shards: list[tuple[Expert, Draft]], workers: int | None, tick: Tick) -> None:
+def _derive_all(folder: VideoFolder, drafts: list[tuple[Expert, Draft]], workers: int | None, tick: Tick) -> None:
     by_video: dict[str, list[Put]] = {}
-    for expert, draft in shards:
+    for expert, draft in drafts:
         for place, video in enumerate(draft.shard.ids):
             by_video.setdefault(video, []).append((expert, draft, place))
     work = [(video, tuple(by_video[video])) for video in sorted(by_video)]
