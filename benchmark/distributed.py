@@ -140,9 +140,10 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        why = str(error).splitlines()[0].split(". ")[0]
         raise LostError(
-            f"another process of this run is gone ({str(error).splitlines()[0]}); what was finished stands, and the "
-            "same command goes on from there"
+            f"another process of this run is gone ({why}); what was finished stands, and the same command goes on "
+            "from there"
         ) from error
 
 

@@ -89,7 +89,7 @@ def run_on_ray(
         place = _Place(suite, ws.runs.parent.resolve(), ws.cache.parent.resolve(), Path.cwd(), device)
         remote = ray.remote(num_cpus=1, num_gpus=int(device == "cuda"), max_retries=_RETRIES)(_do)
         refs: dict[str, Any] = {}
-        tasks = _tasks(ws, pending, overwrite, int(resources["CPU"]))
+        tasks = _tasks(ws, pending, overwrite, int(resources.get("CPU", 1)))
         for key, task in tasks.items():
             refs[key] = remote.options(name=task.title).remote(place, task.work, *(refs[need] for need in task.needs))
         return _ended(ray, ws, {refs[key]: task for key, task in tasks.items()})

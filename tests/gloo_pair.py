@@ -11,6 +11,10 @@ from benchmark.distributed import Group
 from benchmark.errors import RunError, UserError
 
 
+def _state(value: float) -> dict[str, torch.Tensor]:
+    return {"step": torch.tensor(5.0), "exp_avg": torch.full((1, 1), value), "exp_avg_sq": torch.ones(1, 1)}
+
+
 def take_part(rank: int, meeting: str, told: "Queue[Any]") -> None:
     """Go through a group's calls and put what came of them in the queue; the processes differ where they may."""
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
@@ -19,7 +23,10 @@ def take_part(rank: int, meeting: str, told: "Queue[Any]") -> None:
     with torch.no_grad():
         for layer in net:
             layer.weight.fill_(rank + 1.0)
+    if rank == 0:  # resumed
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": {0: _state(7.0)}})
     found: list[Any] = [group.alike(net, optimiser, 5 * (1 - rank)), [layer.weight.item() for layer in net]]
+    found[1].append(optimiser.state[net[0].weight]["exp_avg"].item())
     grad = torch.full((1, 1), rank + 1.0, dtype=torch.float64)
     sums = [grad, grad.clone() if rank else None, None]  # one layer's on one process only, one's on none
     found.append(group.add_up({"loss": rank + 1.0}, sums, list(net.parameters())))

@@ -257,7 +257,7 @@ def test_gradients_add_up_and_a_failure_is_known_to_all(tmp_path: Path) -> None:
     for process in processes:
         process.join(timeout=60)
     for rank in range(2):
-        assert found[rank][:4] == [5, [1.0, 1.0, 1.0], {"loss": 3.0}, [3.0, 2.0, None]]
+        assert found[rank][:4] == [5, [1.0, 1.0, 1.0, 7.0], {"loss": 3.0}, [3.0, 2.0, None]]
         assert found[rank][5] == [0, 1]
     assert found[0][4] == ("ElsewhereError", "process 1: no memory")
     assert found[1][4] == ("RunError", "no memory")
