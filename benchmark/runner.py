@@ -80,6 +80,7 @@ def _reader(root: Path, config: DataConfig, resize: int | None) -> VideoFolder:
         image_size=config.resize or config.image_size,
         resize=resize,
         list_number=config.list_number,
+        pack=config.pack,
     )
 
 
@@ -112,11 +113,12 @@ def _check_sizes(ws: Workspace) -> None:
 def _check_files(ws: Workspace) -> None:
     """Decode a user's data set once, before any training; DataError names the first files that cannot be used."""
     data = ws.suite.data
-    mark = ws.runs / "checked" / f"{ws.content_hash[:16]}-{data.frames}frames"
+    packed = "-packed" if data.pack else ""  # its RGB was decoded when it was packed
+    mark = ws.runs / "checked" / f"{ws.content_hash[:16]}-{data.frames}frames{packed}"
     if data.source == "embedded" or mark.exists():
         return
     modalities = {modality for _, version in ws.suite.versions() for modality in version.teacher.modalities}
-    sources = {"rgb", *(EXPERTS[modality].requires for modality in modalities)}
+    sources = {"rgb", *(EXPERTS[modality].requires for modality in modalities)} - ({"rgb"} if packed else set())
     with bar("check the videos", "videos") as tick:
         problems = check(
             ws.folder.root, way=1, shot=1, query=0, frames=data.frames, list_number=data.list_number,

@@ -42,6 +42,7 @@ class DataConfig(Section):
     resize: int | None = Field(
         None, description="short side before cropping; default image_size (embedded) or image_size * 256 / 224 (folder)"
     )
+    pack: str | None = Field(None, description="folder that `fewdistill data pack` wrote; default: read the files")
     flip: bool = Field(True, description="random horizontal flips in training, as published")
     input_norm: Literal["backbone", "none"] = Field("backbone", description="none as released")
 

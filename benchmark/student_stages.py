@@ -11,7 +11,7 @@ from benchmark.answers import Answers, shuffled
 from benchmark.base_training import Taught, base_stage, recalibrate
 from benchmark.config import Suite
 from benchmark.distillation import Distillation, distillation
-from benchmark.episodic import episode_frames, episodes_for, labels_of, validator
+from benchmark.episodic import episode_pixels, episodes_for, labels_of, validator
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
 from benchmark.teacher_stages import Teacher, new_head, teacher_key
@@ -126,6 +126,7 @@ def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teac
     module = model.to(ws.device)
     learner = _Learner(module, distiller).to(ws.device)
     episodes = episodes_for(ws, config, seed, "student")
+    pixels = episode_pixels(ws, clips, episodes, seed, "student")
     stream = suite.base.token_target
     answers = Answers(ws, teacher, distiller.reads, stream, seed) if teacher is not None and distiller.reads else None
     token_weight = config.token_weight if setting.tokens else 0.0
@@ -153,7 +154,7 @@ def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teac
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         index = step * config.accumulate + micro
-        frames = episode_frames(ws, clips, episodes, index, seed, "student")
+        frames = clips.network_input(pixels(index))
         support_labels, query_labels = labels_of(episodes, ws.device)
         output = module(frames, support_labels, episodes.way)
         return episode_loss(output, torch.from_numpy(episodes.rows(index)), support_labels, query_labels, episodes.way)
@@ -169,7 +170,7 @@ def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teac
         validator(ws, module, clips),
         max(1, config.validate_every // config.accumulate),
     )
-    with bar(f"{name}, {named}, episodes (seed {seed})") as tick:
+    with bar(f"{name}, {named}, episodes (seed {seed})") as tick, pixels:
         progress = fit(learner, plan, out.path("episodic.pt"), ws.device, tick)
     recalibrate(ws, module.encoder, clips)
     out.finish(module.state_dict(), progress, adapted)

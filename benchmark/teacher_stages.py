@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmark import identity
 from benchmark.base_training import base_stage, recalibrate
-from benchmark.episodic import episode_frames, episodes_for, labels_of, validator
+from benchmark.episodic import episode_pixels, episodes_for, labels_of, validator
 from benchmark.evaluate import embed
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
@@ -88,11 +88,12 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
     base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", bf16)
     config = suite.teacher.episodic
     episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
+    pixels = episode_pixels(ws, clips, episodes, seed, f"encoder-{modality}")
     module = model.to(ws.device)
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         index = step * config.accumulate + micro
-        frames = episode_frames(ws, clips, episodes, index, seed, f"encoder-{modality}")
+        frames = clips.network_input(pixels(index))
         support_labels, query_labels = labels_of(episodes, ws.device)
         return _CE_ONLY(module(frames, support_labels, episodes.way), None, query_labels)
 
@@ -107,7 +108,7 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
         validator(ws, module, clips),
         max(1, config.validate_every // config.accumulate),
     )
-    with bar(f"teacher {modality}, episodes (seed {seed})") as tick:
+    with bar(f"teacher {modality}, episodes (seed {seed})") as tick, pixels:
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
     recalibrate(ws, model.encoder, clips)
     out.finish(model.state_dict(), progress, base)

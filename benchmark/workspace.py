@@ -19,7 +19,7 @@ from benchmark.clips import Clips, Read, remembered
 from benchmark.config import Suite
 from benchmark.data.transforms import apply_crop, centre_crop
 from benchmark.data.video_folder import VideoFolder
-from benchmark.episodes import Episodes, frozen
+from benchmark.episodes import ClassIndex, Episodes, frozen
 from benchmark.errors import RunError, UserError
 from benchmark.train import Progressed
 from benchmark.weights import imported_weights, trunk_weights
@@ -130,6 +130,10 @@ class Workspace:
         """The videos of all splits, sorted."""
         return tuple(sorted(video for split in SPLITS for video in self.videos(split)))
 
+    def class_index(self, split: str) -> ClassIndex:
+        """The split's videos by class, to draw episodes from."""
+        return ClassIndex.of(list(self.folder.by_class(split).values()))
+
     def clip_entry(self, modality: str) -> Entry:
         """The cache entry of a modality's derived clips, uint8 (T, R, R, C)."""
         identity = self.suite.teacher.new_expert(modality).identity()
@@ -174,6 +178,8 @@ class Workspace:
         def read(video: str, rng: np.random.Generator | None) -> NDArray[np.uint8]:
             return self.folder.raw(video, train=rng is not None, rng=rng)
 
+        if self.folder.pack is not None:  # mapped into memory as it is
+            return read
         no_choice = all(self.folder.frame_count(video) == self.suite.data.frames for video in self.all_videos)
         return remembered(read, _REMEMBER_BYTES) if no_choice else read
 
@@ -227,7 +233,7 @@ class Workspace:
         return frozen(
             self.runs / "episodes",
             split,
-            list(self.folder.by_class(split).values()),
+            self.class_index(split),
             names,
             way=config.way,
             shot=shot,

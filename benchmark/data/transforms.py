@@ -82,14 +82,18 @@ def apply_crop(
     clip: UInt8,
     crop: Crop,
     *,
+    keep: NDArray[np.int64] | None = None,
     mirror_channels: tuple[int, ...] = (),
     mirror_swap: tuple[int, int] | None = None,
 ) -> UInt8:
     """Cut ``crop`` out of a clip, uint8 (T, H, W, C) -> (T, size, size, C), and mirror it if the crop says so.
 
+    Only what is in the window is copied. ``keep``, int64 (T',), chooses frames: (T', size, size, C) then.
     ``mirror_channels`` and ``mirror_swap`` are the modality's mirror rule (see `mirror`).
     """
     window = clip[:, crop.top : crop.top + crop.size, crop.left : crop.left + crop.size]
+    if keep is not None:
+        window = window[keep]
     if crop.flip:
         return mirror(window, mirror_channels=mirror_channels, mirror_swap=mirror_swap)
     return np.ascontiguousarray(window)
