@@ -1,5 +1,7 @@
 """Episode drawing: exact, uniform, frozen."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,3 +73,31 @@ def test_rows_are_support_then_query_class_by_class() -> None:
     episodes = draw(ClassIndex.of([np.arange(5), np.arange(5, 10)]), way=2, shot=2, query=1, episodes=1, rng=rng)
     rows = episodes.rows(0)
     assert rows.tolist() == [*episodes.support[0].ravel(), *episodes.query[0].ravel()]
+
+
+class Counted(np.ndarray):
+    """An array that remembers how many elements were read of it."""
+
+    read: list[int]
+
+    def __getitem__(self, at):  # type: ignore[no-untyped-def]
+        found = np.asarray(self)[at]
+        self.read.append(np.size(found))
+        return found
+
+
+def test_a_draw_reads_the_videos_it_picks_and_builds_nothing_as_long_as_the_list() -> None:
+    videos, classes = 77_500, 126
+    index = ClassIndex.of(np.array_split(np.arange(videos), classes))
+    rows = index.rows.view(Counted)
+    rows.read = []
+    counted = ClassIndex(rows, index.starts, index.sizes)
+    size = {"way": 5, "shot": 5, "query": 4, "episodes": 1}
+    first = draw(index, **size, rng=np.random.default_rng(0))  # what is imported and cached once is not the draw's
+    tracemalloc.start()
+    again = draw(counted, **size, rng=np.random.default_rng(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert again.sha256 == first.sha256
+    assert sum(rows.read) == 5 * (5 + 4)
+    assert peak < videos, "a byte a video would be a scan"

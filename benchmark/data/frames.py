@@ -118,12 +118,16 @@ def list_frames(folder: Path | str) -> list[Path]:
 
     Numbers need not be padded: shorter names come first.
     """
-    folder = Path(folder)
+    return [Path(folder, name) for name in frame_names(folder)]
+
+
+def frame_names(folder: Path | str) -> list[str]:
+    """The file names of `list_frames`."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(IMAGE_SUFFIXES)]
     except (FileNotFoundError, NotADirectoryError):
         raise FileError(folder, "no such frame folder") from None
-    return [folder / name for name in sorted(names, key=lambda name: (len(name), name))]
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def read_frames(folder: Path | str, indices: Sequence[int] | NDArray[np.int64] | None = None) -> UInt8:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.data.frames import decode, read_frames
 from benchmark.data.pack import SHARD_FILE, PackSettings, Shard, read_shard, shard_names, write_index
 from benchmark.data.problem import FileError, Problem
 from benchmark.data.splits import SPLITS
+from benchmark.data.transforms import resized_size
 from benchmark.data.video_folder import VideoFolder
 from benchmark.errors import DataError, RunError, UserError
 from benchmark.processes import stopping, worker_pool
@@ -122,8 +124,10 @@ def _mean_bytes(folder: VideoFolder, settings: PackSettings, videos: Sequence[st
     sizes = []
     for video in (videos[place] for place in places):
         try:
-            numbers = settings.numbers(folder.frame_count(video))
-            sizes.append(len(numbers) * folder.read(video, numbers[:1]).nbytes)
+            path, numbers = folder.locate(video), settings.numbers(folder.frame_count(video))
+            first = read_frames(path, [0]) if path.is_dir() else decode(path, [0])
+            height, width = resized_size(first.shape[1], first.shape[2], settings.resize)
+            sizes.append(3 * len(numbers) * height * width)
         except DataError:
             continue
     return int(np.mean(sizes)) if sizes else 1

@@ -1,6 +1,7 @@
 """A data set on disk: split lists, frame folders or video files, sensor depth and 3-D joints."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -10,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data.content import content_hashes
-from benchmark.data.frames import decode, frame_count, list_frames, read_depth_frames, read_frames, sample_indices
+from benchmark.data.frames import (
+    decode,
+    frame_count,
+    frame_names,
+    list_frames,
+    read_depth_frames,
+    read_frames,
+    sample_indices,
+)
 from benchmark.data.joints import read_joints, read_skeleton
 from benchmark.data.layout import find_videos, places
 from benchmark.data.pack import Pack
@@ -71,7 +80,7 @@ class VideoFolder:
             lists = read_split_lists(self.root / "splits", list_number)
         self.splits: dict[str, tuple[str, ...]] = {split: tuple(lists[split]) for split in SPLITS}
         self._split_of = {video: split for split in SPLITS for video in self.splits[split]}
-        self._trees: dict[str, dict[str, Path]] = {}
+        self._trees: dict[str, dict[str, str]] = {}
         self._counts: dict[Path, int] = {}
         self._hashes: dict[str, dict[str, str]] = {}
         self.pack = None if pack is None else Pack(pack)
@@ -131,12 +140,7 @@ class VideoFolder:
 
         ``modality`` is "rgb", "joints", or the name of an image tree `l8/<modality>_l8`.
         """
-        self.split_of(video_id)
-        try:
-            return self._tree(modality)[normalise_name(video_id)]
-        except KeyError:
-            remedy = f"add it or drop the video from the {self._split_of[video_id]} list"
-            raise FileError(places(self.root, modality)[0] / video_id, f"no {modality} of this video", remedy) from None
+        return Path(self._place(video_id, modality))
 
     # --- pixels ------------------------------------------------------------------------------------------------
 
@@ -256,12 +260,11 @@ class VideoFolder:
         DataError for a missing video, and for RGB that differs from what the pack was made of.
         """
         if modality not in self._hashes:
-            files: dict[str, Sequence[Path]] = {}
-            for video in sorted(self._split_of):
-                path = self.locate(video, modality)
-                files[video] = list_frames(path) if path.is_dir() else [path]
+            files: dict[str, Sequence[str]] = {v: [self._place(v, modality)] for v in sorted(self._split_of)}
+            if os.path.isdir(next(iter(self._tree(modality).values()), "")):  # then all of the tree are folders
+                files = {v: [f"{path}/{name}" for name in frame_names(path)] for v, [path] in files.items()}
             if modality == "joints":
-                files[""] = [self.root / "joints" / "skeleton.toml"]
+                files[""] = [str(self.root / "joints" / "skeleton.toml")]
             try:
                 found = content_hashes(files, self.root, modality)
             except OSError as error:
@@ -290,6 +293,14 @@ class VideoFolder:
             self.content_hashes()
         return self.pack
 
+    def _place(self, video_id: str, modality: str) -> str:
+        self.split_of(video_id)
+        try:
+            return self._tree(modality)[normalise_name(video_id)]
+        except KeyError:
+            remedy = f"add it or drop the video from the {self._split_of[video_id]} list"
+            raise FileError(places(self.root, modality)[0] / video_id, f"no {modality} of this video", remedy) from None
+
     @cached_property
     def _scaled_skeleton(self) -> Skeleton:
         camera = self.skeleton.camera
@@ -309,7 +320,7 @@ class VideoFolder:
     def _labels(self) -> dict[str, dict[str, int]]:
         return {split: {name: label for label, name in enumerate(self.classes(split))} for split in SPLITS}
 
-    def _tree(self, modality: str) -> dict[str, Path]:
+    def _tree(self, modality: str) -> dict[str, str]:
         """Path of every video of the listed classes by its normalised id."""
         if modality not in self._trees:
             classes = {normalise_name(video.split("/")[0]) for video in self._split_of}
