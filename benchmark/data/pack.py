@@ -6,7 +6,7 @@ videos. A shard stands once its JSON does, and is never changed; the pack stands
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,7 @@ class Pack:
             for video, offset, shape, count, digest in columns:
                 self._rows[video] = _Row(name, offset, shape, count, digest)
 
-    def check_fits(self, root: Path, videos: Iterable[str], resize: int, frames: int) -> None:
+    def check_fits(self, root: Path, videos: Collection[str], resize: int, frames: int) -> None:
         """FileError, with the remedy, unless the pack holds these videos of ``root`` for these settings."""
         again = (
             f"call `fewdistill data pack {root} --resize {resize} --frames {frames} --out ...`, or leave out data.pack"
@@ -160,10 +160,11 @@ class Pack:
         if absent:
             more = f" and {len(absent) - 1} more videos" if len(absent) > 1 else ""
             raise FileError(self.folder, f"does not hold {absent[0]!r}{more}", "call `fewdistill data pack` again")
-        for count, held in self._numbers.items():
+        thin = self.settings.keep is not None
+        for count in {self._rows[video].count for video in videos}:
             if count < frames:  # too short for any reader, which says so when the video is read
                 continue
-            thin = self.settings.keep is not None
+            held = self._numbers[count]
             if not (len(held) >= frames if thin else np.isin(drawable_indices(count, frames), held).all()):
                 message = f"packed for {self.settings.frames} frames a video, {frames} are asked for"
                 raise FileError(self.folder, message, again)

@@ -177,7 +177,8 @@ class VideoFolder:
         """The sampled frames, uint8 (T, H, W, 3), short side ``resize`` px, not cropped: what experts derive from.
 
         ``train`` draws the frame numbers from ``rng`` instead of taking the fixed ones. Raises DataError, naming
-        the file, for anything missing, short, truncated or undecodable. Frames of a pack are read-only.
+        the file, for anything missing, short, truncated or undecodable. Frames of a pack may be
+        read-only.
         """
         indices = self.indices(video_id, train=train, rng=rng)
         if self._current_pack is not None and modality == "rgb":
