@@ -76,7 +76,7 @@ def base_stage(
         rows = order[position * batch : (position + 1) * batch]
         rng = generator(seed, name, "augment", step)
         keep = _frame_choice(len(rows), ws.suite.data.frames, frames_kept, rng)
-        tokens = module.encoder.clips(clips.frames(list(videos[rows]), rng, keep), frames_kept)
+        tokens = module.encoder.clips(clips.frames(list(videos[rows]), rng, keep), frames_kept, config.micro_frames)
         target = labels[torch.from_numpy(rows).to(ws.device)]
         parts = {"ce": torch.stack([F.cross_entropy(logits, target) for logits in module.logits(tokens)]).mean()}
         total = parts["ce"]
