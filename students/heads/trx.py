@@ -33,25 +33,24 @@ def frame_tuples(frames: int, tuple_size: int) -> Tensor:
 
 
 def tuple_members(frames: int, tuple_size: int) -> Tensor:
-    """Which frames each tuple sums over: float32 (P, tuple_size * frames), one 1 for each position."""
-    places = frame_tuples(frames, tuple_size) + frames * torch.arange(tuple_size)
+    """Which frames each tuple sums over: float32 (P, frames * tuple_size), one 1 for each position."""
+    places = frame_tuples(frames, tuple_size) * tuple_size + torch.arange(tuple_size)
     return F.one_hot(places, frames * tuple_size).sum(1).float()
 
 
 def per_position(tokens: Tensor, linear: nn.Linear, positions: int) -> Tensor:
-    """Each frame through the weight slice of each tuple position: tokens (N, T, D) -> (N, positions * T, h).
+    """Each frame through the weight slice of each tuple position: tokens (N, T, D) -> (N, T * positions, h).
 
     The bias stands in the first position, so that the sum over a tuple's positions is ``linear`` of its frames.
     """
     height = linear.out_features
     slices = linear.weight.unflatten(1, (positions, -1)).transpose(0, 1).reshape(positions * height, -1)
     bias = F.pad(linear.bias, (0, (positions - 1) * height))
-    maps = F.linear(tokens, slices, bias).unflatten(2, (positions, height))  # (N, T, positions, h)
-    return maps.transpose(1, 2).flatten(1, 2)
+    return F.linear(tokens, slices, bias).unflatten(2, (positions, height)).flatten(1, 2)
 
 
 class TupleMatcher(nn.Module):
-    """TRX at one tuple size (cardinality) c. M is the matrix of tuple members, (P, cT)."""
+    """TRX at one tuple size c (its cardinality)."""
 
     def __init__(self, width: int, frames: int, tuple_size: int, head_width: int) -> None:
         super().__init__()
@@ -65,8 +64,8 @@ class TupleMatcher(nn.Module):
     def project(self, tokens: Tensor) -> Keys:
         """Tokens (N, T, D), position encoding added -> four tensors, from which tuples follow:
 
-        frames' keys (N, cT, h), centred and scaled by the layer norm's weight; 1 / deviation of each tuple (N, P);
-        the part of a support tuple's score that no query changes (N, P); frames' values (N, cT, h).
+        frames' keys (N, Tc, h), centred and scaled by the layer norm's weight; 1 / deviation of each tuple (N, P);
+        the part of a support tuple's score that no query changes (N, P); frames' values (N, Tc, h).
         """
         members = self.members.to(tokens.dtype)
         keys = per_position(tokens, self.k_linear, self.tuple_size)
@@ -97,10 +96,10 @@ class TupleMatcher(nn.Module):
 
         # Gram matrix of query frames and support frames, then summed over the positions of tuples on both sides.
         gram = query_keys.flatten(1, 2) @ in_class(support_keys).flatten(1, 2).transpose(1, 2)
-        gram = gram.reshape(-1, frames) @ members.T  # (B * Q * cT * S, P)
+        gram = gram.reshape(-1, frames) @ members.T  # (B * Q * Tc * S, P)
         gram = members @ gram.view(batch, queries, frames, way * shot * tuples)  # (B, Q, P, S * P)
-        scores = gram * query_inverse[..., None] * in_class(support_inverse).view(batch, 1, 1, -1)
-        scores = (scores + in_class(support_constant).view(batch, 1, 1, -1)) / math.sqrt(width)
+        scores = gram * query_inverse[..., None] * in_class(support_inverse).reshape(batch, 1, 1, -1)
+        scores = (scores + in_class(support_constant).reshape(batch, 1, 1, -1)) / math.sqrt(width)
         scores = scores.unflatten(3, (way, shot * tuples))
         if counts is not None:  # classes of different sizes were padded to the largest
             absent = torch.arange(shot, device=labels.device) >= counts[..., None]  # (B, way, shot)
@@ -110,7 +109,7 @@ class TupleMatcher(nn.Module):
         weights = scores.softmax(-1).reshape(-1, tuples) @ members
         weights = weights.view(batch, queries * tuples, way, shot * frames).transpose(1, 2).flatten(0, 1)
         values = (members @ query_values).view(batch, 1, queries * tuples, width)
-        prototypes = weights @ in_class(support_values).view(batch * way, shot * frames, width)
+        prototypes = weights @ in_class(support_values).reshape(batch * way, shot * frames, width)
         distance = (values - prototypes.unflatten(0, (batch, way))).square().sum(-1)
         return -distance.unflatten(-1, (queries, tuples)).sum(-1).transpose(1, 2) / tuples
 
