@@ -88,7 +88,7 @@ def base_stage(
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         rows, keep, pixels = batches(step)
-        tokens = module.encoder.clips(clips.network_input(pixels), frames_kept)
+        tokens = module.encoder.clips(clips.network_input(pixels), frames_kept, config.micro_frames)
         target = labels[torch.from_numpy(rows).to(ws.device)]
         parts = {"ce": torch.stack([F.cross_entropy(logits, target) for logits in module.logits(tokens)]).mean()}
         total = parts["ce"]

@@ -127,6 +127,7 @@ def pack_command(
         OUT.print(f"{out}: no problems")
         return
     folder = VideoFolder(root, frames=frames, image_size=resize, resize=resize, list_number=list_number)
+    say(f"hashing the files of {sum(map(len, folder.splits.values()))} videos")  # minutes, the first time
     plan = packing.plan(folder, out, keep)
     if plan.missing:
         room = f"about {packing.gib(plan.needed)} to write, {packing.gib(plan.free)} free"

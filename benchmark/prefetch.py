@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -58,4 +59,5 @@ def _give_way() -> None:
     their parallel loops waits for the slowest.
     """
     if sys.platform == "linux":  # elsewhere niceness belongs to the process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        with suppress(OSError):  # some containers forbid it; it is a courtesy, no more
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

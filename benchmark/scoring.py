@@ -259,7 +259,7 @@ def _cost_of(ws: Workspace, name: str, settings: dict[str, Any], measure: Callab
     )
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's model, from where Linux tells it, else what Python knows."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
@@ -279,13 +279,13 @@ def _commit() -> str:
 
 def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
     """Where and with what a record was made; no part of its identity."""
-    hardware = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else _processor()
+    hardware = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else processor()
     return {
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": ws.device.type,
         "hardware": hardware,
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

@@ -55,6 +55,9 @@ class DataConfig(Section):
         return self
 
 
+MICRO_FRAMES = "frames in memory at once, recomputed for the gradient; batch norm sees so many. 0: all of a step"
+
+
 class TrainConfig(Section):
     """One stage of optimisation with AdamW and a one-cycle learning rate."""
 
@@ -69,6 +72,7 @@ class BaseConfig(TrainConfig):
     epochs: float = Field(8, ge=0)
     batch: int = Field(32, ge=2, description="videos a step")
     clip_frames: int | None = Field(None, ge=1, description="frames drawn of each clip a step; default all")
+    micro_frames: int = Field(0, ge=0, description=MICRO_FRAMES)
 
 
 class StudentBaseConfig(BaseConfig):
@@ -90,7 +94,16 @@ class EpisodicConfig(TrainConfig):
     validate_every: int = Field(50, ge=1, description="episodes between two validations")
 
 
-class StudentEpisodicConfig(EpisodicConfig):
+class NetworkEpisodicConfig(EpisodicConfig):
+    """Episodic training of a network that reads frames."""
+
+    passes: Literal["one", "two"] = Field(
+        "one", description="two: batch norm sees support and query apart, as released"
+    )
+    micro_frames: int = Field(0, ge=0, description=MICRO_FRAMES)
+
+
+class StudentEpisodicConfig(NetworkEpisodicConfig):
     """Episodic training of a student, and what comes before it."""
 
     adapt_episodes: int = Field(0, ge=0, description="first, episodes for branches and head on the frozen trunk")
@@ -164,7 +177,7 @@ class TeacherConfig(Section):
     encoder: str = "resnet50"
     weights: str = "random"
     base: BaseConfig = BaseConfig()
-    episodic: EpisodicConfig = EpisodicConfig()
+    episodic: NetworkEpisodicConfig = NetworkEpisodicConfig()
     fusion: FusionConfig = FusionConfig()
 
     def new_expert(self, modality: str) -> Expert:

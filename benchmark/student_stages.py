@@ -36,12 +36,14 @@ class _Learner(nn.Module):
 
 def new_student(ws: Workspace, name: str, seed: int) -> FewShotStudent:
     """A fresh two-branch student; initial weights by (seed, student), the same for every distillation setting."""
+    suite = ws.suite.of(name)
     with torch_scope(torch.device("cpu"), seed, "init", "student", name):
-        encoder = TokenEncoder(
-            name, ws.suite.width, token_norm=ws.suite.token_norm, patch_enrichment=ws.suite.patch_enrichment
-        )
+        encoder = TokenEncoder(name, suite.width, token_norm=suite.token_norm, patch_enrichment=suite.patch_enrichment)
         encoder.to(memory_format=torch.channels_last)
-        student = FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+        student = FewShotStudent(
+            encoder, new_head(ws), suite.data.frames,
+            passes=suite.episodic.passes, micro_frames=suite.episodic.micro_frames,
+        )  # fmt: skip
         ws.initial_weights(student, ws.suite.weights)
         return student
 

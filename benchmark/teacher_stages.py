@@ -44,12 +44,14 @@ def derive(ws: Workspace, modality: str) -> Entry:
 
 def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
     """A fresh single-branch encoder with a head, initial weights by (seed, modality)."""
+    teacher = ws.suite.teacher
     with torch_scope(torch.device("cpu"), seed, "init", "encoder", modality):
-        encoder = TokenEncoder(
-            ws.suite.teacher.encoder, ws.suite.width, (TEACHER_BRANCH,), token_norm=ws.suite.token_norm
-        )
+        encoder = TokenEncoder(teacher.encoder, ws.suite.width, (TEACHER_BRANCH,), token_norm=ws.suite.token_norm)
         encoder.to(memory_format=torch.channels_last)
-        model = FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+        model = FewShotStudent(
+            encoder, new_head(ws), ws.suite.data.frames,
+            passes=teacher.episodic.passes, micro_frames=teacher.episodic.micro_frames,
+        )  # fmt: skip
         ws.initial_weights(model, ws.suite.teacher.weights)
         return model
 

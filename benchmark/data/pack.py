@@ -148,6 +148,9 @@ class Pack:
             for video, offset, shape, count, digest in columns:
                 self._rows[video] = _Row(name, offset, shape, count, digest)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}  # each process maps for itself: pickled, a map is a copy of its pixels
+
     def check_fits(self, root: Path, videos: Collection[str], resize: int, frames: int) -> None:
         """FileError, with the remedy, unless the pack holds these videos of ``root`` for these settings."""
         again = (

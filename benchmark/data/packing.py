@@ -17,7 +17,7 @@ from benchmark.data.splits import SPLITS
 from benchmark.data.transforms import resized_size
 from benchmark.data.video_folder import VideoFolder
 from benchmark.errors import DataError, RunError, UserError
-from benchmark.processes import stopping, worker_pool
+from benchmark.pool import worker_pool
 from feature_cache import atomic_file, run_lock, sweep
 
 _SHARD_BYTES = 512 << 20
@@ -92,15 +92,17 @@ def write(plan: Plan, *, workers: int = 1, progress: Progress | None = None) -> 
     Raises CacheError when another process packs here or the disk is full, RunError when a worker is killed.
     """
     with run_lock(plan.out):
-        sweep(plan.out)
         problems: list[Problem] = []
         total = len(plan.content)
         done = total - plan.missing
-        for videos, found in _written(plan, workers):
-            problems += found
-            done += videos
-            if progress is not None:
-                progress(done, total)
+        try:
+            for videos, found in _written(plan, workers):
+                problems += found
+                done += videos
+                if progress is not None:
+                    progress(done, total)
+        finally:
+            sweep(plan.out)  # what a killed call or worker left
         if problems:
             listed = "\n".join(str(problem) for problem in problems[:_LISTED])
             more = f"\nand {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
@@ -145,8 +147,8 @@ def _written(plan: Plan, workers: int) -> Iterator[tuple[int, list[Problem]]]:
             yield len(shard[-1]), _write_shard(*shard)
         return
     try:
-        with worker_pool(min(workers, len(work))) as pool:
-            futures = {pool.submit(_write_shard, *shard): len(shard[-1]) for shard in work}
+        with worker_pool(min(workers, len(work))) as submit:
+            futures = {submit(_write_shard, *shard): len(shard[-1]) for shard in work}
             for future in as_completed(futures):
                 yield futures[future], future.result()
     except BrokenProcessPool:
@@ -162,8 +164,6 @@ def _write_shard(root: Path, out: Path, name: str, settings: PackSettings, conte
     sha256 = hashlib.sha256()
     with atomic_file(out / f"{name}.rgb") as file:
         for video in content:
-            if stopping():
-                raise RunError("stopped")
             try:
                 count = folder.frame_count(video)
                 clip = np.ascontiguousarray(folder.read(video, settings.numbers(count)))

@@ -1,6 +1,8 @@
 """Packs: the pixels of the files to the byte, resumed and repaired by shards, refused when the files are others."""
 
 import os
+import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,9 @@ def test_packed_frames_are_those_of_the_files(tmp_path: Path, frames: int) -> No
     assert {m: folder.content_hash(m) for m in ("rgb", "depth", "joints")} == {
         m: reader.content_hash(m) for m in ("rgb", "depth", "joints")
     }
+    elsewhere = pickle.dumps(reader)
+    assert len(elsewhere) < sum(path.stat().st_size for path in (tmp_path / "pack").glob("*.rgb")) / 3
+    assert_same_pixels(folder, pickle.loads(elsewhere))
     if frames == 8:  # taken whole: a window into the file
         assert not reader.raw(video).flags.owndata and np.shares_memory(reader.raw(video), reader.raw(video))
 
@@ -300,3 +305,21 @@ def test_no_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no room in .*pack: about \d+\.\d GiB needed for 9 videos, \d+\.\d GiB free"):
         packing.plan(huge, tmp_path / "deep" / "pack")
     assert not (tmp_path / "deep").exists()
+
+
+def test_a_disk_that_fills_up_while_packing_is_named_and_loses_one_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_SHARD_VIDEOS", 4)
+    folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    last = packing.plan(folder, out)  # 4, 4 and 1 videos: the first two shards are too large for the limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(CacheError, match=r"no room in .*pack for 00000\.rgb: .*what is finished stands"):
+            packing.write(last)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(out.glob("0*")) and not list(out.glob(".tmp-*"))
+    pack(folder, out)
+    assert_same_pixels(folder, packed(folder, out))

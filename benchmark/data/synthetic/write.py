@@ -16,7 +16,7 @@ from benchmark.data.synthetic.encode import jpeg, mp4, npy, png, skeleton_toml
 from benchmark.data.synthetic.film import film
 from benchmark.data.synthetic.spec import EmbeddedSpec, class_names, split_videos
 from benchmark.errors import RunError
-from benchmark.processes import worker_pool
+from benchmark.pool import worker_pool
 from feature_cache.lock import run_lock
 
 _BEGUN, _DONE, _BESIDE = ".embedded.json", "dataset.json", ".partial"
@@ -122,8 +122,8 @@ def _film_all(root: Path, spec: EmbeddedSpec, videos: list[str], workers: int, t
         return
     batches = [videos[start : start + _BATCH] for start in range(0, len(videos), _BATCH)]
     try:
-        with worker_pool(workers) as pool:
-            for future in as_completed([pool.submit(_film_to_end, root, spec, batch) for batch in batches]):
+        with worker_pool(workers) as submit:
+            for future in as_completed([submit(_film_to_end, root, spec, batch) for batch in batches]):
                 done += future.result()
                 tell(done)
     except BrokenProcessPool:
