@@ -72,6 +72,7 @@ def run_command(
     only: Only = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score again what already stands.")] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile trunks, on CUDA devices.")] = False,
     runs: Runs = Path("runs"),
     data: Data = Path("data"),
     device: Device = "auto",
@@ -82,7 +83,7 @@ def run_command(
     from results.report import write_report
 
     keep_freed_memory()
-    ws = open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, device)
+    ws = open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, device, compile_)
     if dry_run:
         _print_standing(status(ws, only or ()))
         return

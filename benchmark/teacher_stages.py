@@ -90,7 +90,7 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
     base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", bf16)
     config = suite.teacher.episodic
     episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
-    module = model.to(ws.device)
+    module = ws.place(model, model.encoder)
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         index = step * config.accumulate + micro
