@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from benchmark.clips import Clips, Read, remembered
 from benchmark.compiling import compile_trunk
 from benchmark.config import Suite
-from benchmark.data.transforms import apply_crop, centre_crop
 from benchmark.data.video_folder import VideoFolder
 from benchmark.episodes import Episodes, frozen
 from benchmark.errors import RunError, UserError
@@ -152,15 +150,6 @@ class Workspace:
         return self.store.entry(
             Key("clips", fields), row_shape=(data.frames, side, side, 3), dtype="uint8", rows_per_shard=64
         )
-
-    def derive_clips(self, expert: Expert, videos: Sequence[str]) -> NDArray[np.uint8]:
-        """Derived clips of the videos, cut to the middle square: uint8 (N, T, R, R, C)."""
-        side = self.folder.resize
-        derived = []
-        for video in videos:
-            clip = expert.derive(self.folder.source(video, expert.requires))
-            derived.append(apply_crop(clip, centre_crop(clip.shape[1], clip.shape[2], side)))
-        return np.stack(derived)
 
     def clips(self, modality: str, backbone: str) -> Clips:
         """A modality as a backbone's input: RGB straight from the files, the others from their cache."""

@@ -3,16 +3,11 @@
 import json
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-
-import cv2
 
 from benchmark.data.problem import FileError
 from benchmark.data.splits import write_atomically, write_split_lists
@@ -21,6 +16,7 @@ from benchmark.data.synthetic.encode import jpeg, mp4, npy, png, skeleton_toml
 from benchmark.data.synthetic.film import film
 from benchmark.data.synthetic.spec import EmbeddedSpec, class_names, split_videos
 from benchmark.errors import RunError
+from benchmark.pool import worker_pool
 from feature_cache.lock import run_lock
 
 _BEGUN, _DONE, _BESIDE = ".embedded.json", "dataset.json", ".partial"
@@ -125,31 +121,13 @@ def _film_all(root: Path, spec: EmbeddedSpec, videos: list[str], workers: int, t
             tell(done)
         return
     batches = [videos[start : start + _BATCH] for start in range(0, len(videos), _BATCH)]
-    # Spawned, not forked: the caller may hold threads and locks (torch, OpenCV) that a fork would copy half-way.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
     try:
-        for future in as_completed([pool.submit(_film_to_end, root, spec, batch) for batch in batches]):
-            done += future.result()
-            tell(done)
+        with worker_pool(workers) as submit:
+            for future in as_completed([submit(_film_to_end, root, spec, batch) for batch in batches]):
+                done += future.result()
+                tell(done)
     except BrokenProcessPool:
         raise RunError(f"{root}: a process that writes clips was ended; run again to continue") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread a process, Ctrl-C left to the parent, and an end with the parent's: the pool's workers would outlive
-    a killed parent and go on writing."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _film_to_end(root: Path, spec: EmbeddedSpec, videos: Sequence[str]) -> int:
