@@ -100,8 +100,10 @@ CASES: Registry[Case] = Registry("speed case")
 
 
 def timed(sizes: Sizes, work: Callable[[], object], warm: bool = False) -> tuple[float, ...]:
-    """Wall seconds of each repetition of ``work``, until the sizes' repeats and seconds are full; a first one that warms
-    up does not count, unless something is ``warm`` already."""
+    """Wall seconds of each repetition of ``work``, until the sizes' repeats and seconds are full.
+
+    A first one that warms up does not count, unless everything is ``warm`` already.
+    """
     if not warm:
         work()
     found: list[float] = []
