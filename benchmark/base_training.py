@@ -67,7 +67,8 @@ def base_stage(
     videos = ws.videos("train")
     labels = torch.from_numpy(ws.folder.labels("train")).to(ws.device)
     with torch_scope(torch.device("cpu"), seed, "init", "classifier", name):
-        module = BaseClassifier(encoder, int(labels.max()) + 1).to(ws.device)
+        module = BaseClassifier(encoder, int(labels.max()) + 1)
+    module = ws.place(module, encoder)
     batch = min(config.batch, len(videos))
     per_epoch = len(videos) // batch
     frames_kept = config.clip_frames or ws.suite.data.frames

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import cli_cache, cli_cost, cli_data, cli_import
+from benchmark import cli_cache, cli_cost, cli_data, cli_derive, cli_import
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
@@ -47,6 +47,11 @@ app.command(
     epilog="Examples: fewdistill import-checkpoint student.pt --as student --out student.safetensors | "
     "fewdistill import-checkpoint teacher.pt --as teacher --json",
 )(cli_import.import_command)
+app.command(
+    name="derive",
+    epilog="Examples: fewdistill derive embedded | fewdistill derive my.toml --modality flow,skeleton --workers 8 | "
+    "fewdistill derive my.toml --part 3/16",
+)(cli_derive.derive_command)
 OUT = Console()
 LISTED = ("students", "heads", "distillers", "fusions", "experts", "suites")
 
@@ -72,6 +77,7 @@ def run_command(
     only: Only = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score again what already stands.")] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile trunks, on CUDA devices.")] = False,
     runs: Runs = Path("runs"),
     data: Data = Path("data"),
     device: Device = "auto",
@@ -82,7 +88,7 @@ def run_command(
     from results.report import write_report
 
     keep_freed_memory()
-    ws = open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, device)
+    ws = open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, device, compile_)
     if dry_run:
         _print_standing(status(ws, only or ()))
         return

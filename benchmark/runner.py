@@ -13,6 +13,7 @@ from benchmark.data.check import check
 from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.video_folder import VideoFolder
 from benchmark.errors import DataError, RunError, UserError
+from benchmark.precision import settled
 from benchmark.progress import bar, say
 from benchmark.scoring import TEACHER, Row, describe, provenance, record_identity, rows, score_student, score_teacher
 from benchmark.sections import DataConfig
@@ -29,14 +30,18 @@ from teachers.modalities import EXPERTS
 _LISTED = 10  # problems named before a run gives up
 
 
-def open_workspace(suite: Suite, runs: Path, data: Path, device: str = "auto") -> Workspace:
+def open_workspace(
+    suite: Suite, runs: Path, data: Path, device: str = "auto", compile_trunks: bool = False
+) -> Workspace:
     """The suite's data (the embedded set is written when it is not there), caches and run folder.
 
-    runs: run folders, one a suite; data: the embedded set and the caches. device: auto, cpu or cuda.
+    runs: run folders, one a suite; data: the embedded set and the caches. device: auto, cpu or cuda. compile_trunks:
+    with torch.compile, where the device is CUDA.
     """
-    device = _device(device)
+    on = torch.device(_device(device))
     folder = open_data(suite, data)
-    ws = Workspace(suite, folder, runs / suite.name, data / "cache", torch.device(device))
+    suite = settled(suite, runs / suite.name / "precision", on)
+    ws = Workspace(suite, folder, runs / suite.name, data / "cache", on, compile_trunks)
     _check_sizes(ws)
     return ws
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from benchmark import cost, identity, latency
 from benchmark.episodes import Episodes
 from benchmark.evaluate import Scores, embed, match, project, score
+from benchmark.precision import probes
 from benchmark.progress import bar
 from benchmark.student_stages import new_student, student_identities
 from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, encoder_identity, fusion_identity, new_encoder
@@ -294,5 +295,7 @@ def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
         "numpy": np.__version__,
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "row": row.name,
+        "bf16": list(ws.suite.bf16),
+        "bf16_probes": probes(ws.runs / "precision"),
         "peak_memory_mib": round(latency.peak_memory_mib()),
     }

@@ -125,7 +125,7 @@ def train_student(ws: Workspace, name: str, named: str, seed: int, teacher: Teac
     model = new_student(ws, name, seed)
     model.encoder.load_state_dict(standing(ws.stage_by_key("base", base_key)))
     distiller = suite.distiller_of(setting.distiller)
-    module = model.to(ws.device)
+    module = ws.place(model, model.encoder)
     learner = _Learner(module, distiller).to(ws.device)
     episodes = episodes_for(ws, config, seed, "student")
     pixels = episode_pixels(ws, clips, episodes, seed, "student")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from benchmark import identity
 from benchmark.base_training import base_stage, recalibrate
+from benchmark.derivation import derive
 from benchmark.episodic import episode_pixels, episodes_for, labels_of, validator
 from benchmark.evaluate import embed
 from benchmark.progress import bar
@@ -26,20 +27,6 @@ from teachers.fusions.base import Fusion
 
 TEACHER_BRANCH = "fused"
 _CE_ONLY = LabelsOnly(ce_branches=(TEACHER_BRANCH,))
-
-
-def derive(ws: Workspace, modality: str) -> Entry:
-    """Cache the modality's clips of every video, uint8 (T, R, R, C); only what is missing is computed."""
-    expert = ws.suite.teacher.new_expert(modality)
-    expert.check(ws.folder)
-    videos = ws.all_videos
-    entry = ws.clip_entry(modality)
-    shards = entry.plan(videos)
-    with bar(f"derive {modality}", "shards") as tick:
-        for number, shard in enumerate(shards):
-            entry.write(shard, ws.derive_clips(expert, shard.ids))
-            tick(number + 1, len(shards))
-    return entry
 
 
 def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
@@ -91,7 +78,7 @@ def train_encoder(ws: Workspace, modality: str, seed: int) -> str:
     config = suite.teacher.episodic
     episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
     pixels = episode_pixels(ws, clips, episodes, seed, f"encoder-{modality}")
-    module = model.to(ws.device)
+    module = ws.place(model, model.encoder)
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         index = step * config.accumulate + micro
@@ -222,9 +209,7 @@ def _streams(ws: Workspace, entries: dict[str, Entry], videos: tuple[str, ...]) 
 
 def train_teacher(ws: Workspace, seed: int) -> Teacher:
     """All stages of one seed's teacher, each skipped when its output stands."""
-    derived = [modality for modality in ws.suite.teacher.modalities if modality != "rgb"]  # RGB is read from its files
-    for modality in derived:  # all of them before any training, so that a broken file is named first
-        derive(ws, modality)
+    derive(ws)  # all modalities before any training, so that a broken file is named first
     entries = {}
     for modality in ws.suite.teacher.modalities:
         entries[modality] = modality_tokens(ws, modality, seed, train_encoder(ws, modality, seed))

@@ -2,22 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.clips import Clips, Read, remembered
+from benchmark.compiling import compile_trunk
 from benchmark.config import Suite
-from benchmark.data.transforms import apply_crop, centre_crop
 from benchmark.data.video_folder import VideoFolder
 from benchmark.episodes import ClassIndex, Episodes, frozen
 from benchmark.errors import RunError, UserError
@@ -25,12 +24,13 @@ from benchmark.train import Progressed
 from benchmark.weights import imported_weights, trunk_weights
 from feature_cache import Entry, Key, Store, write_atomic
 from results.record import key_of
-from students.backbones import load_imagenet_trunk
+from students.backbones import TokenEncoder, load_imagenet_trunk
 from students.few_shot import FewShotStudent
 from students.interop import fill_student
 from students.trunks import BACKBONES
 from teachers.modalities import EXPERTS, Expert
 
+M = TypeVar("M", bound=nn.Module)
 SPLITS = ("train", "val", "test")
 _REMEMBER_BYTES = 2 << 30  # decoded clips kept in memory, at most
 
@@ -94,20 +94,25 @@ def standing(stage: Stage) -> dict[str, Tensor]:
 class Workspace:
     """A suite with its data set and its place on disk. Holds open caches, so one is made per run."""
 
-    def __init__(self, suite: Suite, folder: VideoFolder, runs: Path, cache: Path, device: torch.device) -> None:
+    def __init__(
+        self, suite: Suite, folder: VideoFolder, runs: Path, cache: Path, device: torch.device,
+        compile_trunks: bool = False,
+    ) -> None:  # fmt: skip
         self.suite = suite
         self.folder = folder
         self.runs = runs
         self.cache = cache
         self.store = Store(cache)
         self.device = device
+        self.compile_trunks = compile_trunks
         self._readers: dict[Expert, Read] = {}
         self._varied: dict[str, Workspace] = {"": self}
 
     def varied(self, variant: str) -> "Workspace":
         """The workspace of a variant of the suite: the same files, caches and run folder; "" is this one."""
         if variant not in self._varied:
-            other = Workspace(self.suite.varied(variant), self.folder, self.runs, self.cache, self.device)
+            varied = self.suite.varied(variant)
+            other = Workspace(varied, self.folder, self.runs, self.cache, self.device, self.compile_trunks)
             other.content_hash, other._readers = self.content_hash, self._readers
             self._varied[variant] = other
         return self._varied[variant]
@@ -150,15 +155,6 @@ class Workspace:
             Key("clips", fields), row_shape=(data.frames, side, side, 3), dtype="uint8", rows_per_shard=64
         )
 
-    def derive_clips(self, expert: Expert, videos: Sequence[str]) -> NDArray[np.uint8]:
-        """Derived clips of the videos, cut to the middle square: uint8 (N, T, R, R, C)."""
-        side = self.folder.resize
-        derived = []
-        for video in videos:
-            clip = expert.derive(self.folder.source(video, expert.requires))
-            derived.append(apply_crop(clip, centre_crop(clip.shape[1], clip.shape[2], side)))
-        return np.stack(derived)
-
     def clips(self, modality: str, backbone: str) -> Clips:
         """A modality as a backbone's input: RGB straight from the files, the others from their cache."""
         data, expert, trunk = self.suite.data, self.suite.teacher.new_expert(modality), BACKBONES[backbone]
@@ -186,6 +182,13 @@ class Workspace:
     def _cache_reader(self, modality: str) -> Read:
         entry = self.clip_entry(modality)
         return lambda video, rng: entry.gather([video])[0]
+
+    def place(self, module: M, encoder: TokenEncoder) -> M:
+        """A network that is to train on the run's device, its encoder's trunk compiled where the run asked for it."""
+        module = module.to(self.device)
+        if self.compile_trunks:
+            compile_trunk(encoder, self.device, self.suite.data.image_size)
+        return module
 
     def initial_weights(self, model: FewShotStudent, weights: str) -> None:
         """Give a network its initial weights.

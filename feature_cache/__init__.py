@@ -5,6 +5,7 @@ came about, in immutable shards that several processes may write at once and rea
 """
 
 from feature_cache.atomic import atomic_file, sweep, write_atomic
+from feature_cache.draft import Draft
 from feature_cache.entry import Entry, Fault, Shard
 from feature_cache.errors import CacheError
 from feature_cache.key import Key
@@ -15,6 +16,7 @@ from feature_cache.store import Store
 
 __all__ = [
     "CacheError",
+    "Draft",
     "Entry",
     "Fault",
     "Key",

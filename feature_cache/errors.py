@@ -11,6 +11,10 @@ class DamagedError(CacheError):
     """A file that is missing or not what was written. path: that file; reason: what is wrong with it, in words."""
 
     def __init__(self, path: Path, reason: str, remedy: str) -> None:
-        super().__init__(f"{path}: {reason}; {remedy}")
+        super().__init__(path, reason, remedy)  # plain arguments, so that it survives pickling
         self.path = path
         self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}; {self.remedy}"

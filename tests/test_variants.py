@@ -11,12 +11,12 @@ from benchmark.answers import shuffled
 from benchmark.config import Suite
 from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.video_folder import VideoFolder
+from benchmark.derivation import derive
 from benchmark.distillation import distillation
 from benchmark.errors import UserError
 from benchmark.scoring import record_identity, rows
 from benchmark.student_stages import base_weights
 from benchmark.suite_file import load_suite
-from benchmark.teacher_stages import derive
 from benchmark.workspace import Workspace
 from results.record import key_of
 from students.few_shot import with_support_labels
@@ -72,12 +72,13 @@ def test_settings_are_laid_over_the_suites(suite: Suite) -> None:
 def test_an_experts_options_reach_its_clips_and_their_names(workspace: Workspace) -> None:
     dots = workspace.suite.model_copy(update={"variant": {"dots": {"teacher": {"expert": {"skeleton": HEATMAP}}}}})
     at = Workspace(dots, workspace.folder, workspace.runs, workspace.cache, workspace.device)
-    plain, drawn = derive(at, "skeleton"), derive(at.varied("dots"), "skeleton")
-    assert plain.key != drawn.key and derive(at.varied("dots"), "rgb").key == derive(at, "rgb").key
-    video = at.all_videos[:1]
-    of = [w.clips("skeleton", "resnet18").read(video[0], None) for w in (at, at.varied("dots"))]
+    (plain,), (drawn,) = derive(at), derive(at.varied("dots"))
+    assert plain.digest != drawn.digest
+    assert at.varied("dots").clip_entry("rgb").folder == at.clip_entry("rgb").folder
+    video = at.all_videos[0]
+    of = [w.clips("skeleton", "resnet18").read(video, None) for w in (at, at.varied("dots"))]
     assert not np.array_equal(of[0], of[1])
-    assert np.array_equal(of[1], at.derive_clips(SkeletonImage(style="heatmap"), video)[0])
+    assert np.array_equal(of[1], SkeletonImage(style="heatmap").derive(at.folder.source(video, "joints")))
 
 
 def test_rows_of_every_variant(workspace: Workspace) -> None:

@@ -49,10 +49,8 @@ class PackSettings:
 
 @dataclass(frozen=True)
 class Shard:
-    """00012.json. Of each video, in the order of its pixels: id, hash of its files, frames of the whole video, and
-
-    shape (T, H, W) of what is held. numbers: the frame numbers held, by frames of the whole video.
-    """
+    """00012.json: of each video, in the order of their pixels, id, hash of its files, frames of the whole video, and
+    shape (T, H, W) of what is held; sha256 (hex) of the pixels."""
 
     settings: PackSettings
     videos: tuple[str, ...]

@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import bar
-from benchmark.speed import evaluation_case, head_cases, network_cases, reading_cases  # noqa: F401
+from benchmark.speed import derivation_case, evaluation_case, head_cases, network_cases, reading_cases  # noqa: F401
 from benchmark.speed.cases import CASES, QUICK, Bench, Case, Sizes
 from benchmark.speed.machine import environment, limits
 from feature_cache import write_atomic
@@ -126,6 +126,7 @@ def _rows(
             row["memory_mib"] = one["memory_mib"]
             row["memory_ratio"] = one["memory_mib"] / base["memory_mib"]
             row["memory_aim"] = case.memory_aim if side != case.against else None
+            row["memory_limit_mib"] = case.memory_limit_mib
         if one["values"] is not None and side != case.against:
             row |= _agreement(np.array(one["values"]), np.array(base["values"]), case.tolerance)
         rows.append(row)

@@ -33,6 +33,7 @@ class Sizes:
     train_classes: int = 126
     cached_videos: int = 1_000
     filmed: int = 84
+    derived_videos: int = 800
     repeats: int = 7
     seconds: float = 4.0
 
@@ -40,7 +41,7 @@ class Sizes:
 QUICK = Sizes(
     way=3, shot=2, query=1, frames=4, image_size=64, resize=72, width=64, head_width=32, batch_frames=24,
     test_classes=4, test_videos=16, episodes=20, plain_episodes=2, train_videos=500, train_classes=10,
-    cached_videos=60, filmed=8, repeats=2, seconds=0.05,
+    cached_videos=60, filmed=8, derived_videos=8, repeats=2, seconds=0.05,
 )  # fmt: skip
 """Sizes that only show that every case runs."""
 
@@ -81,7 +82,8 @@ class Case:
     """One comparison: sides by name, each against ``against``.
 
     unit: what is counted. aims: the ratio aimed at, by side. least_gflop: the work of the smallest exact form, for the
-    distance to the machine's GEMM speed. tolerance: relative, of ``values`` between sides.
+    distance to the machine's GEMM speed. memory_aim: share of the memory of ``against``; memory_limit_mib: the most a
+    side may take. tolerance: relative, of ``values`` between sides.
     """
 
     unit: str
@@ -90,17 +92,22 @@ class Case:
     aims: Mapping[str, float] = field(default_factory=dict)
     least_gflop: float | None = None
     memory_aim: float | None = None
+    memory_limit_mib: float | None = None
     tolerance: float = 1e-5
 
 
 CASES: Registry[Case] = Registry("speed case")
 
 
-def timed(sizes: Sizes, work: Callable[[], object], at_least: int = 0) -> tuple[float, ...]:
-    """Wall seconds of each repetition of ``work`` after one warm-up, until the sizes' repeats and seconds are full."""
-    work()
+def timed(sizes: Sizes, work: Callable[[], object], warm: bool = False) -> tuple[float, ...]:
+    """Wall seconds of each repetition of ``work``, until the sizes' repeats and seconds are full.
+
+    A first one that warms up does not count, unless everything is ``warm`` already.
+    """
+    if not warm:
+        work()
     found: list[float] = []
-    while len(found) < max(sizes.repeats, at_least) or sum(found) < sizes.seconds:
+    while len(found) < sizes.repeats or sum(found) < sizes.seconds:
         start = time.perf_counter()
         work()
         found.append(time.perf_counter() - start)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 
 import numpy as np
@@ -168,3 +169,13 @@ def test_a_cache_of_another_format_is_told_apart(tmp_path, monkeypatch):
     with pytest.raises(CacheError, match="cache format 1, this version reads 2"):
         reopened(entry)
     assert json.loads((entry.folder / "entry.json").read_text())["format"] == 1
+
+
+def test_the_error_comes_whole_out_of_another_process(tmp_path):
+    entry = filled(tmp_path, count=3, rows_per_shard=3)
+    (entry.folder / "00000.npy").unlink()
+    with pytest.raises(CacheError, match="cache verify --repair") as caught:
+        reopened(entry).missing(videos(3))
+    sent = pickle.loads(pickle.dumps(caught.value))
+    assert type(sent) is type(caught.value) and str(sent) == str(caught.value)
+    assert (sent.path, sent.reason) == (entry.folder / "00000.npy", "the file is missing")
