@@ -6,9 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmark.data.packing import plan, write
+from benchmark.data.video_folder import VideoFolder
 from benchmark.episodes import ClassIndex, draw
 from benchmark.speed import plain
-from benchmark.speed.cases import CASES, Bench, Case, Sample, timed
+from benchmark.speed.cases import CASES, Bench, Case, Sample, Side, timed
 from benchmark.speed.evaluation_case import test_split
 from feature_cache import Entry, Key, Store
 from teachers.modalities.flow import Flow
@@ -88,6 +90,29 @@ def _scan(bench: Bench) -> Sample:
     return Sample(timed(sizes, lambda: plain.draw_by_scanning(labels, sizes.way, sizes.shot + sizes.query, rng)))
 
 
+def _some(bench: Bench, pack: Path | None) -> VideoFolder:
+    """The first ``packed_videos`` of the split, from their jpg files or from a pack of them."""
+    split, sizes = test_split(bench), bench.sizes
+    return VideoFolder(
+        split.root, frames=sizes.frames, image_size=sizes.image_size, resize=sizes.resize, pack=pack,
+        lists={"train": (), "val": (), "test": split.videos("test")[: sizes.packed_videos]},
+    )  # fmt: skip
+
+
+def _clips(packed: bool) -> Side:
+    def side(bench: Bench) -> Sample:
+        folder = _some(bench, None)
+        if packed:
+            out = bench.folder / "pack"
+            write(plan(folder, out), workers=1)
+            folder = _some(bench, out)
+        videos = folder.videos("test")
+        seconds = timed(bench.sizes, lambda: [folder.clip(video).shape for video in videos])
+        return Sample(seconds, len(videos), values=folder.clip(videos[-1]).astype(np.float32))
+
+    return side
+
+
 def _flow_clip(bench: Bench) -> np.ndarray:
     folder = test_split(bench)
     return folder.clip(folder.videos("test")[0])
@@ -112,6 +137,9 @@ def _farneback(bench: Bench) -> Sample:
 
 CASES.register("cache: rows of an episode")(
     Case("episode", {"plain": _load_each, "ours": _gather}, aims={"ours": 15}, tolerance=0)
+)
+CASES.register("loading: clips of 8 jpg frames, one thread (ours: packed)")(
+    Case("clip", {"plain": _clips(packed=False), "ours": _clips(packed=True)}, tolerance=0)
 )
 CASES.register("sampling: an episode of 77,500 videos")(Case("episode", {"plain": _scan, "ours": _draw}))
 CASES.register("flow: pairs of frames, one thread (plain: Farneback)")(
