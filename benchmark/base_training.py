@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmark.prefetch import Ahead
 from benchmark.progress import bar
 from benchmark.sections import BaseConfig
 from benchmark.seeds import generator, torch_scope
@@ -62,21 +64,32 @@ def base_stage(
     taught: Taught | None = None,
 ) -> Progressed:
     """Supervised training of the encoder in place, and distillation where there is something taught."""
-    videos = np.array(ws.videos("train"), dtype=object)
+    videos = ws.videos("train")
     labels = torch.from_numpy(ws.folder.labels("train")).to(ws.device)
     with torch_scope(torch.device("cpu"), seed, "init", "classifier", name):
-        module = BaseClassifier(encoder, int(labels.max()) + 1).to(ws.device)
+        module = BaseClassifier(encoder, int(labels.max()) + 1)
+    module = ws.place(module, encoder)
     batch = min(config.batch, len(videos))
     per_epoch = len(videos) // batch
     frames_kept = config.clip_frames or ws.suite.data.frames
 
-    def loss(step: int, micro: int) -> dict[str, Tensor]:
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> NDArray[np.int64]:
+        return generator(seed, name, "epoch", epoch).permutation(len(videos))
+
+    def prepare(step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
         epoch, position = divmod(step, per_epoch)
-        order = generator(seed, name, "epoch", epoch).permutation(len(videos))
-        rows = order[position * batch : (position + 1) * batch]
+        rows = order(epoch)[position * batch : (position + 1) * batch]
         rng = generator(seed, name, "augment", step)
         keep = _frame_choice(len(rows), ws.suite.data.frames, frames_kept, rng)
-        tokens = module.encoder.clips(clips.frames(list(videos[rows]), rng, keep), frames_kept)
+        return rows, keep, clips.pixels([videos[row] for row in rows], rng, keep)
+
+    steps = round(config.epochs * per_epoch)
+    batches = Ahead(prepare, steps)
+
+    def loss(step: int, micro: int) -> dict[str, Tensor]:
+        rows, keep, pixels = batches(step)
+        tokens = module.encoder.clips(clips.network_input(pixels), frames_kept, config.micro_frames)
         target = labels[torch.from_numpy(rows).to(ws.device)]
         parts = {"ce": torch.stack([F.cross_entropy(logits, target) for logits in module.logits(tokens)]).mean()}
         total = parts["ce"]
@@ -90,8 +103,8 @@ def base_stage(
                 total = total + taught.relation_weight * parts["relation"]
         return {"loss": total, **parts}
 
-    plan = Plan(config, round(config.epochs * per_epoch), seed, f"{name}-base", loss, bf16=bf16)
-    with bar(f"{name}, base training (seed {seed})", "steps") as tick:
+    plan = Plan(config, steps, seed, f"{name}-base", loss, bf16=bf16)
+    with bar(f"{name}, base training (seed {seed})", "steps") as tick, batches:
         return fit(module, plan, out.path("base.pt"), ws.device, tick)
 
 

@@ -85,6 +85,7 @@ def run_command(
     only: Only = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score again what already stands.")] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile trunks, on CUDA devices.")] = False,
     runs: Runs = Path("runs"),
     data: Data = Path("data"),
     device: Device = "auto",
@@ -110,8 +111,8 @@ def run_command(
             raise UserError("--engine ray and torchrun do not go together: a Ray task is one process")
 
         def opened() -> "Workspace":
-            here = "cpu" if engine == "ray" else device
-            return open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, here, group)
+            here = "auto" if engine == "ray" and device == "cuda" else device  # this machine may have none
+            return open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, here, compile_, group)
 
         if group is not None and group.rank:
             follow(group, opened)

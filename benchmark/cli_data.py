@@ -1,6 +1,7 @@
-"""`fewdistill data`: generate, look at and check data sets."""
+"""`fewdistill data`: generate, look at, check and pack data sets."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,9 @@ import typer
 from rich.console import Console
 
 from benchmark.errors import UserError
-from benchmark.progress import bar
+from benchmark.progress import bar, say
 
-app = typer.Typer(no_args_is_help=True, help="Generate, look at and check data sets.")
+app = typer.Typer(no_args_is_help=True, help="Generate, look at, check and pack data sets.")
 OUT = Console()
 
 
@@ -86,6 +87,54 @@ def check_command(
         raise UserError(f"{len(problems)} problems in {root}")
     if not as_json:
         OUT.print(f"{root}: no problems")
+
+
+@app.command(
+    name="pack",
+    epilog="Examples: fewdistill data pack data/ucf101 | fewdistill data pack data/ssv2 --out /fast/ssv2 --keep 8 | "
+    "fewdistill data pack data/ucf101 --verify",
+)
+def pack_command(
+    root: Annotated[Path, typer.Argument(help="A data set.")],
+    out: Annotated[Path | None, typer.Option(show_default="ROOT/pack", help="Folder to write to.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="The suite's data.frames.")] = 8,
+    resize: Annotated[int, typer.Option(min=1, help="Short side in pixels: the suite's data.resize.")] = 256,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            show_default="all that training can draw",
+            help="Keep at most so many evenly spaced frames a video. Smaller, but another data set to the records.",
+        ),
+    ] = None,
+    list_number: Annotated[int, typer.Option(help="NN of trainlistNN.txt.")] = 3,
+    workers: Annotated[int | None, typer.Option(min=1, show_default="all cores", help="Processes.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare a pack's bytes to its checksums instead.")] = False,
+) -> None:
+    """Decode every listed video once into files that training maps into memory: set data.pack to the folder."""
+    from benchmark.data import packing
+    from benchmark.data.pack import verify as verify_pack
+    from benchmark.data.video_folder import VideoFolder
+
+    _must_exist(root)
+    out = out or root / "pack"
+    if verify:
+        with bar("verify", "shards") as tick:
+            problems = verify_pack(out, tick)
+        for problem in problems:
+            OUT.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+        if problems:
+            raise UserError(f"{len(problems)} problems in {out}")
+        OUT.print(f"{out}: no problems")
+        return
+    folder = VideoFolder(root, frames=frames, image_size=resize, resize=resize, list_number=list_number)
+    say(f"hashing the files of {sum(map(len, folder.splits.values()))} videos")  # minutes, the first time
+    plan = packing.plan(folder, out, keep)
+    if plan.missing:
+        room = f"about {packing.gib(plan.needed)} to write, {packing.gib(plan.free)} free"
+        say(f"{plan.missing} of {len(plan.content)} videos to pack into {out}: {room}")
+    with bar("pack", "videos") as tick:
+        packing.write(plan, workers=workers or os.cpu_count() or 1, progress=tick)
+    OUT.print(f'{out}: {len(plan.content)} videos; to read them, set data.pack = "{out}"', soft_wrap=True)
 
 
 def _must_exist(root: Path) -> None:

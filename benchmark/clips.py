@@ -35,30 +35,50 @@ class Clips:
     def frames(
         self, videos: Sequence[str], rng: np.random.Generator | None = None, keep: NDArray[np.int64] | None = None
     ) -> Tensor:
-        """Frames float32 (N * T, C, H, W), channels last, on the device.
+        """Frames float32 (N * T, C, H, W), channels last, on the device: `network_input` of `pixels`."""
+        return self.network_input(self.pixels(videos, rng, keep))
+
+    def pixels(
+        self, videos: Sequence[str], rng: np.random.Generator | None = None, keep: NDArray[np.int64] | None = None
+    ) -> NDArray[np.uint8]:
+        """Cropped clips, uint8 (N, T, H, W, C), read and cut without torch: what can be prepared in the background.
 
         With ``rng`` the training transform (random crop and flip, one for all frames of a clip), else the middle
         crop. ``keep``: int64 (N, T') chooses frames of each clip.
         """
         rngs = rng.spawn(len(videos)) if rng is not None else [None] * len(videos)
+        kept = list(keep) if keep is not None else [None] * len(videos)
+        first = self._one(videos[0], rngs[0], kept[0])
+        batch = np.empty((len(videos), *first.shape), np.uint8)
+        batch[0] = first
+        rest = (videos[1:], rngs[1:], kept[1:], batch[1:])
         if len(videos) > _READERS:
             with ThreadPoolExecutor(_READERS) as pool:
-                clips = list(pool.map(self._one, videos, rngs))
+                list(pool.map(self._one, *rest))
         else:
-            clips = [self._one(video, stream) for video, stream in zip(videos, rngs, strict=True)]
-        batch = np.stack(clips)
-        if keep is not None:
-            batch = batch[np.arange(len(batch))[:, None], keep]
-        return normalise(torch.from_numpy(batch).to(self.device), self.norm)
+            list(map(self._one, *rest))
+        return batch
 
-    def _one(self, video: str, rng: np.random.Generator | None) -> NDArray[np.uint8]:
+    def network_input(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Pixels of clips as frames, float32 (N * T, C, H, W), channels last, normalised, on the device."""
+        return normalise(torch.from_numpy(pixels).to(self.device), self.norm)
+
+    def _one(
+        self,
+        video: str,
+        rng: np.random.Generator | None,
+        keep: NDArray[np.int64] | None,
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
         clip = self.read(video, rng)
         height, width = clip.shape[1:3]
         if rng is None:
             crop = centre_crop(height, width, self.image_size)
         else:
             crop = random_crop(height, width, self.image_size, rng, flip=self.flip)
-        return apply_crop(clip, crop, mirror_channels=self.mirror_channels, mirror_swap=self.mirror_swap)
+        return apply_crop(
+            clip, crop, keep=keep, mirror_channels=self.mirror_channels, mirror_swap=self.mirror_swap, out=out
+        )
 
 
 def remembered(read: Read, limit_bytes: int) -> Read:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, ValidationError, model_validator
@@ -44,7 +44,9 @@ class Suite(Section):
     width: int = Field(2048, ge=2, description="token width of teacher and students")
     token_norm: bool = Field(True, description="layer-normalise tokens; false as published")
     patch_enrichment: bool = Field(False, description="STRM's attention among a frame's cells, in the students")
-    bf16: tuple[str, ...] = Field((), description="backbones trained under bfloat16 autocast; scoring is float32")
+    bf16: tuple[str, ...] | Literal["auto"] = Field(
+        (), description="backbones trained under bfloat16 autocast; auto: where a probe says it is faster"
+    )
     data: DataConfig = DataConfig()
     teacher: TeacherConfig = TeacherConfig()
     head: HeadConfig = HeadConfig()
@@ -131,7 +133,8 @@ class Suite(Section):
         return self
 
     def _possible(self) -> None:
-        for name in (*self.students, self.teacher.encoder, *self.bf16):
+        named = () if self.bf16 == "auto" else self.bf16
+        for name in (*self.students, self.teacher.encoder, *named):
             BACKBONES[name]
         for modality in {*self.teacher.modalities, *self.teacher.expert}:
             self.teacher.new_expert(modality)

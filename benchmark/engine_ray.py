@@ -53,13 +53,14 @@ Work = Callable[[Workspace, Teachers], str]
 
 @dataclass(frozen=True)
 class _Place:
-    """What a worker opens: the suite as JSON, run and data folders, the run's own folder, the device."""
+    """What a worker opens: the suite as JSON, run and data folders, the run's own folder, device and compilation."""
 
     suite: str
     runs: Path
     data: Path
     folder: Path
     device: str
+    compile_trunks: bool
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def run_on_ray(
         resources = ray.cluster_resources()
         device = _device(device, resources.get("GPU", 0) >= 1)
         suite = ws.suite.model_dump_json(exclude_unset=True)
-        place = _Place(suite, ws.runs.parent.resolve(), ws.cache.parent.resolve(), Path.cwd(), device)
+        place = _Place(
+            suite, ws.runs.parent.resolve(), ws.cache.parent.resolve(), Path.cwd(), device, ws.compile_trunks
+        )
         remote = ray.remote(num_cpus=1, num_gpus=int(device == "cuda"), max_retries=_RETRIES)(_do)
         refs: dict[str, Any] = {}
         tasks = _tasks(ws, pending, overwrite, int(resources.get("CPU", 1)))
@@ -213,7 +216,8 @@ def _opened(place: _Place) -> tuple[Workspace, Teachers]:
     os.chdir(place.folder)  # a suite may name files from there
     keep_freed_memory()
     load_plugins()
-    return open_workspace(Suite.model_validate_json(place.suite), place.runs, place.data, place.device), {}
+    suite = Suite.model_validate_json(place.suite)
+    return open_workspace(suite, place.runs, place.data, place.device, place.compile_trunks), {}
 
 
 def _row(standing: Standing, overwrite: bool, ws: Workspace, teachers: Teachers) -> str:

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,33 +48,46 @@ class Episodes:
         return digest.hexdigest()
 
 
-def draw(
-    by_class: Sequence[NDArray[np.integer]], *, way: int, shot: int, query: int, episodes: int, rng: np.random.Generator
-) -> Episodes:
+@dataclass(frozen=True)
+class ClassIndex:
+    """The videos of a split by class, built once: a draw looks at classes and at the videos it picks, at no others.
+
+    rows: int32 (V,), rows into the split's video list, class after class; starts, sizes: int64 (C,), of each class.
+    """
+
+    rows: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, by_class: Sequence[NDArray[np.integer]]) -> Self:
+        """From the rows of each class's videos."""
+        sizes = np.array([len(rows) for rows in by_class], np.int64)
+        return cls(np.concatenate(list(by_class)).astype(np.int32), sizes.cumsum() - sizes, sizes)
+
+
+def draw(index: ClassIndex, *, way: int, shot: int, query: int, episodes: int, rng: np.random.Generator) -> Episodes:
     """Draw episodes: way distinct classes, then shot + query distinct videos of each, all uniformly.
 
-    by_class: rows of each class's videos. No scan over videos per draw; time is O(E way (shot + query)^2).
-    Raises UserError when there are too few classes, or videos in a class, naming which.
+    No scan over videos; time is O(C + E (C + way (shot + query)^2)), however many videos there are. Raises UserError
+    when there are too few classes, or videos in a class, naming which.
     """
-    if way > len(by_class):
-        raise UserError(
-            f"way = {way} is larger than the split's {len(by_class)} classes: choose way <= {len(by_class)}"
-        )
-    sizes = np.array([len(rows) for rows in by_class])
+    sizes = index.sizes
+    if way > len(sizes):
+        raise UserError(f"way = {way} is larger than the split's {len(sizes)} classes: choose way <= {len(sizes)}")
     wanted = shot + query
     if sizes.min() < wanted:
         raise UserError(
             f"shot + query = {wanted} is larger than class {int(sizes.argmin())}, which has {sizes.min()} videos"
         )
     classes = (
-        rng.random((episodes, len(by_class))).argpartition(way - 1, axis=1)[:, :way]
-        if way < len(by_class)
+        rng.random((episodes, len(sizes))).argpartition(way - 1, axis=1)[:, :way]
+        if way < len(sizes)
         else (np.broadcast_to(np.arange(way), (episodes, way)))
     )
     classes = rng.permuted(classes, axis=1)
     picks = _distinct(sizes[classes], wanted, rng)  # (E, way, wanted) positions inside the class
-    starts = np.concatenate([[0], sizes.cumsum()[:-1]])
-    videos = np.concatenate(list(by_class))[starts[classes][..., None] + picks].astype(np.int32)
+    videos = index.rows[index.starts[classes][..., None] + picks]
     return Episodes(classes.astype(np.int32), videos[..., :shot], videos[..., shot:])
 
 
@@ -95,7 +109,7 @@ def _distinct(sizes: NDArray[np.integer], count: int, rng: np.random.Generator) 
 def frozen(
     folder: Path,
     split: str,
-    by_class: Sequence[NDArray[np.integer]],
+    index: ClassIndex,
     video_hash: str,
     *,
     way: int,
@@ -112,7 +126,7 @@ def frozen(
     path = folder / name
     if not path.exists():
         rng = generator(seed, "episodes", split, way, shot, query)
-        drawn = draw(by_class, way=way, shot=shot, query=query, episodes=episodes, rng=rng)
+        drawn = draw(index, way=way, shot=shot, query=query, episodes=episodes, rng=rng)
         _write(path, drawn)
     return read(path)
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmark.base_training import recalibrate
 from benchmark.episodes import Episodes, draw
 from benchmark.evaluate import embed, match, project, score
+from benchmark.prefetch import Ahead
 from benchmark.sections import EpisodicConfig
 from benchmark.seeds import generator
 from benchmark.workspace import Clips, Workspace
@@ -18,10 +20,9 @@ from students.heads.base import Head
 
 def episodes_for(ws: Workspace, config: EpisodicConfig, seed: int, stage: str) -> Episodes:
     """Training episodes by (seed, stage); the same for every student and distillation setting of a stage."""
-    by_class = ws.folder.by_class("train")
     rng = generator(seed, "episodes", "train", stage)
     return draw(
-        list(by_class.values()),
+        ws.class_index("train"),
         way=config.way,
         shot=config.shot,
         query=config.query,
@@ -36,10 +37,18 @@ def labels_of(episodes: Episodes, device: torch.device) -> tuple[Tensor, Tensor]
     return way.repeat_interleave(episodes.support.shape[2]), way.repeat_interleave(episodes.query.shape[2])
 
 
-def episode_frames(ws: Workspace, clips: Clips, episodes: Episodes, index: int, seed: int, stage: str) -> Tensor:
-    """Augmented frames of one training episode, support then query: float32 (N * T, C, H, W)."""
-    videos = np.array(ws.videos("train"), dtype=object)[episodes.rows(index)]
-    return clips.frames(list(videos), generator(seed, "augment", stage, index))
+def episode_pixels(ws: Workspace, clips: Clips, episodes: Episodes, seed: int, stage: str) -> Ahead[NDArray[np.uint8]]:
+    """Augmented pixels of training episodes by their index, support then query: uint8 (N, T, H, W, C).
+
+    Those of coming episodes are prepared ahead; see Ahead.
+    """
+    videos = ws.videos("train")
+
+    def prepare(index: int) -> NDArray[np.uint8]:
+        asked = [videos[row] for row in episodes.rows(index)]
+        return clips.pixels(asked, generator(seed, "augment", stage, index))
+
+    return Ahead(prepare, len(episodes))
 
 
 def validator(

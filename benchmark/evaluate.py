@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.episodes import Episodes
+from benchmark.probe import CPU_FRAMES, embedding_frames
 from benchmark.progress import Tick
 from students.backbones import TokenEncoder
 from students.heads.base import Head, Keys, gather_keys
 
-_CPU_FRAMES = 32  # larger batches lose time to page faults on CPUs
-_CUDA_FRAMES = 1024
+_VIDEOS = 256  # projected at once
 _CHUNK_BYTES = 256 << 20  # memory of one block of episodes while matching
 
 Frames = Callable[[Sequence[str]], Tensor]
@@ -37,7 +37,10 @@ def embed(
     """Tokens of every video, float32 (V, T, D) by branch, in eval mode and on the device; the mode is put back."""
     training = encoder.training
     encoder.eval()
-    batch = max(1, (_CUDA_FRAMES if device.type == "cuda" else _CPU_FRAMES) // clip_frames)
+    at_once = CPU_FRAMES
+    if device.type != "cpu":
+        at_once = embedding_frames(encoder.backbone, frames(videos[:1]).shape[-1], device)
+    batch = max(1, at_once // clip_frames)
     rows: dict[str, list[Tensor]] = {}
     with _exact_float32():
         for start in range(0, len(videos), batch):
@@ -66,8 +69,19 @@ def project(head: Head, tokens: dict[str, Tensor]) -> list[Keys]:
     training = head.training
     head.eval()
     with _exact_float32():
-        keys = [head.project(value) for value in tokens.values()]
+        keys = [_project_all(head, value) for value in tokens.values()]
     head.train(training)
+    return keys
+
+
+def _project_all(head: Head, tokens: Tensor) -> Keys:
+    """Keys of all videos, a block at a time: what a projection needs besides its result stays small."""
+    keys: Keys = ()
+    for start in range(0, len(tokens), _VIDEOS):
+        block = head.project(tokens[start : start + _VIDEOS])
+        keys = keys or tuple(part.new_empty(len(tokens), *part.shape[1:]) for part in block)
+        for whole, part in zip(keys, block, strict=True):
+            whole[start : start + _VIDEOS] = part
     return keys
 
 

@@ -14,6 +14,7 @@ from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.video_folder import VideoFolder
 from benchmark.distributed import Group
 from benchmark.errors import DataError, UserError
+from benchmark.precision import settled
 from benchmark.progress import bar, say
 from benchmark.row_run import needs_teacher, row_lock, run_here
 from benchmark.scoring import TEACHER, describe
@@ -29,17 +30,25 @@ from teachers.modalities import EXPERTS
 _LISTED = 10  # problems named before a run gives up
 
 
-def open_workspace(suite: Suite, runs: Path, data: Path, device: str = "auto", group: Group | None = None) -> Workspace:
+def open_workspace(
+    suite: Suite,
+    runs: Path,
+    data: Path,
+    device: str = "auto",
+    compile_trunks: bool = False,
+    group: Group | None = None,
+) -> Workspace:
     """The suite's data (the embedded set is written when it is not there), caches and run folder.
 
-    runs: run folders, one a suite; data: the embedded set and the caches. device: auto, cpu or cuda. group: the
-    processes that train together, if there are several.
+    runs: run folders, one a suite; data: the embedded set and the caches. device: auto, cpu or cuda. compile_trunks:
+    with torch.compile, where the device is CUDA. group: the processes that train together, if there are several.
     """
-    device = _device(device)
+    on = torch.device(_device(device))
     folder = open_data(suite, data)
     if group is not None:
-        device = group.device
-    ws = Workspace(suite, folder, runs / suite.name, data / "cache", torch.device(device), group)
+        on = torch.device(group.device)
+    suite = settled(suite, runs / suite.name / "precision", on)
+    ws = Workspace(suite, folder, runs / suite.name, data / "cache", on, compile_trunks, group)
     _check_sizes(ws)
     return ws
 
@@ -86,6 +95,7 @@ def _reader(root: Path, config: DataConfig, resize: int | None) -> VideoFolder:
         image_size=config.resize or config.image_size,
         resize=resize,
         list_number=config.list_number,
+        pack=config.pack,
     )
 
 
@@ -118,7 +128,8 @@ def _check_sizes(ws: Workspace) -> None:
 def _check_files(ws: Workspace) -> None:
     """Decode a user's data set once, before any training; DataError names the first files that cannot be used."""
     data = ws.suite.data
-    mark = ws.runs / "checked" / f"{ws.content_hash[:16]}-{data.frames}frames"
+    packed = "-packed" if data.pack else ""  # its RGB was decoded when it was packed
+    mark = ws.runs / "checked" / f"{ws.content_hash[:16]}-{data.frames}frames{packed}"
     if data.source == "embedded":
         return
     with ws.turn(mark.parent, "the check of the videos", lambda: not mark.exists()) as mine:
@@ -129,7 +140,7 @@ def _check_files(ws: Workspace) -> None:
 def _check_videos(ws: Workspace, mark: Path) -> None:
     data = ws.suite.data
     modalities = {modality for _, version in ws.suite.versions() for modality in version.teacher.modalities}
-    sources = {"rgb", *(EXPERTS[modality].requires for modality in modalities)}
+    sources = {"rgb", *(EXPERTS[modality].requires for modality in modalities)} - ({"rgb"} if data.pack else set())
     with bar("check the videos", "videos") as tick:
         problems = check(
             ws.folder.root, way=1, shot=1, query=0, frames=data.frames, list_number=data.list_number,

@@ -20,6 +20,7 @@ from torch import Tensor
 from benchmark import cost, identity, latency
 from benchmark.episodes import Episodes
 from benchmark.evaluate import Scores, embed, match, project, score
+from benchmark.precision import probes
 from benchmark.progress import bar
 from benchmark.student_stages import new_student, student_identities
 from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, encoder_identity, fusion_identity, new_encoder
@@ -259,7 +260,7 @@ def _cost_of(ws: Workspace, name: str, settings: dict[str, Any], measure: Callab
     )
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's model, from where Linux tells it, else what Python knows."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
@@ -279,13 +280,13 @@ def _commit() -> str:
 
 def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
     """Where and with what a record was made; no part of its identity."""
-    hardware = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else _processor()
+    hardware = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else processor()
     return {
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": ws.device.type,
         "hardware": hardware,
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": ws.group.size if ws.group else 1,
@@ -295,5 +296,7 @@ def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
         "numpy": np.__version__,
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "row": row.name,
+        "bf16": list(ws.suite.bf16),
+        "bf16_probes": probes(ws.runs / "precision"),
         "peak_memory_mib": round(latency.peak_memory_mib()),
     }

@@ -42,6 +42,7 @@ class DataConfig(Section):
     resize: int | None = Field(
         None, description="short side before cropping; default image_size (embedded) or image_size * 256 / 224 (folder)"
     )
+    pack: str | None = Field(None, description="folder that `fewdistill data pack` wrote; default: read the files")
     flip: bool = Field(True, description="random horizontal flips in training, as published")
     input_norm: Literal["backbone", "none"] = Field("backbone", description="none as released")
 
@@ -52,6 +53,9 @@ class DataConfig(Section):
         if self.resize is not None and self.resize < self.image_size:
             raise ValueError(f"resize = {self.resize} is smaller than the crop, image_size = {self.image_size}")
         return self
+
+
+MICRO_FRAMES = "frames in memory at once, recomputed for the gradient; batch norm sees so many. 0: all of a step"
 
 
 class TrainConfig(Section):
@@ -68,6 +72,7 @@ class BaseConfig(TrainConfig):
     epochs: float = Field(8, ge=0)
     batch: int = Field(32, ge=2, description="videos a step")
     clip_frames: int | None = Field(None, ge=1, description="frames drawn of each clip a step; default all")
+    micro_frames: int = Field(0, ge=0, description=MICRO_FRAMES)
 
 
 class StudentBaseConfig(BaseConfig):
@@ -89,7 +94,16 @@ class EpisodicConfig(TrainConfig):
     validate_every: int = Field(50, ge=1, description="episodes between two validations")
 
 
-class StudentEpisodicConfig(EpisodicConfig):
+class NetworkEpisodicConfig(EpisodicConfig):
+    """Episodic training of a network that reads frames."""
+
+    passes: Literal["one", "two"] = Field(
+        "one", description="two: batch norm sees support and query apart, as released"
+    )
+    micro_frames: int = Field(0, ge=0, description=MICRO_FRAMES)
+
+
+class StudentEpisodicConfig(NetworkEpisodicConfig):
     """Episodic training of a student, and what comes before it."""
 
     adapt_episodes: int = Field(0, ge=0, description="first, episodes for branches and head on the frozen trunk")
@@ -163,7 +177,7 @@ class TeacherConfig(Section):
     encoder: str = "resnet50"
     weights: str = "random"
     base: BaseConfig = BaseConfig()
-    episodic: EpisodicConfig = EpisodicConfig()
+    episodic: NetworkEpisodicConfig = NetworkEpisodicConfig()
     fusion: FusionConfig = FusionConfig()
 
     def new_expert(self, modality: str) -> Expert:

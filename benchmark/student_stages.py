@@ -11,7 +11,7 @@ from benchmark.answers import Answers, shuffled
 from benchmark.base_training import Taught, base_stage, recalibrate
 from benchmark.config import Suite
 from benchmark.distillation import Distillation, distillation
-from benchmark.episodic import episode_frames, episodes_for, labels_of, validator
+from benchmark.episodic import episode_pixels, episodes_for, labels_of, validator
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
 from benchmark.teacher_stages import Teacher, new_head, teacher_key
@@ -36,12 +36,14 @@ class _Learner(nn.Module):
 
 def new_student(ws: Workspace, name: str, seed: int) -> FewShotStudent:
     """A fresh two-branch student; initial weights by (seed, student), the same for every distillation setting."""
+    suite = ws.suite.of(name)
     with torch_scope(torch.device("cpu"), seed, "init", "student", name):
-        encoder = TokenEncoder(
-            name, ws.suite.width, token_norm=ws.suite.token_norm, patch_enrichment=ws.suite.patch_enrichment
-        )
+        encoder = TokenEncoder(name, suite.width, token_norm=suite.token_norm, patch_enrichment=suite.patch_enrichment)
         encoder.to(memory_format=torch.channels_last)
-        student = FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+        student = FewShotStudent(
+            encoder, new_head(ws), suite.data.frames,
+            passes=suite.episodic.passes, micro_frames=suite.episodic.micro_frames,
+        )  # fmt: skip
         ws.initial_weights(student, ws.suite.weights)
         return student
 
@@ -140,9 +142,10 @@ def student_training(ws: Workspace, out: Stage, name: str, named: str, seed: int
     model = new_student(ws, name, seed)
     model.encoder.load_state_dict(standing(ws.stage_by_key("base", base_key)))
     distiller = suite.distiller_of(setting.distiller)
-    module = model.to(ws.device)
+    module = ws.place(model, model.encoder)
     learner = _Learner(module, distiller).to(ws.device)
     episodes = episodes_for(ws, config, seed, "student")
+    pixels = episode_pixels(ws, clips, episodes, seed, "student")
     stream = suite.base.token_target
     answers = Answers(ws, teacher, distiller.reads, stream, seed) if teacher is not None and distiller.reads else None
     token_weight = config.token_weight if setting.tokens else 0.0
@@ -170,7 +173,7 @@ def student_training(ws: Workspace, out: Stage, name: str, named: str, seed: int
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         index = step * config.accumulate + micro
-        frames = episode_frames(ws, clips, episodes, index, seed, "student")
+        frames = clips.network_input(pixels(index))
         support_labels, query_labels = labels_of(episodes, ws.device)
         output = module(frames, support_labels, episodes.way)
         return episode_loss(output, torch.from_numpy(episodes.rows(index)), support_labels, query_labels, episodes.way)
@@ -187,7 +190,11 @@ def student_training(ws: Workspace, out: Stage, name: str, named: str, seed: int
         max(1, config.validate_every // config.accumulate),
         group=ws.group,
     )
-    with bar(f"{name}, {named}, episodes (seed {seed})") as tick, ws.together("student", seed, name, named):
+    with (
+        bar(f"{name}, {named}, episodes (seed {seed})") as tick,
+        pixels,
+        ws.together("student", seed, name, named),
+    ):
         progress = fit(learner, plan, out.path("episodic.pt"), ws.device, tick)
     if ws.leads:
         recalibrate(ws, module.encoder, clips)

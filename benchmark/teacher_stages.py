@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from benchmark import identity
 from benchmark.base_training import base_stage, recalibrate
 from benchmark.derivation import derive
-from benchmark.episodic import episode_frames, episodes_for, labels_of, validator
+from benchmark.episodic import episode_pixels, episodes_for, labels_of, validator
 from benchmark.evaluate import embed
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
@@ -31,12 +31,14 @@ _CE_ONLY = LabelsOnly(ce_branches=(TEACHER_BRANCH,))
 
 def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
     """A fresh single-branch encoder with a head, initial weights by (seed, modality)."""
+    teacher = ws.suite.teacher
     with torch_scope(torch.device("cpu"), seed, "init", "encoder", modality):
-        encoder = TokenEncoder(
-            ws.suite.teacher.encoder, ws.suite.width, (TEACHER_BRANCH,), token_norm=ws.suite.token_norm
-        )
+        encoder = TokenEncoder(teacher.encoder, ws.suite.width, (TEACHER_BRANCH,), token_norm=ws.suite.token_norm)
         encoder.to(memory_format=torch.channels_last)
-        model = FewShotStudent(encoder, new_head(ws), ws.suite.data.frames)
+        model = FewShotStudent(
+            encoder, new_head(ws), ws.suite.data.frames,
+            passes=teacher.episodic.passes, micro_frames=teacher.episodic.micro_frames,
+        )  # fmt: skip
         ws.initial_weights(model, ws.suite.teacher.weights)
         return model
 
@@ -93,11 +95,12 @@ def encoder_training(ws: Workspace, out: Stage, modality: str, seed: int) -> Non
         base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", bf16)
     config = suite.teacher.episodic
     episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
-    module = model.to(ws.device)
+    pixels = episode_pixels(ws, clips, episodes, seed, f"encoder-{modality}")
+    module = ws.place(model, model.encoder)
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         index = step * config.accumulate + micro
-        frames = episode_frames(ws, clips, episodes, index, seed, f"encoder-{modality}")
+        frames = clips.network_input(pixels(index))
         support_labels, query_labels = labels_of(episodes, ws.device)
         return _CE_ONLY(module(frames, support_labels, episodes.way), None, query_labels)
 
@@ -113,7 +116,7 @@ def encoder_training(ws: Workspace, out: Stage, modality: str, seed: int) -> Non
         max(1, config.validate_every // config.accumulate),
         group=ws.group,
     )
-    with bar(f"teacher {modality}, episodes (seed {seed})") as tick, ws.together("encoder", seed, modality):
+    with bar(f"teacher {modality}, episodes (seed {seed})") as tick, pixels, ws.together("encoder", seed, modality):
         progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
     if ws.leads:
         recalibrate(ws, model.encoder, clips)

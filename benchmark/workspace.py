@@ -7,32 +7,34 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.clips import Clips, Read, remembered
+from benchmark.compiling import compile_trunk
 from benchmark.config import Suite
 from benchmark.data.video_folder import VideoFolder
 from benchmark.distributed import Group
-from benchmark.episodes import Episodes, frozen
+from benchmark.episodes import ClassIndex, Episodes, frozen
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
 from benchmark.train import Progressed
 from benchmark.weights import imported_weights, trunk_weights
 from feature_cache import Entry, Key, Store, run_lock, write_atomic
 from results.record import key_of
-from students.backbones import load_imagenet_trunk
+from students.backbones import TokenEncoder, load_imagenet_trunk
 from students.few_shot import FewShotStudent
 from students.interop import fill_student
 from students.trunks import BACKBONES
 from teachers.modalities import EXPERTS, Expert
 
+M = TypeVar("M", bound=nn.Module)
 SPLITS = ("train", "val", "test")
 _REMEMBER_BYTES = 2 << 30  # decoded clips kept in memory, at most
 
@@ -106,6 +108,7 @@ class Workspace:
         runs: Path,
         cache: Path,
         device: torch.device,
+        compile_trunks: bool = False,
         group: Group | None = None,
         variant: str = "",
     ) -> None:
@@ -117,6 +120,7 @@ class Workspace:
         self.cache = cache
         self.store = Store(cache)
         self.device = device
+        self.compile_trunks = compile_trunks
         self._readers: dict[Expert, Read] = {}
         self._varied: dict[str, Workspace] = {"": self}
 
@@ -153,8 +157,8 @@ class Workspace:
     def varied(self, variant: str) -> "Workspace":
         """The workspace of a variant of the suite: the same files, caches and run folder; "" is this one."""
         if variant not in self._varied:
-            suite = self.suite.varied(variant)
-            other = Workspace(suite, self.folder, self.runs, self.cache, self.device, self.group, variant)
+            varied, trunks = self.suite.varied(variant), self.compile_trunks
+            other = Workspace(varied, self.folder, self.runs, self.cache, self.device, trunks, self.group, variant)
             other.content_hash, other._readers = self.content_hash, self._readers
             self._varied[variant] = other
         return self._varied[variant]
@@ -176,6 +180,10 @@ class Workspace:
     def all_videos(self) -> tuple[str, ...]:
         """The videos of all splits, sorted."""
         return tuple(sorted(video for split in SPLITS for video in self.videos(split)))
+
+    def class_index(self, split: str) -> ClassIndex:
+        """The split's videos by class, to draw episodes from."""
+        return ClassIndex.of(list(self.folder.by_class(split).values()))
 
     def clip_entry(self, modality: str) -> Entry:
         """The cache entry of a modality's derived clips, uint8 (T, R, R, C)."""
@@ -212,12 +220,21 @@ class Workspace:
         def read(video: str, rng: np.random.Generator | None) -> NDArray[np.uint8]:
             return self.folder.raw(video, train=rng is not None, rng=rng)
 
+        if self.folder.pack is not None:  # mapped into memory as it is
+            return read
         no_choice = all(self.folder.frame_count(video) == self.suite.data.frames for video in self.all_videos)
         return remembered(read, _REMEMBER_BYTES) if no_choice else read
 
     def _cache_reader(self, modality: str) -> Read:
         entry = self.clip_entry(modality)
         return lambda video, rng: entry.gather([video])[0]
+
+    def place(self, module: M, encoder: TokenEncoder) -> M:
+        """A network that is to train on the run's device, its encoder's trunk compiled where the run asked for it."""
+        module = module.to(self.device)
+        if self.compile_trunks:
+            compile_trunk(encoder, self.device, self.suite.data.image_size)
+        return module
 
     def initial_weights(self, model: FewShotStudent, weights: str) -> None:
         """Give a network its initial weights.
@@ -273,7 +290,7 @@ class Workspace:
         return frozen(
             self.runs / "episodes",
             split,
-            list(self.folder.by_class(split).values()),
+            self.class_index(split),
             names,
             way=config.way,
             shot=shot,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -60,6 +61,23 @@ def write_beside(path: Path, chunks: Sequence[bytes | memoryview]) -> Path:
             temporary.unlink(missing_ok=True)
             raise
     return temporary
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write in the block that appears as `path`, fsynced, when the block ends well, and not at all otherwise.
+
+    For what is too large to be held in memory. Raises CacheError as `explained` does.
+    """
+    temporary = temporary_path(path)
+    try:
+        with explained(path), temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def publish(temporary: Path, path: Path) -> None:

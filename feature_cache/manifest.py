@@ -51,7 +51,7 @@ class ShardManifest:
 
 def entry_chunks(manifest: EntryManifest) -> list[bytes]:
     """The bytes of entry.json."""
-    return _sealed({
+    return sealed({
         "kind": manifest.key.kind, "fields": json.loads(manifest.key.canonical)["fields"],
         "row_shape": manifest.row_shape, "dtype": manifest.dtype, "rows_per_shard": manifest.rows_per_shard,
     })  # fmt: skip
@@ -60,7 +60,7 @@ def entry_chunks(manifest: EntryManifest) -> list[bytes]:
 def read_entry_manifest(folder: Path) -> EntryManifest:
     """entry.json of an entry's folder; DamagedError if missing or changed, CacheError if it is another key's."""
     path = folder / ENTRY_FILE
-    content = _unsealed(path, f"delete the folder {folder}, the next run computes it again")
+    content = unsealed(path, f"delete the folder {folder}, the next run computes it again")
     manifest = EntryManifest(
         Key(content["kind"], content["fields"]),
         tuple(content["row_shape"]),
@@ -74,7 +74,7 @@ def read_entry_manifest(folder: Path) -> EntryManifest:
 
 def write_shard_manifest(path: Path, manifest: ShardManifest) -> Path:
     """Write a shard's JSON beside `path`, to be renamed to it; returns the temporary path."""
-    chunks = _sealed({
+    chunks = sealed({
         "sha256": manifest.sha256, "shape": manifest.shape, "dtype": manifest.dtype, "ids": manifest.ids,
     })  # fmt: skip
     return write_beside(path, chunks)
@@ -82,7 +82,7 @@ def write_shard_manifest(path: Path, manifest: ShardManifest) -> Path:
 
 def read_shard_manifest(path: Path) -> ShardManifest:
     """A shard's JSON; DamagedError if it is missing or changed."""
-    content = _unsealed(path, REPAIR)
+    content = unsealed(path, REPAIR)
     return ShardManifest(tuple(content["ids"]), content["sha256"], tuple(content["shape"]), content["dtype"])
 
 
@@ -93,13 +93,15 @@ def sidecars(folder: Path) -> Iterator[tuple[int, Path]]:
     yield from sorted(found)
 
 
-def _sealed(content: dict[str, Any]) -> list[bytes]:
+def sealed(content: dict[str, Any]) -> list[bytes]:
+    """The bytes of a JSON file that carries its format and its own sha256: what `unsealed` reads."""
     content = {"format": FORMAT, **content}
     seal = hashlib.sha256(canonical_json(content).encode("ascii")).hexdigest()
     return [json.dumps({**content, "seal": seal}, indent=1).encode("ascii"), b"\n"]
 
 
-def _unsealed(path: Path, remedy: str) -> dict[str, Any]:
+def unsealed(path: Path, remedy: str) -> dict[str, Any]:
+    """The content of a file of `sealed`; DamagedError, with the remedy, if it is missing or changed."""
     with explained(path):
         try:
             raw = path.read_bytes()

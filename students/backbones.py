@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from students import StudentError
 from students.enrichment import PatchEnrichment
@@ -64,8 +65,18 @@ class TokenEncoder(nn.Module):
         """See the class; accepts any image size the trunk can halve five times (32 and up)."""
         return self.tokens(self.pooled(frames))
 
-    def pooled(self, frames: Tensor) -> Tensor:
-        """frames (N, 3, H, W) -> pooled trunk features (N, channels), what the branches read."""
+    def pooled(self, frames: Tensor, micro_frames: int = 0) -> Tensor:
+        """frames (N, 3, H, W) -> pooled trunk features (N, channels), what the branches read.
+
+        micro_frames bounds the memory of training: so many frames pass at once, and pass again for their gradient.
+        Batch norm in training takes its statistics from each such group; 0 passes all frames together.
+        """
+        if micro_frames and self.training and torch.is_grad_enabled():
+            groups = frames.split(micro_frames)
+            return torch.cat([checkpoint(self._pooled, group, use_reentrant=False) for group in groups])
+        return self._pooled(frames)
+
+    def _pooled(self, frames: Tensor) -> Tensor:
         cells = self.pool(self.trunk(frames))
         if self.enrich is None:
             return cells.mean((2, 3))
@@ -78,9 +89,10 @@ class TokenEncoder(nn.Module):
             tokens = {name: F.layer_norm(value, (self.width,)) for name, value in tokens.items()}
         return tokens
 
-    def clips(self, frames: Tensor, clip_frames: int) -> dict[str, Tensor]:
-        """frames (N * T, 3, H, W), clip by clip -> {branch: tokens (N, T, D)} with T = clip_frames."""
-        return {name: tokens.unflatten(0, (-1, clip_frames)) for name, tokens in self(frames).items()}
+    def clips(self, frames: Tensor, clip_frames: int, micro_frames: int = 0) -> dict[str, Tensor]:
+        """frames (N * T, 3, H, W), clip by clip -> {branch: tokens (N, T, D)} with T = clip_frames; see ``pooled``."""
+        tokens = self.tokens(self.pooled(frames, micro_frames))
+        return {name: value.unflatten(0, (-1, clip_frames)) for name, value in tokens.items()}
 
 
 def load_imagenet_trunk(encoder: TokenEncoder, state: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +13,29 @@ from students.output import EpisodeOutput, support_distances
 
 
 class FewShotStudent(nn.Module):
-    """An encoder with named branches and one head that all branches share (Lite-MKD's two-branch student)."""
+    """An encoder with named branches and one head that all branches share (Lite-MKD's two-branch student).
 
-    def __init__(self, encoder: TokenEncoder, head: Head, frames: int) -> None:
+    In training, passes = "one" lets batch norm see the whole episode, "two" support and query apart, as released;
+    micro_frames bounds the memory, see TokenEncoder.pooled.
+    """
+
+    def __init__(
+        self, encoder: TokenEncoder, head: Head, frames: int, *, passes: Literal["one", "two"] = "one",
+        micro_frames: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.frames = frames
+        self.passes = passes
+        self.micro_frames = micro_frames
 
     def forward(self, frames: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
-        """One episode in one pass: frames (N * T, 3, H, W) of S support then Q query videos, labels int64 (S,).
-
-        Support and query share a pass, so in training batch norm sees the whole episode.
-        """
-        tokens = self.encoder.clips(frames, self.frames)
+        """One episode: frames (N * T, 3, H, W) of S support then Q query videos, labels int64 (S,)."""
+        support = labels.shape[0] * self.frames
+        parts = [frames] if self.passes == "one" else [frames[:support], frames[support:]]
+        passed = [self.encoder.clips(part, self.frames, self.micro_frames) for part in parts]
+        tokens = {name: torch.cat([part[name] for part in passed]) for name in passed[0]}
         return episode_output(tokens, self.head, labels, way)
 
 

@@ -1,11 +1,13 @@
 """Episode drawing: exact, uniform, frozen."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.episodes import draw, frozen, read
+from benchmark.episodes import ClassIndex, draw, frozen, read
 from benchmark.errors import DataError, UserError
 
 
@@ -24,7 +26,7 @@ def test_episodes_hold_distinct_videos_of_distinct_classes(sizes: list[int], way
     way = min(way, len(sizes))
     rng = np.random.default_rng(seed)
     by_class = classes_of(sizes, rng)
-    episodes = draw(by_class, way=way, shot=shot, query=1, episodes=20, rng=rng)
+    episodes = draw(ClassIndex.of(by_class), way=way, shot=shot, query=1, episodes=20, rng=rng)
     for e in range(20):
         assert len(set(episodes.classes[e])) == way
         videos = np.concatenate([episodes.support[e], episodes.query[e]], axis=1)
@@ -35,7 +37,7 @@ def test_episodes_hold_distinct_videos_of_distinct_classes(sizes: list[int], way
 
 def test_every_ordered_choice_is_equally_likely() -> None:
     rng = np.random.default_rng(0)
-    episodes = draw([np.arange(4), np.arange(4, 8)], way=2, shot=2, query=1, episodes=24_000, rng=rng)
+    episodes = draw(ClassIndex.of([np.arange(4), np.arange(4, 8)]), way=2, shot=2, query=1, episodes=24_000, rng=rng)
     first = np.concatenate([episodes.support, episodes.query], axis=2)[episodes.classes == 0]
     codes, counts = np.unique(first @ [100, 10, 1], return_counts=True)
     assert len(codes) == 4 * 3 * 2
@@ -46,13 +48,13 @@ def test_every_ordered_choice_is_equally_likely() -> None:
 def test_impossible_sizes_are_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(UserError, match="way = 3 is larger than the split's 2 classes"):
-        draw([np.arange(9), np.arange(9)], way=3, shot=1, query=1, episodes=1, rng=rng)
+        draw(ClassIndex.of([np.arange(9), np.arange(9)]), way=3, shot=1, query=1, episodes=1, rng=rng)
     with pytest.raises(UserError, match=r"shot \+ query = 6 is larger than class 1, which has 3 videos"):
-        draw([np.arange(9), np.arange(3)], way=2, shot=5, query=1, episodes=1, rng=rng)
+        draw(ClassIndex.of([np.arange(9), np.arange(3)]), way=2, shot=5, query=1, episodes=1, rng=rng)
 
 
 def test_frozen_lists_are_read_back_and_damage_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    by_class = [np.arange(9), np.arange(9, 20), np.arange(20, 31)]
+    by_class = ClassIndex.of([np.arange(9), np.arange(9, 20), np.arange(20, 31)])
     size = {"way": 2, "shot": 3, "query": 2, "episodes": 50, "seed": 7}
     first = frozen(tmp_path, "test", by_class, "abcdef0123", **size)
     again = frozen(tmp_path, "test", by_class, "abcdef0123", **size)
@@ -68,6 +70,34 @@ def test_frozen_lists_are_read_back_and_damage_is_refused(tmp_path) -> None:  # 
 
 def test_rows_are_support_then_query_class_by_class() -> None:
     rng = np.random.default_rng(0)
-    episodes = draw([np.arange(5), np.arange(5, 10)], way=2, shot=2, query=1, episodes=1, rng=rng)
+    episodes = draw(ClassIndex.of([np.arange(5), np.arange(5, 10)]), way=2, shot=2, query=1, episodes=1, rng=rng)
     rows = episodes.rows(0)
     assert rows.tolist() == [*episodes.support[0].ravel(), *episodes.query[0].ravel()]
+
+
+class Counted(np.ndarray):
+    """An array that remembers how many elements were read of it."""
+
+    read: list[int]
+
+    def __getitem__(self, at):  # type: ignore[no-untyped-def]
+        found = np.asarray(self)[at]
+        self.read.append(np.size(found))
+        return found
+
+
+def test_a_draw_reads_the_videos_it_picks_and_builds_nothing_as_long_as_the_list() -> None:
+    videos, classes = 77_500, 126
+    index = ClassIndex.of(np.array_split(np.arange(videos), classes))
+    rows = index.rows.view(Counted)
+    rows.read = []
+    counted = ClassIndex(rows, index.starts, index.sizes)
+    size = {"way": 5, "shot": 5, "query": 4, "episodes": 1}
+    first = draw(index, **size, rng=np.random.default_rng(0))  # what is imported and cached once is not the draw's
+    tracemalloc.start()
+    again = draw(counted, **size, rng=np.random.default_rng(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert again.sha256 == first.sha256
+    assert sum(rows.read) == 5 * (5 + 4)
+    assert peak < videos, "a byte a video would be a scan"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.episodes import draw
+from benchmark.episodes import ClassIndex, draw
 from benchmark.evaluate import embed, match, project, score
 from benchmark.seeds import torch_scope
 from students.backbones import TokenEncoder
@@ -31,7 +31,7 @@ def pixels() -> torch.Tensor:
 
 def test_cached_keys_give_the_logits_of_the_whole_network(student: FewShotStudent, pixels: torch.Tensor) -> None:
     by_class = [np.arange(0, 4), np.arange(4, 8), np.arange(8, 12)]
-    episodes = draw(by_class, way=3, shot=2, query=2, episodes=9, rng=np.random.default_rng(1))
+    episodes = draw(ClassIndex.of(by_class), way=3, shot=2, query=2, episodes=9, rng=np.random.default_rng(1))
 
     def frames(videos: list[str]) -> torch.Tensor:
         return pixels[[int(video) for video in videos]].flatten(0, 1)

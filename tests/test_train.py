@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.episodes import draw
+from benchmark.episodes import ClassIndex, draw
 from benchmark.errors import RunError
 from benchmark.evaluate import no_tick, score
 from benchmark.sections import TrainConfig
@@ -125,7 +125,9 @@ def test_learning_rate_rises_then_falls() -> None:
 
 
 def test_scores_by_hand_and_ties_count_as_wrong() -> None:
-    episodes = draw([np.arange(3), np.arange(3, 6)], way=2, shot=1, query=1, episodes=2, rng=np.random.default_rng(0))
+    episodes = draw(
+        ClassIndex.of([np.arange(3), np.arange(3, 6)]), way=2, shot=1, query=1, episodes=2, rng=np.random.default_rng(0)
+    )
     logits = torch.tensor([[[2.0, 1.0], [3.0, 1.0]], [[0.0, 0.0], [-1.0, 5.0]]])
     scores = score(logits, episodes)
     assert scores.correct.tolist() == [[1, 0], [0, 1]]

@@ -43,12 +43,13 @@ def check(
     folder = VideoFolder(root, frames=frames, lists=lists)
     problems += _episode_problems(folder, way, shot + query, list_number)
     try:
-        carried = tuple(source for source in folder.modalities() if sources is None or source in sources)
+        there = folder.modalities()
+        carried = tuple(source for source in there if sources is None or source in sources)
         if "joints" in carried:
             _ = folder.skeleton
     except DataError as error:
         return [*problems, _problem(error, root)]
-    if not {"rgb", "joints"} & set(carried):
+    if not {"rgb", "joints"} & set(there):
         remedy = "put frames into l8/rgb_l8/<class>/<video>/ or videos into <class>/"
         return [*problems, Problem(str(root), "holds no frames, videos or joints of the listed classes", remedy)]
     videos = [video for split in SPLITS for video in folder.videos(split)]

@@ -14,7 +14,7 @@ FORMAT = 1
 SETTLED_NS = 2_000_000_000  # a file touched this recently may change again without a new time stamp
 
 
-def content_hashes(files: Mapping[str, Sequence[Path]], root: Path, modality: str) -> dict[str, str]:
+def content_hashes(files: Mapping[str, Sequence[str]], root: Path, modality: str) -> dict[str, str]:
     """sha256 (hex) of each entry's file names and bytes: ``{id: [paths]}`` -> ``{id: hash}``.
 
     Files whose size and modification time are as remembered in ``<root>/.fewdistill/content_<modality>.json`` are
@@ -25,10 +25,10 @@ def content_hashes(files: Mapping[str, Sequence[Path]], root: Path, modality: st
     known = _load(memory_path)
     paths = list(dict.fromkeys(path for group in files.values() for path in group))
     # Time stamps are taken before the bytes, so that a change in between shows as a new stamp next time.
-    stamps = {path: (stat.st_size, stat.st_mtime_ns) for path in paths for stat in (os.stat(path),)}
+    stamps = {path: [stat.st_size, stat.st_mtime_ns] for path in paths for stat in (os.stat(path),)}
     prefix = f"{root.as_posix()}/"
-    names = {path: path.as_posix().removeprefix(prefix) for path in paths}
-    fresh = [path for path in paths if known.get(names[path], [0, 0, ""])[:2] != list(stamps[path])]
+    names = {path: path.replace(os.sep, "/").removeprefix(prefix) for path in paths}
+    fresh = [path for path in paths if known.get(names[path], [0, 0, ""])[:2] != stamps[path]]
     now = time.time_ns()
     with ThreadPoolExecutor() as pool:
         hashes = dict(zip(fresh, pool.map(_hash_file, fresh, chunksize=64), strict=True))
@@ -39,13 +39,15 @@ def content_hashes(files: Mapping[str, Sequence[Path]], root: Path, modality: st
         settled = [path for path in paths if now - stamps[path][1] > SETTLED_NS]
         _save(memory_path, {names[path]: [*stamps[path], hashes[path]] for path in settled})
     return {
-        key: hashlib.sha256("".join(f"{path.name}\0{hashes[path]}\n" for path in group).encode()).hexdigest()
+        key: hashlib.sha256(
+            "".join(f"{os.path.basename(path)}\0{hashes[path]}\n" for path in group).encode()
+        ).hexdigest()
         for key, group in files.items()
     }
 
 
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
+def _hash_file(path: str) -> str:
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

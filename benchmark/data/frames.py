@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -33,15 +34,39 @@ def sample_indices(
         raise DataError(f"{n} frames found, {frames} needed")
     if n == frames:
         return np.arange(n, dtype=np.int64)
-    start, end = 1, n - 2
-    if train:
-        if rng is None:
-            raise ValueError("sample_indices(train=True) needs a generator")
-        pad = int(min(5, (n - frames) / 2))
-        start, end = 0, n - 1
-        if pad >= 1:
-            start = int(rng.integers(0, pad, endpoint=True))
-            end = int(rng.integers(n - 1 - pad, n - 1, endpoint=True))
+    if not train:
+        return _spread(n, frames, 1, n - 2)
+    if rng is None:
+        raise ValueError("sample_indices(train=True) needs a generator")
+    pad = _slack(n, frames)
+    if pad < 1:
+        return _spread(n, frames, 0, n - 1)
+    start = int(rng.integers(0, pad, endpoint=True))
+    end = int(rng.integers(n - 1 - pad, n - 1, endpoint=True))
+    return _spread(n, frames, start, end)
+
+
+@lru_cache(maxsize=4096)
+def drawable_indices(n: int, frames: int) -> NDArray[np.int64]:
+    """Every frame number (int64, ascending, read-only) that `sample_indices` can give, in training or not.
+
+    At most about 6 * frames of them, however long the video. Raises DataError when n < frames.
+    """
+    pad = _slack(n, frames)
+    drawn = [sample_indices(n, frames)]
+    if n > frames:
+        drawn += [_spread(n, frames, start, end) for start in range(pad + 1) for end in range(n - 1 - pad, n)]
+    found = np.unique(np.concatenate(drawn))
+    found.flags.writeable = False  # shared by all callers
+    return found
+
+
+def _slack(n: int, frames: int) -> int:
+    """By how many frames the ends of the sampled stretch may move inwards in training."""
+    return int(min(5, (n - frames) / 2))
+
+
+def _spread(n: int, frames: int, start: int, end: int) -> NDArray[np.int64]:
     if end - start < frames:
         start, end = 0, n - 1
     return np.floor(np.linspace(start, end, frames)).astype(np.int64)
@@ -93,12 +118,16 @@ def list_frames(folder: Path | str) -> list[Path]:
 
     Numbers need not be padded: shorter names come first.
     """
-    folder = Path(folder)
+    return [Path(folder, name) for name in frame_names(folder)]
+
+
+def frame_names(folder: Path | str) -> list[str]:
+    """The file names of `list_frames`."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(IMAGE_SUFFIXES)]
     except (FileNotFoundError, NotADirectoryError):
         raise FileError(folder, "no such frame folder") from None
-    return [folder / name for name in sorted(names, key=lambda name: (len(name), name))]
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def read_frames(folder: Path | str, indices: Sequence[int] | NDArray[np.int64] | None = None) -> UInt8:

@@ -15,8 +15,8 @@ def places(root: Path, modality: str) -> list[Path]:
     return [tree, root / "l8", root] if modality == "rgb" else [tree]
 
 
-def find_videos(root: Path, modality: str, classes: set[str]) -> dict[str, Path]:
-    """Frame folder, video file or joint file of every video, by normalised "class/video".
+def find_videos(root: Path, modality: str, classes: set[str]) -> dict[str, str]:
+    """Path of the frame folder, video file or joint file of every video, by normalised "class/video".
 
     ``classes`` are the normalised names of the classes looked at; each of their folders is listed once. The first
     of `places` that holds anything counts. Raises FileError when two entries answer to one id.
@@ -29,9 +29,9 @@ def find_videos(root: Path, modality: str, classes: set[str]) -> dict[str, Path]
     return {}
 
 
-def _scan(place: Path, classes: set[str], suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _scan(place: Path, classes: set[str], suffixes: tuple[str, ...]) -> dict[str, str]:
     """Entries of the wanted class folders: directories, or with ``suffixes`` files ending so."""
-    found: dict[str, Path] = {}
+    found: dict[str, str] = {}  # no Path: of a hundred thousand they take a second to make
     if not place.is_dir():
         return found
     for group in os.scandir(place):
@@ -44,5 +44,5 @@ def _scan(place: Path, classes: set[str], suffixes: tuple[str, ...]) -> dict[str
             key = normalise_name(f"{group.name}/{stem}")
             if key in found:
                 raise FileError(entry.path, f"the same video to the lists as {found[key]}", "remove one of the two")
-            found[key] = Path(entry.path)
+            found[key] = entry.path
     return found

@@ -1,6 +1,7 @@
 """A data set on disk: split lists, frame folders or video files, sensor depth and 3-D joints."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -10,9 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data.content import content_hashes
-from benchmark.data.frames import decode, frame_count, list_frames, read_depth_frames, read_frames, sample_indices
+from benchmark.data.frames import (
+    decode,
+    frame_count,
+    frame_names,
+    list_frames,
+    read_depth_frames,
+    read_frames,
+    sample_indices,
+)
 from benchmark.data.joints import read_joints, read_skeleton
 from benchmark.data.layout import find_videos, places
+from benchmark.data.pack import Pack
 from benchmark.data.problem import FileError
 from benchmark.data.splits import SPLITS, normalise_name, read_split_lists
 from benchmark.data.transforms import (
@@ -38,10 +48,11 @@ class VideoFolder:
     A video id is "class/video" as the lists spell it; folders may spell it in lower case or with underscores for
     spaces. Frame folders go before video files. Clips have ``frames`` frames; they are resized to a short side of
     ``resize`` pixels (default: 256 for an ``image_size`` of 224, in proportion otherwise; equal to ``image_size``
-    means no crop) and cropped to ``image_size``. ``lists`` takes the place of the list files.
+    means no crop) and cropped to ``image_size``. ``lists`` takes the place of the list files. With ``pack``, a folder
+    that `packing.write` wrote, RGB is read from there instead of from the files it was made of.
 
-    Opening lists no video folder and reads no pixel; raises DataError for a missing root, faulty lists or an
-    impossible size.
+    Opening lists no video folder and reads no pixel; raises DataError for a missing root, faulty lists, an
+    impossible size, or a pack of other videos or sizes. A pack whose files have changed is refused when it is read.
     """
 
     def __init__(
@@ -53,6 +64,7 @@ class VideoFolder:
         resize: int | None = None,
         list_number: int = 3,
         lists: Mapping[str, Sequence[str]] | None = None,
+        pack: Path | str | None = None,
     ) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
@@ -68,8 +80,12 @@ class VideoFolder:
             lists = read_split_lists(self.root / "splits", list_number)
         self.splits: dict[str, tuple[str, ...]] = {split: tuple(lists[split]) for split in SPLITS}
         self._split_of = {video: split for split in SPLITS for video in self.splits[split]}
-        self._trees: dict[str, dict[str, Path]] = {}
+        self._trees: dict[str, dict[str, str]] = {}
         self._counts: dict[Path, int] = {}
+        self._hashes: dict[str, dict[str, str]] = {}
+        self.pack = None if pack is None else Pack(pack)
+        if self.pack is not None:
+            self.pack.check_fits(self.root, self._split_of, self.resize, frames)
 
     # --- what there is -----------------------------------------------------------------------------------------
 
@@ -124,17 +140,15 @@ class VideoFolder:
 
         ``modality`` is "rgb", "joints", or the name of an image tree `l8/<modality>_l8`.
         """
-        self.split_of(video_id)
-        try:
-            return self._tree(modality)[normalise_name(video_id)]
-        except KeyError:
-            remedy = f"add it or drop the video from the {self._split_of[video_id]} list"
-            raise FileError(places(self.root, modality)[0] / video_id, f"no {modality} of this video", remedy) from None
+        return Path(self._place(video_id, modality))
 
     # --- pixels ------------------------------------------------------------------------------------------------
 
     def frame_count(self, video_id: str) -> int:
         """Frames of the video's RGB; counted by decoding a video file once, then remembered."""
+        if self._current_pack is not None:
+            self.split_of(video_id)
+            return self._current_pack.count(video_id)
         path = self.locate(video_id)
         if path not in self._counts:
             self._counts[path] = len(list_frames(path)) if path.is_dir() else frame_count(path)
@@ -143,7 +157,10 @@ class VideoFolder:
     def indices(self, video_id: str, *, train: bool = False, rng: np.random.Generator | None = None) -> Ints:
         """Frame numbers that stand for the video (see `sample_indices`); DataError when it is too short."""
         try:
-            return sample_indices(self.frame_count(video_id), self.frames, train=train, rng=rng)
+            count = self.frame_count(video_id)
+            if self._current_pack is not None:
+                return self._current_pack.indices(video_id, self.frames, train=train, rng=rng)
+            return sample_indices(count, self.frames, train=train, rng=rng)
         except DataError as error:
             if isinstance(error, FileError):
                 raise
@@ -160,10 +177,17 @@ class VideoFolder:
         """The sampled frames, uint8 (T, H, W, 3), short side ``resize`` px, not cropped: what experts derive from.
 
         ``train`` draws the frame numbers from ``rng`` instead of taking the fixed ones. Raises DataError, naming
-        the file, for anything missing, short, truncated or undecodable.
+        the file, for anything missing, short, truncated or undecodable. Frames of a pack may be
+        read-only.
         """
-        path = self.locate(video_id, modality)
         indices = self.indices(video_id, train=train, rng=rng)
+        if self._current_pack is not None and modality == "rgb":
+            return self._current_pack.read(video_id, indices)
+        return self.read(video_id, indices, modality)
+
+    def read(self, video_id: str, indices: Ints, modality: str = "rgb") -> UInt8:
+        """Frames of the files by their numbers, as `raw` returns them and with its errors."""
+        path = self.locate(video_id, modality)
         if path.is_dir():
             self._check_count(len(list_frames(path)), path, video_id)
             return resize(read_frames(path, indices), self.resize)
@@ -232,24 +256,51 @@ class VideoFolder:
     # --- identity ----------------------------------------------------------------------------------------------
 
     def content_hashes(self, modality: str = "rgb") -> dict[str, str]:
-        """sha256 (hex) of each listed video's files, ids sorted; DataError for a missing video."""
-        files: dict[str, Sequence[Path]] = {}
-        for video in sorted(self._split_of):
-            path = self.locate(video, modality)
-            files[video] = list_frames(path) if path.is_dir() else [path]
-        if modality == "joints":
-            files[""] = [self.root / "joints" / "skeleton.toml"]
-        try:
-            return content_hashes(files, self.root, modality)
-        except OSError as error:
-            raise FileError(error.filename, f"cannot be read ({error.strerror})") from None
+        """sha256 (hex) of each listed video's files, ids sorted, as they are when first asked for.
+
+        DataError for a missing video, and for RGB that differs from what the pack was made of.
+        """
+        if modality not in self._hashes:
+            files: dict[str, Sequence[str]] = {v: [self._place(v, modality)] for v in sorted(self._split_of)}
+            if os.path.isdir(next(iter(self._tree(modality).values()), "")):  # then all of the tree are folders
+                files = {v: [f"{path}/{name}" for name in frame_names(path)] for v, [path] in files.items()}
+            if modality == "joints":
+                files[""] = [str(self.root / "joints" / "skeleton.toml")]
+            try:
+                found = content_hashes(files, self.root, modality)
+            except OSError as error:
+                raise FileError(error.filename, f"cannot be read ({error.strerror})") from None
+            if modality == "rgb" and self.pack is not None:
+                self.pack.check_sources(found)
+            self._hashes[modality] = found
+        return self._hashes[modality]
 
     def content_hash(self, modality: str = "rgb") -> str:
-        """sha256 (hex) over the ids and file bytes of all listed videos; the same whatever the split or order."""
+        """sha256 (hex) over the ids and file bytes of all listed videos; the same whatever the split or order.
+
+        A pack leaves it as it is, unless the pack lacks frames that would have been read without it.
+        """
         lines = "".join(f"{video}\0{digest}\n" for video, digest in self.content_hashes(modality).items())
+        if self.pack is not None and self.pack.thins(self._split_of):
+            lines += f"at most {self.pack.settings.keep} evenly spaced frames a video\n"
         return hashlib.sha256(lines.encode()).hexdigest()
 
     # --- inside ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _current_pack(self) -> Pack | None:
+        """The pack, known to be made of the files as they are."""
+        if self.pack is not None:
+            self.content_hashes()
+        return self.pack
+
+    def _place(self, video_id: str, modality: str) -> str:
+        self.split_of(video_id)
+        try:
+            return self._tree(modality)[normalise_name(video_id)]
+        except KeyError:
+            remedy = f"add it or drop the video from the {self._split_of[video_id]} list"
+            raise FileError(places(self.root, modality)[0] / video_id, f"no {modality} of this video", remedy) from None
 
     @cached_property
     def _scaled_skeleton(self) -> Skeleton:
@@ -270,7 +321,7 @@ class VideoFolder:
     def _labels(self) -> dict[str, dict[str, int]]:
         return {split: {name: label for label, name in enumerate(self.classes(split))} for split in SPLITS}
 
-    def _tree(self, modality: str) -> dict[str, Path]:
+    def _tree(self, modality: str) -> dict[str, str]:
         """Path of every video of the listed classes by its normalised id."""
         if modality not in self._trees:
             classes = {normalise_name(video.split("/")[0]) for video in self._split_of}

@@ -11,7 +11,7 @@ from students import StudentError
 from students.enrichment import FrameEnrichment
 from students.heads import HEADS
 from students.heads.base import Keys, TokenHead, class_shares
-from students.heads.trx import TRX, frame_tuples, per_tuple
+from students.heads.trx import TRX, per_position, tuple_members
 
 
 class NearestPair(nn.Module):
@@ -21,12 +21,13 @@ class NearestPair(nn.Module):
         super().__init__()
         self.linear = nn.Linear(2 * width, pair_width)
         self.dropout = nn.Dropout(dropout)
-        self.register_buffer("pairs", frame_tuples(frames, 2), persistent=False)
-        self.pairs: Tensor
+        self.register_buffer("members", tuple_members(frames, 2), persistent=False)
+        self.members: Tensor
 
     def project(self, tokens: Tensor) -> Tensor:
         """Tokens (N, T, D) -> rectified embeddings of all frame pairs (N, P, pair_width)."""
-        return F.relu(per_tuple(self.dropout(tokens), self.linear, self.pairs))
+        frames = per_position(self.dropout(tokens), self.linear, 2)
+        return F.relu(self.members.to(frames.dtype) @ frames)
 
     @staticmethod
     def match(support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
@@ -67,7 +68,7 @@ class STRM(TokenHead):
         self.trx = TRX(width, frames, head_width=head_width, dropout=dropout)
 
     def project(self, tokens: Tensor) -> Keys:
-        """Tokens float32 (N, T, D) -> pair embeddings (N, P, pair_width), then TRX's keys and values (N, P, h)."""
+        """Tokens float32 (N, T, D) -> pair embeddings (N, P, pair_width), then what TRX needs."""
         tokens = self.check(tokens)
         return self.nearest.project(tokens), *self.trx.project(self.enrich(tokens))
 

@@ -137,3 +137,25 @@ def test_normalise_refuses_what_it_cannot_mean() -> None:
     ):
         with pytest.raises(ValueError, match=says):
             normalise(bad, norm)
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(channels=st.integers(1, 4), flip=st.booleans(), swap=st.booleans(), seed=st.integers(0, 99))
+def test_a_crop_in_place_of_chosen_frames_is_the_crop_of_those_frames(
+    channels: int, flip: bool, swap: bool, seed: int
+) -> None:
+    clip, crop = noise(5, 12, 17, channels, seed=seed), Crop(2, 3, 9, flip)
+    clip.flags.writeable = False
+    rule = {"mirror_channels": (0,), "mirror_swap": (0, channels - 1) if swap else None}
+    keep, batch = np.array([0, 3, 3]), np.zeros((2, 3, 9, 9, channels), np.uint8)
+    expected = apply_crop(clip[keep], crop, **rule)
+    window = clip[keep][:, 2:11, 3:12]
+    if flip:
+        window = window[:, :, ::-1].copy()
+        window[..., 0] = np.where(window[..., 0] == 0, 255, 256 - window[..., 0].astype(int))
+        if swap:
+            window[..., [0, channels - 1]] = window[..., [channels - 1, 0]]
+    np.testing.assert_array_equal(expected, window)
+    apply_crop(clip, crop, keep=keep, out=batch[1], **rule)
+    np.testing.assert_array_equal(batch[1], expected)
+    assert not batch[0].any()

@@ -1,0 +1,87 @@
+"""Short measurements of the machine that decide how a network is run, never what it computes in scoring."""
+
+import time
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+from benchmark.seeds import torch_scope
+from students.trunks import BACKBONES
+
+CPU_FRAMES = 32  # larger batches lose time to page faults on CPUs
+_CUDA_FRAMES = (32, 1024)
+_GAIN = 1.05  # what a larger batch, or bfloat16, must gain to be taken
+_ROUNDS = 3
+
+
+class Precision(NamedTuple):
+    """Frames a second, forward and backward, of a trunk in float32 and under bfloat16 autocast."""
+
+    float32: float
+    bfloat16: float
+
+    @property
+    def bf16(self) -> bool:
+        """Whether bfloat16 is worth it."""
+        return self.bfloat16 > _GAIN * self.float32
+
+
+def training_precision(backbone: str, image_size: int, device: torch.device) -> Precision:
+    """Time one trunk on square frames, the two precisions in turn; the fastest round of each counts."""
+    with torch_scope(device, 0, "probe"):
+        trunk = BACKBONES[backbone].build().to(device).to(memory_format=torch.channels_last).train()
+        frames = torch.rand(CPU_FRAMES, 3, image_size, image_size, device=device)
+    frames = frames.contiguous(memory_format=torch.channels_last)
+
+    def seconds(bf16: bool) -> float:
+        start = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = trunk(frames).float().mean()
+        loss.backward()
+        _wait(device)
+        return time.perf_counter() - start
+
+    for bf16 in (False, True):
+        seconds(bf16)  # the first pass allocates
+    rounds = [(seconds(False), seconds(True)) for _ in range(_ROUNDS)]
+    full, half = (len(frames) / min(times) for times in zip(*rounds, strict=True))
+    return Precision(full, half)
+
+
+@lru_cache
+def embedding_frames(backbone: str, image_size: int, device: torch.device) -> int:
+    """How many frames to embed at once on an accelerator: doubled from 32 while it gains five per cent and fits."""
+    return largest_worthwhile(backbone, image_size, device, *_CUDA_FRAMES)
+
+
+@torch.no_grad()
+def largest_worthwhile(backbone: str, image_size: int, device: torch.device, first: int, last: int) -> int:
+    """The batch, from ``first`` frames doubled up to ``last``, beyond which frames a second stop growing."""
+    with torch_scope(device, 0, "probe"):
+        trunk = BACKBONES[backbone].build().to(device).to(memory_format=torch.channels_last).eval()
+    best, best_rate, count = first, 0.0, first
+    while count <= last:
+        try:
+            frames = torch.rand(count, 3, image_size, image_size, device=device)
+            frames = frames.contiguous(memory_format=torch.channels_last)
+            rate = max(_rate(trunk, frames, device) for _ in range(_ROUNDS))
+        except torch.OutOfMemoryError:
+            break
+        if rate < _GAIN * best_rate:
+            break
+        best, best_rate, count = count, rate, 2 * count
+    return best
+
+
+def _rate(trunk: torch.nn.Module, frames: torch.Tensor, device: torch.device) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    trunk(frames)
+    _wait(device)
+    return len(frames) / (time.perf_counter() - start)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,186 @@
+"""``python -m benchmark.speed``: every case, one thing at a time, as a table and as JSON."""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.allocator import keep_freed_memory
+from benchmark.errors import RunError, UserError
+from benchmark.progress import bar
+from benchmark.speed import derivation_case, evaluation_case, head_cases, network_cases, reading_cases  # noqa: F401
+from benchmark.speed.cases import CASES, QUICK, Bench, Case, Sizes
+from benchmark.speed.machine import environment, limits
+from feature_cache import write_atomic
+
+OUT = Console()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Folder = Annotated[Path | None, typer.Option(help="Folder of the cases' data, kept; default a temporary one.")]
+
+
+@app.command(epilog="Examples: python -m benchmark.speed --only 'head' | python -m benchmark.speed --json > speed.json")
+def speed(
+    only: Annotated[list[str] | None, typer.Option(help="Cases whose name contains this. Repeatable.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes: shows that cases run, measures nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
+    data: Folder = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name the cases, and stop.")] = False,
+    side: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Time each part of the suite beside the plain way and the machine's limits. About 20 minutes on two cores.
+
+    Run it on an otherwise idle machine: the load is reported, and a second torch job spoils every figure.
+    """
+    sizes = QUICK if quick else Sizes()
+    if side is not None:
+        assert data is not None and out is not None
+        _run_side(side, Bench(sizes, data), out)
+        return
+    names = [name for name in CASES if not only or any(part in name for part in only)]
+    if not names:
+        raise UserError(f"no case contains {' or '.join(only or ())}; the cases are: {'; '.join(CASES)}")
+    if list_:
+        OUT.print("\n".join(names), highlight=False)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        found = _measure(names, quick, data or Path(temporary))
+    if out is not None:
+        write_atomic(out, [json.dumps(found, indent=1).encode()])
+    if as_json:
+        OUT.print_json(data=found)
+    else:
+        _print(found)
+
+
+def _measure(names: list[str], quick: bool, folder: Path) -> dict[str, Any]:
+    sides = [("limits", "")] + [(name, side) for name in names for side in CASES[name].sides]
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    with bar("speed", "sides") as tick:
+        for done, (name, side) in enumerate(sides, start=1):
+            found[name, side] = _in_process(f"{name}::{side}", quick, folder)
+            tick(done, len(sides))
+    machine = found.pop(("limits", ""))
+    rows = [row for name in names for row in _rows(name, CASES[name], found, machine["limits"])]
+    return {"environment": machine["environment"], "limits": machine["limits"], "sizes": machine["sizes"], "rows": rows}
+
+
+def _in_process(side: str, quick: bool, folder: Path) -> dict[str, Any]:
+    """A side in a process of its own: no memory, cache or thread of another one is left in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    result = folder / "result.json"
+    command = [sys.executable, "-m", "benchmark.speed", "--side", side, "--data", str(folder), "--out", str(result)]
+    done = subprocess.run([*command, *(["--quick"] if quick else [])], stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
+        raise RunError(f"{side}: {last}")
+    return json.loads(result.read_text())
+
+
+def _run_side(side: str, bench: Bench, out: Path) -> None:
+    name, _, which = side.partition("::")
+    if name == "limits":
+        found: dict[str, Any] = {"limits": limits(bench), "environment": environment(), "sizes": asdict(bench.sizes)}
+    else:
+        if which != CASES[name].against:
+            keep_freed_memory()  # as `fewdistill run` does; the plain way leaves the C library as it is
+        load = environment()["load"]
+        sample = CASES[name].sides[which](bench)
+        values = None if sample.values is None else sample.values.ravel().tolist()
+        found = {
+            "seconds": sample.seconds, "rate": sample.rate, "memory_mib": sample.memory_mib, "values": values,
+            "note": sample.note, "load": load,
+        }  # fmt: skip
+    write_atomic(out, [json.dumps(found).encode()])
+
+
+def _rows(
+    name: str, case: Case, found: dict[tuple[str, str], dict[str, Any]], limit: dict[str, float]
+) -> list[dict[str, Any]]:
+    base = found[name, case.against]
+    rows = []
+    for side in case.sides:
+        one = found[name, side]
+        row: dict[str, Any] = {
+            "case": name, "side": side, "unit": case.unit, "per_second": one["rate"],
+            "milliseconds": 1e3 / one["rate"], "repetitions": len(one["seconds"]),
+            "slowest_over_fastest": max(one["seconds"]) / min(one["seconds"]),
+            "ratio": one["rate"] / base["rate"], "aim": case.aims.get(side), "load": one["load"], "note": one["note"],
+        }  # fmt: skip
+        if case.least_gflop is not None:
+            gemm = limit["gemm_bfloat16_gflops" if "bfloat16" in side else "gemm_float32_gflops"]
+            row["over_gemm_limit"] = gemm / case.least_gflop / one["rate"]
+        if one["memory_mib"] is not None:
+            row["memory_mib"] = one["memory_mib"]
+            row["memory_ratio"] = one["memory_mib"] / base["memory_mib"]
+            row["memory_aim"] = case.memory_aim if side != case.against else None
+            row["memory_limit_mib"] = case.memory_limit_mib
+        if one["values"] is not None and side != case.against:
+            row |= _agreement(np.array(one["values"]), np.array(base["values"]), case.tolerance)
+        rows.append(row)
+    return rows
+
+
+def _agreement(ours: np.ndarray, plain: np.ndarray, tolerance: float) -> dict[str, Any]:
+    scale = float(np.abs(plain).max()) or 1.0
+    difference = float(np.abs(ours - plain).max()) / scale
+    return {"largest_difference": difference, "agrees": difference <= tolerance}
+
+
+def _print(found: dict[str, Any]) -> None:
+    where, limit = found["environment"], found["limits"]
+    table = Table(title="Speed", title_justify="left")
+    for column in ("case", "side", "ms", "a second", "ratio", "aim", "over GEMM limit", "MiB", "difference"):
+        table.add_column(column, justify="left" if column in ("case", "side") else "right")
+    last = ""
+    for row in found["rows"]:
+        table.add_row(
+            row["case"] if row["case"] != last else "", row["side"], _digits(row["milliseconds"]),
+            _digits(row["per_second"]), f"{row['ratio']:.2f}", _digits(row["aim"]), _digits(row.get("over_gemm_limit")),
+            _digits(row.get("memory_mib")), f"{row['largest_difference']:.0e}" if "largest_difference" in row else "",
+        )  # fmt: skip
+        last = row["case"]
+    Console(width=max(OUT.width, 150)).print(table)
+    OUT.print(
+        f"{where['processor']}, {where['threads']} threads, load {where['load']} at the start, torch {where['torch']}; "
+        f"GEMM {limit['gemm_float32_gflops']:.0f} GFLOP/s (bfloat16 {limit['gemm_bfloat16_gflops']:.0f}), "
+        f"copy {limit['copy_gb']:.0f} GB/s. ms: median for one unit. difference: largest over largest value.",
+        highlight=False,
+    )
+
+
+def _digits(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    if value is None:
+        return ""
+    whole = 0 if value == 0 else math.floor(math.log10(abs(value)))
+    return f"{value:,.{max(0, 2 - whole)}f}"
+
+
+def main() -> None:
+    """Exit code 2 for wrong usage, 1 for a side that failed."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        app()
+    except UserError as error:
+        errors.print(f"error: {error}", markup=False)
+        sys.exit(2)
+    except RunError as error:
+        errors.print(f"failed: {error}", markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
