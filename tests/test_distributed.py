@@ -181,7 +181,7 @@ def test_two_processes_train_as_one(alone: Path, fresh: Path) -> None:
 
 def test_episodes_that_cannot_be_divided_are_refused_before_any_training(alone: Path) -> None:
     suite = load_suite(str(alone / "small.toml"), ("episodic.accumulate=3",))
-    ws = open_workspace(suite, alone / "runs", alone / "data", "cpu", Group(0, 2, "cpu"))
+    ws = open_workspace(suite, alone / "runs", alone / "data", "cpu", group=Group(0, 2, "cpu"))
     before = stages(alone)
     with pytest.raises(UserError, match=r"^episodic.accumulate = 3 episodes a step cannot be divided over 2"):
         run(ws, [f"{STUDENT}/none/*"])

@@ -15,6 +15,7 @@ from benchmark.derivation import derive
 from benchmark.distillation import distillation
 from benchmark.errors import UserError
 from benchmark.scoring import record_identity, rows
+from benchmark.standing import Standing
 from benchmark.student_stages import base_weights
 from benchmark.suite_file import load_suite
 from benchmark.workspace import Workspace
@@ -183,12 +184,12 @@ def test_a_finished_suite_asks_for_no_weights_again(workspace: Workspace, monkey
         raise AssertionError("a network was built, and with it weights were asked for")
 
     done = [
-        runner.Standing(row, {1: key_of(record_identity(workspace.varied(row.variant), row, 1))}, {1: "done"})
+        Standing(row, {1: key_of(record_identity(workspace.varied(row.variant), row, 1))}, {1: "done"})
         for row in rows(workspace)
     ]
     monkeypatch.setattr(runner, "status", lambda ws, only=(): done)
     monkeypatch.setattr(runner, "_check_networks", built)
-    monkeypatch.setattr(runner, "_relabel", lambda ws, owners, store: None)  # there are no records to label
+    monkeypatch.setattr(runner, "_relabel", lambda ws, owners: None)  # there are no records to label
     assert runner.run(workspace) == done
     with pytest.raises(AssertionError, match="a network was built"):
         runner.run(workspace, overwrite=True)
