@@ -64,7 +64,7 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """title: of the line that tells of its end. needs: the tasks before it. row: which it runs, unless a stage."""
 
     title: str
@@ -92,7 +92,7 @@ def run_on_ray(
         )
         remote = ray.remote(num_cpus=1, num_gpus=int(device == "cuda"), max_retries=_RETRIES)(_do)
         refs: dict[str, Any] = {}
-        tasks = _tasks(ws, pending, overwrite, int(resources.get("CPU", 1)))
+        tasks = plan_tasks(ws, pending, overwrite, int(resources.get("CPU", 1)))
         for key, task in tasks.items():
             refs[key] = remote.options(name=task.title).remote(place, task.work, *(refs[need] for need in task.needs))
         return _ended(ray, ws, {refs[key]: task for key, task in tasks.items()})
@@ -133,7 +133,7 @@ def _device(asked: str, gpus: bool) -> str:
     return "cuda" if asked != "cpu" and gpus else "cpu"
 
 
-def _tasks(ws: Workspace, pending: Sequence[Standing], overwrite: bool, workers: int) -> dict[str, _Task]:
+def plan_tasks(ws: Workspace, pending: Sequence[Standing], overwrite: bool, workers: int) -> dict[str, Task]:
     """Rows, and the stages that they share, by key; what a task needs stands before it."""
     tasks = _derivations(ws, pending, workers)
     clips = tuple(tasks)
@@ -144,20 +144,20 @@ def _tasks(ws: Workspace, pending: Sequence[Standing], overwrite: bool, workers:
             needs.append(teacher_key(at, row.seed))
             encoders = tuple(encoder_key(at, modality, row.seed) for modality in at.suite.teacher.modalities)
             for key, modality in zip(encoders, at.suite.teacher.modalities, strict=True):
-                tasks.setdefault(key, _Task(f"encoder {modality} s{row.seed}", partial(_encoder, row, modality), clips))
-            tasks.setdefault(needs[0], _Task(f"teacher s{row.seed}", partial(_teacher, row), encoders))
+                tasks.setdefault(key, Task(f"encoder {modality} s{row.seed}", partial(_encoder, row, modality), clips))
+            tasks.setdefault(needs[0], Task(f"teacher s{row.seed}", partial(_teacher, row), encoders))
         if row.model != TEACHER:
             base = student_identities(at, row.model, row.distillation, row.seed)[0]
             distilled = base_weights(at.suite.of(row.model), distillation(row.distillation))
             title = f"base {row.model} {' '.join(distilled) or 'plain'} s{row.seed}"
-            tasks.setdefault(base, _Task(title, partial(_base, row), tuple(needs) if distilled else ()))
+            tasks.setdefault(base, Task(title, partial(_base, row), tuple(needs) if distilled else ()))
             needs.append(base)
         work = partial(_row, standing, overwrite)
-        tasks[standing.records[0]] = _Task(row.name, work, tuple(needs), standing)
+        tasks[standing.records[0]] = Task(row.name, work, tuple(needs), standing)
     return tasks
 
 
-def _derivations(ws: Workspace, pending: Sequence[Standing], workers: int) -> dict[str, _Task]:
+def _derivations(ws: Workspace, pending: Sequence[Standing], workers: int) -> dict[str, Task]:
     """The clips that teachers still to be trained lack, in as many parts as there are workers or shards for them."""
     variants, shards = [], set()
     for row in (standing.row for standing in pending):
@@ -169,12 +169,12 @@ def _derivations(ws: Workspace, pending: Sequence[Standing], workers: int) -> di
             shards |= {shard.index for shard in at.clip_entry(modality).plan(ws.all_videos)}
     parts = min(workers, len(shards))
     return {
-        f"clips {part}": _Task(f"clips {part}/{parts}", partial(_clips, tuple(variants), (part, parts)))
+        f"clips {part}": Task(f"clips {part}/{parts}", partial(_clips, tuple(variants), (part, parts)))
         for part in range(1, parts + 1)
     }
 
 
-def _ended(ray: ModuleType, ws: Workspace, left: dict[Any, _Task]) -> set[tuple[str, ...]]:
+def _ended(ray: ModuleType, ws: Workspace, left: dict[Any, Task]) -> set[tuple[str, ...]]:
     """Wait for all tasks, and tell of each; the records of the rows that failed."""
     store, failed, total = RecordStore(ws.runs / "records"), set(), len(left)
     while left:

@@ -21,9 +21,10 @@ import pytest
 import ray
 
 from benchmark.distributed import Group
-from benchmark.engine_ray import run_on_ray
+from benchmark.engine_ray import plan_tasks, run_on_ray
 from benchmark.errors import UserError
 from benchmark.runner import open_workspace, run
+from benchmark.standing import status
 from benchmark.suite_file import load_suite
 from benchmark.teacher_stages import encoder_stage
 from feature_cache import run_lock
@@ -226,6 +227,22 @@ def test_a_worker_killed_in_a_cell_is_replaced_and_nothing_is_lost(alone: Path, 
     assert weights(fresh) == weights(alone) and outcome(fresh) == outcome(alone)
     assert f"] {STUDENT}/d2m/s0\n" in said and "Traceback" not in said
     assert len(said.splitlines()) < 30, "Ray's own lines"
+
+
+def test_what_tasks_need_stands_before_them(fresh: Path) -> None:
+    suite = load_suite(str(fresh / "small.toml"), ('teacher.modalities=["rgb", "skeleton"]',))
+    ws = open_workspace(suite, fresh / "runs", fresh / "data", "cpu")
+    tasks = plan_tasks(ws, status(ws), overwrite=False, workers=2)
+    titles: list[str] = []
+    for task in tasks.values():
+        assert {tasks[need].title for need in task.needs} <= set(titles)
+        titles.append(task.title)
+    shared = ["clips 1/1", "encoder rgb s0", "encoder skeleton s0", "teacher s0"]
+    assert titles == [*shared, "teacher/-/s0", f"base {STUDENT} plain s0", f"{STUDENT}/none/s0", f"{STUDENT}/d2m/s0"]
+    clips = ws.clip_entry("skeleton")
+    assert clips.missing(ws.all_videos) and tasks["clips 1"].work(ws, {}) == ""
+    assert not clips.missing(ws.all_videos)
+    assert "clips 1" not in plan_tasks(ws, status(ws), overwrite=False, workers=2)
 
 
 def test_what_is_no_cluster_and_no_engine_is_said(tmp_path: Path) -> None:
