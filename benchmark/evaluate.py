@@ -15,7 +15,7 @@ from students.backbones import TokenEncoder
 from students.heads.base import Head, Keys, gather_keys
 
 _VIDEOS = 256  # projected at once
-_CHUNK_BYTES = 256 << 20  # memory of one block of episodes while matching
+_CHUNK_BYTES = 64 << 20  # memory of one block of episodes while matching; larger blocks fall out of the caches
 
 Frames = Callable[[Sequence[str]], Tensor]
 """Videos to network input: float32 (N * T, C, H, W), test transform, on the network's device."""

@@ -43,10 +43,9 @@ def per_position(tokens: Tensor, linear: nn.Linear, positions: int) -> Tensor:
 
     The bias stands in the first position, so that the sum over a tuple's positions is ``linear`` of its frames.
     """
-    height = linear.out_features
-    slices = linear.weight.unflatten(1, (positions, -1)).transpose(0, 1).reshape(positions * height, -1)
-    bias = F.pad(linear.bias, (0, (positions - 1) * height))
-    return F.linear(tokens, slices, bias).unflatten(2, (positions, height)).flatten(1, 2)
+    slices = linear.weight.view(linear.out_features * positions, -1)  # no copy: a row for each output and position
+    bias = F.pad(linear.bias[:, None], (0, positions - 1)).flatten()
+    return F.linear(tokens, slices, bias).unflatten(2, (-1, positions)).transpose(2, 3).flatten(1, 2)
 
 
 class TupleMatcher(nn.Module):
@@ -98,8 +97,9 @@ class TupleMatcher(nn.Module):
         gram = query_keys.flatten(1, 2) @ in_class(support_keys).flatten(1, 2).transpose(1, 2)
         gram = gram.reshape(-1, frames) @ members.T  # (B * Q * Tc * S, P)
         gram = members @ gram.view(batch, queries, frames, way * shot * tuples)  # (B, Q, P, S * P)
-        scores = gram * query_inverse[..., None] * in_class(support_inverse).reshape(batch, 1, 1, -1)
-        scores = (scores + in_class(support_constant).reshape(batch, 1, 1, -1)) / math.sqrt(width)
+        scores = gram * (query_inverse[..., None] / math.sqrt(width))
+        constant = in_class(support_constant).reshape(batch, 1, 1, -1) / math.sqrt(width)
+        scores = torch.addcmul(constant, scores, in_class(support_inverse).reshape(batch, 1, 1, -1))
         scores = scores.unflatten(3, (way, shot * tuples))
         if counts is not None:  # classes of different sizes were padded to the largest
             absent = torch.arange(shot, device=labels.device) >= counts[..., None]  # (B, way, shot)
@@ -108,10 +108,11 @@ class TupleMatcher(nn.Module):
         # Weights of tuples become weights of frames; a prototype is their weighted sum.
         weights = scores.softmax(-1).reshape(-1, tuples) @ members
         weights = weights.view(batch, queries * tuples, way, shot * frames).transpose(1, 2).flatten(0, 1)
-        values = (members @ query_values).view(batch, 1, queries * tuples, width)
-        prototypes = weights @ in_class(support_values).reshape(batch * way, shot * frames, width)
-        distance = (values - prototypes.unflatten(0, (batch, way))).square().sum(-1)
-        return -distance.unflatten(-1, (queries, tuples)).sum(-1).transpose(1, 2) / tuples
+        values = (members @ query_values).view(batch, 1, queries * tuples, width).expand(-1, way, -1, -1).flatten(0, 1)
+        frame_values = in_class(support_values).reshape(batch * way, shot * frames, width)
+        residual = torch.baddbmm(values, weights, frame_values, alpha=-1)  # to the prototype, (B * way, Q * P, h)
+        distance = torch.linalg.vector_norm(residual.view(batch, way, queries, tuples * width), dim=-1).square()
+        return -distance.transpose(1, 2) / tuples
 
 
 def _by_class(labels: Tensor, way: int) -> tuple[Tensor | None, Tensor | None]:
