@@ -268,7 +268,7 @@ def processor() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def _commit() -> str:
+def commit() -> str:
     """The checkout's commit, marked when files differ from it."""
     command = ["git", "describe", "--always", "--dirty"]
     try:
@@ -282,7 +282,7 @@ def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
     """Where and with what a record was made; no part of its identity."""
     hardware = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else processor()
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": ws.device.type,
         "hardware": hardware,

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
-from benchmark.progress import bar
+from benchmark.progress import bar, say
 from benchmark.speed import derivation_case, evaluation_case, head_cases, network_cases, reading_cases  # noqa: F401
 from benchmark.speed.cases import CASES, QUICK, Bench, Case, Sizes
 from benchmark.speed.machine import environment, limits
@@ -40,7 +40,7 @@ def speed(
     list_: Annotated[bool, typer.Option("--list", help="Name the cases, and stop.")] = False,
     side: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Time each part of the suite beside the plain way and the machine's limits. About 20 minutes on two cores.
+    """Time each part of the suite beside the plain way and the machine's limits. About 35 minutes on two cores.
 
     Run it on an otherwise idle machine: the load is reported, and a second torch job spoils every figure.
     """
@@ -71,6 +71,8 @@ def _measure(names: list[str], quick: bool, folder: Path) -> dict[str, Any]:
     with bar("speed", "sides") as tick:
         for done, (name, side) in enumerate(sides, start=1):
             found[name, side] = _in_process(f"{name}::{side}", quick, folder)
+            if side:  # what was measured is told at once: a run that is stopped has not been for nothing
+                say(f"{name}, {side}: {_digits(1e3 / found[name, side]['rate'])} ms")
             tick(done, len(sides))
     machine = found.pop(("limits", ""))
     rows = [row for name in names for row in _rows(name, CASES[name], found, machine["limits"])]

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import torch
 
-from benchmark.scoring import processor
+from benchmark.scoring import commit, processor
 from benchmark.speed.cases import Bench, Sizes, timed
 
 _COPY_BYTES = 1 << 30
@@ -33,7 +33,7 @@ def limits(bench: Bench) -> dict[str, float]:
 
 
 def environment() -> dict[str, Any]:
-    """Processor, cores, threads, load and versions."""
+    """Processor, cores, threads, load, versions and commit."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -41,6 +41,7 @@ def environment() -> dict[str, Any]:
         "load": round(psutil.getloadavg()[0], 2),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "commit": commit(),
     }
 
 
