@@ -157,10 +157,15 @@ def test_shapes_alone_count_like_real_frames_and_scale_with_videos() -> None:
 def test_an_episode_adds_up() -> None:
     network = student()
     cost = episode_cost(network, way=3, shot=2, query=4, image_size=64)
-    videos, branches, width, keys = 3 * (2 + 4), 2, 16, 8
-    project = videos * 2 * 2 * (2 * width * keys)  # frames x positions x (keys and values)
-    match = 3 * (12 * 1) * (2 * 1) * keys * 2  # way x query tuples x support tuples of a class, scores and prototypes
-    assert cost.macs_head_per_episode == branches * (project + match)
+    videos, queries, support, branches, width, keys = 3 * (2 + 4), 12, 6, 2, 16, 8
+    places, tuples = 2 * 2, 1  # frames x positions, pairs of two frames
+    project = videos * places * (2 * width * keys)  # keys and values
+    norms = videos * (places * places * keys + tuples * places * places + places * tuples)  # of tuples, from frames
+    scores = queries * places * support * places * keys  # the Gram matrix, then summed into tuples on both sides
+    scores += queries * places * support * places * tuples + queries * tuples * places * support * tuples
+    weights = queries * tuples * support * tuples * places  # of tuples, into weights of frames
+    values = queries * tuples * places * keys + queries * tuples * support * places * keys  # query, prototypes
+    assert cost.macs_head_per_episode == branches * (project + norms + scores + weights + values)
     assert cost.macs_backbone_per_episode == videos * cost.macs_per_video
     assert cost.macs_per_episode == cost.macs_backbone_per_episode + cost.macs_head_per_episode
     assert cost.parameters == sum(p.numel() for p in network.parameters())
