@@ -237,12 +237,12 @@ def _stop(signum: int, frame: object) -> None:
     raise _Stopped
 
 
-def main() -> None:
+def main(command: typer.Typer = app) -> None:
     """Entry point: exit code 2 for wrong usage or input, 1 for a failed run, 130 for Ctrl-C."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     signal.signal(signal.SIGINT, _stop)
     try:
-        app()
+        command()
     except USER_ERRORS as error:
         errors.print(f"error: {error}", markup=False)
         sys.exit(2)

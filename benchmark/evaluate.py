@@ -12,6 +12,7 @@ from benchmark.episodes import Episodes
 from benchmark.probe import CPU_FRAMES, embedding_frames
 from benchmark.progress import Tick
 from students.backbones import TokenEncoder
+from students.folding import folded
 from students.heads.base import Head, Keys, gather_keys
 
 _VIDEOS = 256  # projected at once
@@ -42,7 +43,7 @@ def embed(
         at_once = embedding_frames(encoder.backbone, frames(videos[:1]).shape[-1], device)
     batch = max(1, at_once // clip_frames)
     rows: dict[str, list[Tensor]] = {}
-    with _exact_float32():
+    with _exact_float32(), folded(encoder):
         for start in range(0, len(videos), batch):
             tokens = encoder.clips(frames(videos[start : start + batch]), clip_frames)
             for name, value in tokens.items():

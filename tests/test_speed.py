@@ -94,6 +94,45 @@ def test_the_command_prints_ratios_limits_and_conditions(tmp_path: Path) -> None
     command._print(found)  # the table of the same
 
 
+def test_a_file_keeps_its_other_cases_and_refuses_other_sizes(tmp_path: Path) -> None:
+    out = tmp_path / "speed.json"
+    assert run("--quick", "--only", "from cached keys", "--out", str(out)).returncode == 0
+    first = json.loads(out.read_text())
+    assert run("--quick", "--only", "sampling", "--out", str(out)).returncode == 0
+    both = json.loads(out.read_text())
+    kept = [row for row in both["rows"] if "from cached keys" in row["case"]]
+    assert kept == first["rows"]
+    assert {row["case"] for row in both["rows"]} > {row["case"] for row in kept}
+    assert all(row["run"]["commit"] and row["run"]["copy_gb"] > 0 for row in both["rows"])
+    refused = run("--only", "sampling", "--out", str(out))
+    assert refused.returncode == 2 and "other sizes" in refused.stderr
+    out.write_text("{}")
+    assert "not written by this program" in run("--quick", "--only", "sampling", "--out", str(out)).stderr
+
+
+def test_what_stands_from_this_commit_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "commit", lambda: "abc1234")
+    monkeypatch.setattr("benchmark.speed.machine.commit", lambda: "abc1234")
+    measured = []
+    really = command._in_process
+
+    def counted(side: str, quick: bool, folder: Path) -> dict[str, object]:
+        measured.append(side)
+        found = really(side, quick, folder)
+        if side == "limits::":
+            found["environment"] = found["environment"] | {"commit": "abc1234"}  # type: ignore[operator]
+        return found
+
+    monkeypatch.setattr(command, "_in_process", counted)
+    for _ in range(2):
+        command.speed(["sampling"], quick=True, as_json=True, out=tmp_path / "speed.json")
+    assert [side for side in measured if "sampling" in side] == [
+        f"{name}::{side}" for name in CASES if "sampling" in name for side in CASES[name].sides
+    ]
+
+
 def test_a_case_that_is_not_there_is_one_line() -> None:
     done = run("--only", "nothing like it")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1

@@ -219,17 +219,22 @@ def verify(folder: Path, progress: Callable[[int, int], None]) -> list[Problem]:
     if not names:
         raise FileError(folder, "holds no pack", "call `fewdistill data pack`")
     for done, name in enumerate(names, start=1):
-        try:
-            shard, _ = read_shard(folder, name)
-        except FileError as error:
-            problems.append(error.problem)
-            continue
-        except DamagedError as error:
-            problems.append(Problem(str(error.path), error.reason, _AGAIN))
-            continue
-        pixels = folder / f"{name}.rgb"
-        with pixels.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                problems.append(Problem(str(pixels), "the bytes are not those that were written", _AGAIN))
+        problem = _damage(folder, name)
+        if problem is not None:
+            problems.append(problem)
         progress(done, len(names))
     return problems
+
+
+def _damage(folder: Path, name: str) -> Problem | None:
+    try:
+        shard, _ = read_shard(folder, name)
+    except FileError as error:
+        return error.problem
+    except DamagedError as error:
+        return Problem(str(error.path), error.reason, _AGAIN)
+    pixels = folder / f"{name}.rgb"
+    with pixels.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256:
+            return None
+    return Problem(str(pixels), "the bytes are not those that were written", _AGAIN)

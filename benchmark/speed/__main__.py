@@ -1,5 +1,6 @@
 """``python -m benchmark.speed``: every case, one thing at a time, as a table and as JSON."""
 
+import datetime
 import json
 import math
 import subprocess
@@ -15,8 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.allocator import keep_freed_memory
+from benchmark.cli import main
 from benchmark.errors import RunError, UserError
 from benchmark.progress import bar, say
+from benchmark.scoring import commit
 from benchmark.speed import derivation_case, evaluation_case, head_cases, network_cases, reading_cases  # noqa: F401
 from benchmark.speed.cases import CASES, QUICK, Bench, Case, Sizes
 from benchmark.speed.machine import environment, limits
@@ -35,7 +38,13 @@ def speed(
         bool, typer.Option("--quick", help="Small sizes: shows that cases run, measures nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the JSON to this file, case by case. Cases that stand there from this commit are skipped."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Measure again what stands in --out.")] = False,
     data: Folder = None,
     list_: Annotated[bool, typer.Option("--list", help="Name the cases, and stop.")] = False,
     side: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -55,28 +64,61 @@ def speed(
     if list_:
         OUT.print("\n".join(names), highlight=False)
         return
+    earlier = _standing(out, sizes)
+    here = commit()
+    again = overwrite or here.endswith("-dirty")  # changed files may be what is measured
+    done = set() if again else {row["case"] for row in earlier if row["run"]["commit"] == here}
     with tempfile.TemporaryDirectory() as temporary:
-        found = _measure(names, quick, data or Path(temporary))
-    if out is not None:
-        write_atomic(out, [json.dumps(found, indent=1).encode()])
+        found = _measure([name for name in names if name not in done], earlier, quick, data or Path(temporary), out)
     if as_json:
         OUT.print_json(data=found)
     else:
         _print(found)
 
 
-def _measure(names: list[str], quick: bool, folder: Path) -> dict[str, Any]:
-    sides = [("limits", "")] + [(name, side) for name in names for side in CASES[name].sides]
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+def _standing(out: Path | None, sizes: Sizes) -> list[dict[str, Any]]:
+    """The rows of an earlier run in the file; UserError where they cannot stand beside new ones."""
+    if out is None or not out.exists():
+        return []
+    try:
+        found = json.loads(out.read_text())
+        same = found["sizes"] == asdict(sizes)
+        processor = found["environment"]["processor"]
+        rows = [row for row in found["rows"] if row["case"] in CASES and row["run"]["commit"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{out}: not written by this program ({error!r}); name another file") from error
+    if not same or processor != environment()["processor"]:
+        raise UserError(f"{out}: measured at other sizes or on another processor ({processor}); name another file")
+    return rows
+
+
+def _measure(
+    names: list[str], earlier: list[dict[str, Any]], quick: bool, folder: Path, out: Path | None
+) -> dict[str, Any]:
+    """Measure the named cases and put them beside the earlier rows; what was measured is written case by case."""
+    sides = sum(len(CASES[name].sides) for name in names)
     with bar("speed", "sides") as tick:
-        for done, (name, side) in enumerate(sides, start=1):
-            found[name, side] = _in_process(f"{name}::{side}", quick, folder)
-            if side:  # what was measured is told at once: a run that is stopped has not been for nothing
-                say(f"{name}, {side}: {_digits(1e3 / found[name, side]['rate'])} ms")
-            tick(done, len(sides))
-    machine = found.pop(("limits", ""))
-    rows = [row for name in names for row in _rows(name, CASES[name], found, machine["limits"])]
-    return {"environment": machine["environment"], "limits": machine["limits"], "sizes": machine["sizes"], "rows": rows}
+        machine = _in_process("limits::", quick, folder)
+        run = {
+            "commit": machine["environment"]["commit"], "date": datetime.date.today().isoformat(), **machine["limits"],
+        }  # fmt: skip
+        rows = earlier
+        report: dict[str, Any] = {}
+        done = 0
+        for name in names:
+            found = {}
+            for side in CASES[name].sides:
+                found[side] = _in_process(f"{name}::{side}", quick, folder)
+                say(f"{name}, {side}: {_digits(1e3 / found[side]['rate'])} ms")  # told at once: a stop loses little
+                done += 1
+                tick(done, sides)
+            fresh = [row | {"run": run} for row in _rows(name, CASES[name], found, machine["limits"])]
+            rows = [row for row in rows if row["case"] != name] + fresh
+            rows.sort(key=lambda row: list(CASES).index(row["case"]))
+            report = machine | {"rows": rows}
+            if out is not None:
+                write_atomic(out, [json.dumps(report, indent=1).encode()])
+    return report or machine | {"rows": rows}
 
 
 def _in_process(side: str, quick: bool, folder: Path) -> dict[str, Any]:
@@ -108,13 +150,11 @@ def _run_side(side: str, bench: Bench, out: Path) -> None:
     write_atomic(out, [json.dumps(found).encode()])
 
 
-def _rows(
-    name: str, case: Case, found: dict[tuple[str, str], dict[str, Any]], limit: dict[str, float]
-) -> list[dict[str, Any]]:
-    base = found[name, case.against]
+def _rows(name: str, case: Case, found: dict[str, dict[str, Any]], limit: dict[str, float]) -> list[dict[str, Any]]:
+    base = found[case.against]
     rows = []
     for side in case.sides:
-        one = found[name, side]
+        one = found[side]
         row: dict[str, Any] = {
             "case": name, "side": side, "unit": case.unit, "per_second": one["rate"],
             "milliseconds": 1e3 / one["rate"], "repetitions": len(one["seconds"]),
@@ -171,18 +211,5 @@ def _digits(value: float | None) -> str:
     return f"{value:,.{max(0, 2 - whole)}f}"
 
 
-def main() -> None:
-    """Exit code 2 for wrong usage, 1 for a side that failed."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
-    try:
-        app()
-    except UserError as error:
-        errors.print(f"error: {error}", markup=False)
-        sys.exit(2)
-    except RunError as error:
-        errors.print(f"failed: {error}", markup=False)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    main(app)

@@ -260,7 +260,9 @@ def test_damage_is_named_and_repaired_by_packing_again(
     if says is not None:
         with pytest.raises((DataError, CacheError), match=says):
             packed(folder, out)
-    problems = verify(out, no_tick)
+    told: list[int] = []
+    problems = verify(out, lambda done, total: told.append(done))
+    assert told == list(range(1, len(told) + 1))  # a damaged shard counts, too
     if name == "00001.rgb" or (name == "00001.json" and (out / name).exists()):
         [problem] = problems
         assert name in problem.path and "delete the shard's two files" in problem.remedy
