@@ -23,6 +23,7 @@ from feature_cache.manifest import (
     write_shard_manifest,
 )
 from feature_cache.shards import MappedShard, Shard, Stamp, damage, map_shard, npy_chunks, shard_files, stamp, video_ids
+from feature_cache.windows import Windows
 
 Tick = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""
@@ -64,7 +65,9 @@ class Entry:
         self.rows_per_shard = manifest.rows_per_shard
         self._shards: dict[int, MappedShard] = {}
         self._sound: dict[int, Stamp] = {}  # what the compared shards were
-        self._rows: dict[str, NDArray[Any]] = {}  # id -> (1, *row_shape), a view into the mapped shard
+        self._rows: dict[str, tuple[int, int]] = {}  # id -> shard, row in it
+        self._windows: Windows | None = None  # over the mapped shards, made when rows are first read
+        self._places: dict[str, int] = {}  # id -> its window
 
     def __reduce__(self) -> tuple[type["Entry"], tuple[Path]]:
         return Entry, (self.folder,)  # a mapped array would otherwise be pickled as a copy of its data
@@ -126,16 +129,16 @@ class Entry:
     def gather(self, ids: Iterable[str]) -> NDArray[Any]:
         """The rows of the ids, in their order, repeats allowed: a new array (len(ids), *row_shape), the entry's dtype.
 
-        Each row is copied once, from the mapped file. Raises CacheError naming an id that has no row,
-        DamagedError as `missing`.
+        Each row is copied once, from the mapped file, by all of torch's threads. Raises CacheError naming an id that
+        has no row, DamagedError as `missing`.
         """
         wanted = video_ids(ids)
         if not wanted:
             return np.empty((0, *self.row_shape), self.dtype)
-        if len(self._sound) != len(self._shards):
+        if len(self._sound) != len(self._shards) or self._windows is None:
             self._look()
         try:
-            rows = list(map(self._rows.__getitem__, wanted))
+            places = list(map(self._windowed().__getitem__, wanted))
         except KeyError:
             self._look()
             absent = [video for video in wanted if video not in self._rows]
@@ -145,8 +148,11 @@ class Entry:
                     f"{self.folder} ({self.key.kind}) has no row for {absent[0]!r}{more}; run the step that fills it "
                     "again: it computes only what is missing"
                 ) from None
-            rows = list(map(self._rows.__getitem__, wanted))
-        return np.concatenate(rows)
+            places = list(map(self._windowed().__getitem__, wanted))
+        assert self._windows is not None  # there are rows
+        found = np.empty((len(wanted), *self.row_shape), self.dtype)
+        self._windows.gather(places, found)
+        return found
 
     def verify(self, tick: Tick = no_tick) -> list[Fault]:
         """Read every byte and compare it to its sha256; the shards at fault, by number."""
@@ -214,10 +220,19 @@ class Entry:
         }
         if shards == self._shards:
             return
-        rows: dict[str, NDArray[Any]] = {}
+        rows: dict[str, tuple[int, int]] = {}
         for number in sorted(shards, reverse=True):  # of an id written twice, the lowest number counts
-            rows.update(zip(shards[number].ids, shards[number].rows[:, None], strict=True))
-        self._shards, self._rows = shards, rows
+            rows.update((video, (number, row)) for row, video in enumerate(shards[number].ids))
+        self._shards, self._rows, self._windows, self._places = shards, rows, None, {}
+
+    def _windowed(self) -> dict[str, int]:
+        """The window of every id's row."""
+        if self._windows is None and self._shards:
+            numbers = list(self._shards)
+            self._windows = Windows([self._shards[number].rows for number in numbers])
+            of_shard = dict(zip(numbers, self._windows.places, strict=True))
+            self._places = {video: of_shard[number][row] for video, (number, row) in self._rows.items()}
+        return self._places
 
     def _number_for(self, shard: Shard) -> int | None:
         """The number under which to publish, with the lock held; None if the same videos stand there already."""
