@@ -40,7 +40,9 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module | None:
     replaced: dict[str, nn.Module] = {}
     for node in list(graph.nodes):
         norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        before = node.args[0] if isinstance(norm, nn.BatchNorm2d) else None
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        before = node.args[0]
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             continue
         convolution = modules[str(before.target)]

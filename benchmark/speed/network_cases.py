@@ -153,7 +153,8 @@ CASES.register("training episode: ResNet18, D2M")(
             "groups of 32 frames, bfloat16": _training(ours=True, bf16=True, micro_frames=32),
         },
         aims={
-            "one pass": 2, "groups of 32 frames": 2, "groups of 8 frames": 2, "one pass, bfloat16": 3, "groups of 32 frames, bfloat16": 3,
+            "one pass": 2, "groups of 32 frames": 2, "groups of 8 frames": 2,
+            "one pass, bfloat16": 3, "groups of 32 frames, bfloat16": 3,
         },
         memory_aim=0.5,
     )
