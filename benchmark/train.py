@@ -1,6 +1,5 @@
 """The training loop, for teachers and students alike, and the checkpoint that makes it resume exactly."""
 
-import io
 import math
 import time
 from collections.abc import Callable
@@ -16,9 +15,10 @@ from benchmark.errors import RunError
 from benchmark.progress import Tick
 from benchmark.sections import TrainConfig
 from benchmark.seeds import torch_scope
-from feature_cache import write_atomic
+from feature_cache import atomic_file
 
 State = dict[str, Tensor]
+_SAVED_SHARE = 20  # of the time since the last checkpoint, at most one part in so many goes into writing the next
 
 
 class Diverged(RunError):
@@ -78,7 +78,7 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
     state = _resume(module, optimiser, checkpoint) if leads else Progressed()
     if plan.group is not None:
         state.step = plan.group.alike(module, optimiser, state.step)
-    saved = time.monotonic()
+    saved, writing = time.monotonic(), 0.0
     started = saved - state.seconds
     if plan.validate and state.best is None:
         _validate(module, plan, state)  # the start counts: training that does not help is not selected
@@ -93,9 +93,11 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
         if plan.validate and (last or state.step % plan.validate_every == 0):
             _validate(module, plan, state)
         state.seconds = time.monotonic() - started
-        if leads and (last or time.monotonic() - saved >= plan.save_seconds):  # a large network's file takes 0.3 to 1 s
+        if leads and (last or time.monotonic() - saved >= max(plan.save_seconds, _SAVED_SHARE * writing)):
+            began = time.monotonic()
             _save(module, optimiser, state, checkpoint)
             saved = time.monotonic()
+            writing = saved - began
         tick(state.step, plan.steps)
     if state.best is not None:
         module.load_state_dict(state.best)
@@ -189,9 +191,13 @@ def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, path: Path) -> 
 def write_torch(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain values, whole or not at all; CacheError tells of a full disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomic(path, [buffer.getbuffer()])
+    with atomic_file(path) as file:  # never a second time in memory: a published fusion's checkpoint has 9 GB
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's archive complains of the place at which the disk was full
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_torch(path: Path) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """The training loop: exact resumption, selection, divergence, scoring."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark import train
 from benchmark.episodes import ClassIndex, draw
 from benchmark.errors import RunError
 from benchmark.evaluate import no_tick, score
@@ -115,6 +119,38 @@ def test_a_damaged_checkpoint_is_named_and_runs_no_code(tmp_path: Path) -> None:
     torch.save({"code": Path}, path)
     with pytest.raises(RunError, match=r"checkpoint\.pt"):
         read_torch(path)
+
+
+def test_a_checkpoint_for_which_there_is_no_room_is_one_error_and_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    write_torch(path, {"x": torch.ones(3)})
+    script = (
+        "import resource, sys, torch; from pathlib import Path; from benchmark.train import write_torch\n"
+        "from feature_cache import CacheError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))\n"
+        "try: write_torch(Path(sys.argv[1]), {'x': torch.ones(500_000)})\n"
+        "except CacheError as error: print(error)\n"
+    )
+    for room in ("100", "1000000"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(path), room], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "no room" in done.stdout
+    assert read_torch(path)["x"].tolist() == [1, 1, 1]
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_writing_checkpoints_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def slow(path: Path, content: dict[str, object]) -> None:
+        written.append(content["step"])
+        time.sleep(0.05)
+
+    monkeypatch.setattr(train, "write_torch", slow)
+    fit(a_net(), a_plan(a_net(), save_seconds=0), tmp_path / "a.pt", CPU, no_tick)
+    assert len(written) <= 3  # the first, the last, and hardly one between: the steps take milliseconds
 
 
 def test_learning_rate_rises_then_falls() -> None:
