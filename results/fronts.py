@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from results import ResultError
 from results.intervals import Floats, Interval, matrix, vector
+from results.paired import mean_squares
 
 
 def pareto_front(cost: Sequence[float], accuracy: Sequence[float]) -> list[int]:
@@ -105,10 +106,7 @@ def _seed_variance(point: Sequence[Floats], shared: bool) -> float:
     """Variance between training seeds, less what the episodes put into it."""
     means = np.array([row.mean() for row in point])
     if shared:
-        grid = matrix(point)
-        seeds, episodes = grid.shape
-        rest = grid - means[:, None] - grid.mean(axis=0) + grid.mean()
-        noise = float((rest**2).sum()) / ((seeds - 1) * (episodes - 1) * episodes)
+        noise = mean_squares(matrix(point))[2] / len(point[0])
     else:
         noise = float(np.mean([row.var(ddof=1) / len(row) for row in point]))
     return max(float(means.var(ddof=1)) - noise, 0.0)
