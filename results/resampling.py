@@ -24,8 +24,8 @@ def class_bootstrap(
     class brings its videos along, so that other videos are covered, too; training seeds are not. ``n``: classes.
 
     The plain percentile interval of K classes is too narrow (with 5 it covers 83 %, with 10 about 90 %). It is widened
-    about the estimate by sqrt(K / (K - 1)) t(K - 1) / z, as Hesterberg (The American Statistician 69(4), 2015, section
-    5.3) does with the percentiles: 92 to 96 % in simulations with 5 to 24 classes, the low end where accuracies are
+    about the estimate by sqrt(K / (K - 1)) t(K - 1) / z, as Hesterberg (The American Statistician 69(4), 2015) does
+    with the percentiles: 92 to 96 % in simulations with 5 to 24 classes, the low end where accuracies are
     near 1 and so skewed. Raises ResultError below two classes.
     """
     value = np.asarray(correct, dtype=np.float64).ravel()

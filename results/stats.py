@@ -4,8 +4,8 @@ What an interval covers is what it lets vary; nothing else is in it:
 
 * ``closed_interval``: other episodes of these videos. The field's figure, and the narrowest.
 * ``open_interval``: other episodes of other videos of these classes, from episodes that share no video.
-* ``class_bootstrap``: other test classes, with videos of their own. ``hierarchical_bootstrap``: the same and other
-  query videos, told apart, and on request other training seeds.
+* ``class_bootstrap``: other test classes, with videos of their own. ``hierarchical_bootstrap``: that, never narrower
+  than other query videos of these classes alone; of several training seeds, other seeds as well.
 * ``seed_interval``: other training seeds, for the mean; ``seed_spread``: how far one seed lies from another.
 * ``paired_difference``, ``paired_over_seeds``, ``hierarchical_difference``: two methods on the same episodes.
 * ``hypervolume_interval``, ``front_probability``: a whole Pareto front, from ``accuracy_draws``.
