@@ -53,9 +53,10 @@ def episodes_asking(number: int, result: Result) -> int:
     return int((result.query_class == number).any(axis=1).sum())
 
 
-def _counts(result: Result) -> tuple[NDArray[np.int64], Floats]:
+def _counts(result: Result) -> tuple[Floats, Floats]:
     """How often each class number was asked, and how often rightly answered."""
     if result.correct is None or result.query_class is None:
         raise ResultError(f"record {result.record.key} is {result.record.status} and has no outcome")
     classes = result.query_class.ravel()
-    return np.bincount(classes), np.bincount(classes, weights=result.correct.ravel())
+    right = np.bincount(classes, weights=result.correct.ravel())
+    return np.bincount(classes).astype(np.float64), right.astype(np.float64)

@@ -204,7 +204,7 @@ def _difference(ones: list[Result], others: list[Result], by_class: bool) -> Dif
         headline=headline,
         episodes=episodes,
         unpaired=why,
-        same=not why and all(np.array_equal(x.correct, y.correct) for x, y in zip(a, b, strict=True)),
+        same=not why and all(_alike(x, y) for x, y in zip(a, b, strict=True)),
         p=headline.p,
         notes=_notes(first, second, (ones, a), (others, b)),
         classes=_by_class(a, b, shared, not why) if by_class else (),
@@ -236,6 +236,11 @@ def _measure(a: list[Floats], b: list[Floats], shared: tuple[bool, bool], paired
         return unpaired_difference(estimate(a, shared[0]), estimate(b, shared[1])), None
     found = paired_over_seeds(a, b, shared[0])
     return found.headline, found.episodes
+
+
+def _alike(a: Result, b: Result) -> bool:
+    assert a.correct is not None and b.correct is not None
+    return np.array_equal(a.correct, b.correct)
 
 
 def _shared(group: list[Result]) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Self
@@ -198,6 +198,6 @@ def _check(path: Path, file: _File, figure: Figure) -> None:
         raise ResultError(f"{path}: {figure.slug}: a std over seeds needs the protocol to say how many")
 
 
-def _known(path: Path, row: str, what: str, name: str, known: dict[str, object] | dict[str, str]) -> None:
+def _known(path: Path, row: str, what: str, name: str, known: Mapping[str, object]) -> None:
     if name not in known:
         raise ResultError(f"{path}: {row} cites {name!r}, which is not under {what}")

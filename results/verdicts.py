@@ -90,7 +90,9 @@ def summary(found: Comparison) -> str:
     ]
     total = len(outcomes)
     text = ", ".join(words.format(count) for count, words in parts if count)
-    return f"Of {total} comparison{'s' * (total != 1)} {text}; p-values are Holm-corrected over them."
+    whys = [difference.unpaired for difference in found.differences if difference.unpaired]
+    apart = "".join(f" Unpaired in {whys.count(why)}: {why}." for why in dict.fromkeys(whys))
+    return f"Of {total} comparison{'s' * (total != 1)}: {text}. P-values are Holm-corrected over them.{apart}"
 
 
 def seeds(count: int) -> str:
