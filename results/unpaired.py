@@ -43,10 +43,10 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Paired:
     """a - b with its 95 % t interval and p-value, degrees of freedom after Welch and Satterthwaite."""
     mean = a.mean - b.mean
     parts = a.sources + b.sources
-    variance = sum(value for value, _ in parts)
+    variance = math.fsum(value for value, _ in parts)  # exact: B - A must be the very negative of A - B
     if variance == 0:
         return Paired(mean, mean, mean, 1.0 if mean == 0 else 0.0)
-    degrees = variance**2 / sum(value**2 / n for value, n in parts)
+    degrees = variance**2 / math.fsum(value**2 / n for value, n in parts)
     error = math.sqrt(variance)
     half = float(stats.t.ppf(0.975, degrees)) * error
     return Paired(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, degrees)))

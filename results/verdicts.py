@@ -43,11 +43,22 @@ def _open(found: Difference, a: str, b: str, family: int) -> str:
     if span.low <= 0 <= span.high:
         return (
             f"not distinguishable: {a} may be {_points(-span.low)} worse than {b}, or {_points(span.high)} better,"
-            f" after {rests}."
+            f" after {rests}.{_unseen(found, family)}"
         )
     return (
         f"not distinguishable: {_points(span.mean, signed=True)} {_range(span)} after {rests}, but Holm-corrected over"
-        f" {family} comparisons p is {found.p:.3f}."
+        f" {family} comparisons p is {found.p:.3f}.{_unseen(found, family)}"
+    )
+
+
+def _unseen(found: Difference, family: int) -> str:
+    """What a difference must be to be found by as many seeds and episodes."""
+    if found.detectable is None:
+        return ""
+    aside = ", Holm's correction aside," if family > 1 else ""
+    return (
+        f" As many seeds and episodes{aside} miss a true difference of under"
+        f" {_points(found.detectable)} at least 1 time in 5."
     )
 
 
