@@ -103,8 +103,19 @@ def compare(a: Side, b: Side, shot: int | None = None, by_class: bool = False) -
         b.name,
         tuple(replace(difference, p=p) for difference, p in zip(found, corrected, strict=True)),
         only=(alone[0], alone[1]) if a.whole else ((), ()),
-        notes=tuple(f"not read: {line}" for side in (a, b) for line in side.left_out),
+        notes=tuple(note for name, side in (("A", a), ("B", b)) for note in _left_out(name, side)),
     )
+
+
+def _left_out(name: str, side: Side) -> list[str]:
+    """Records that are not finished (of a whole folder, how many) and files that could not be read."""
+    open_ = [r.record for r in side.results if r.record.status != "done"]
+    if side.whole:
+        notes = [f"{len(open_)} records of {name} are not finished"] if open_ else []
+    else:
+        told = [(r, f": {r.reason}" if r.reason else "") for r in open_]
+        notes = [f"seed {r.cell.seed} of {name}, {r.cell.shot}-shot, {r.status}{reason}" for r, reason in told]
+    return notes + [f"not read: {line}" for line in side.left_out]
 
 
 def _groups(side: Side, shot: int | None) -> Groups:

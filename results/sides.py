@@ -89,7 +89,7 @@ def _nowhere(text: str, runs: Path) -> str:
 def _read(folder: Path) -> tuple[tuple[Result, ...], bool, tuple[str, ...]]:
     results, problems = RecordStore(folder).scan()
     if not results:
-        damaged = "".join(f"\n{problem}" for problem in problems)
+        damaged = f" ({len(problems)} other files, the first: {problems[0]})" if problems else ""
         raise ResultError(f"{folder}: no readable record; a run writes <runs>/<suite>/records{damaged}")
     return tuple(results), True, tuple(str(problem) for problem in problems)
 

@@ -2,10 +2,15 @@
 
 import csv
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmark.cli_compare import compare_command, list_published
+from benchmark.errors import UserError
+from results import ResultError
 from results.compare import compare
 from results.published import load
 from results.sides import find_side
@@ -24,7 +29,8 @@ def test_two_rows_of_a_run(tmp_path: Path) -> None:
     found = compare(*(find_side(name, REFERENCE) for name in asked[:2]), shot=5, by_class=True)
     [d] = found.differences
     mean, low, high = (100 * value for value in (d.headline.mean, d.headline.low, d.headline.high))
-    line = f"5-shot: resnet18 / d2m is better than resnet18 / none by {mean:.1f} points [{low:.1f}, {high:.1f}], five seeds."
+    by = f"{mean:.1f} points [{low:.1f}, {high:.1f}]"
+    line = f"5-shot: resnet18 / d2m is better than resnet18 / none by {by}, five seeds."
     assert line in shown.stdout and line in Path(f"{out}.md").read_text()
     for each in d.classes:
         assert each.name in shown.stdout and f"{100 * each.difference.mean:+.2f}" in shown.stdout
@@ -32,7 +38,7 @@ def test_two_rows_of_a_run(tmp_path: Path) -> None:
     [told] = json.loads(machine.stdout)["differences"]
     assert told["headline"]["low"] == d.headline.low and told["p"] == d.headline.p and told["outcome"] == "A"
     assert told["verdict"] in line and told["unpaired"] == ""
-    [written] = csv.DictReader(Path(f"{out}.csv").open())
+    [written] = csv.DictReader(Path(f"{out}.csv").read_text().splitlines())
     assert float(written["low"]) == 100 * d.headline.low and float(written["A"]) == 100 * d.accuracy[0]
     assert [path.name for path in out.parent.iterdir() if path.name.startswith(".")] == []
 
@@ -47,34 +53,49 @@ def test_beside_a_printed_figure(tmp_path: Path) -> None:
     store = RecordStore(tmp_path / "runs" / "mine" / "records")
     for seed in range(3):
         store.write(*made.finished(made.student(dataset="hmdb51", seed=seed), 0.72))
-    asked = ("compare", "mine:resnet18/none", "published:lite-mkd/resnet18/hmdb51")
-    shown = fewdistill(*asked, cwd=tmp_path)
-    assert shown.returncode == 0 and "5-shot: unpaired (other episodes): mine:resnet18/none" in shown.stdout
-    assert "printed at 74.65 %" in shown.stdout and "https://github.com/HuiGuanLab/Lite-MKD" in shown.stdout
-    [told] = json.loads(fewdistill(*asked, "--json", cwd=tmp_path).stdout)
+    shown = fewdistill("compare", "mine:resnet18/none", "published:lite-mkd/resnet18/hmdb51", "--json", cwd=tmp_path)
+    [told] = json.loads(shown.stdout)
     assert told["paired"] is False and told["ours_minus_published"]["p"] is None
     assert told["published"]["accuracy"] == pytest.approx(0.7465)
+    assert told["published"]["source"]["url"] == "https://github.com/HuiGuanLab/Lite-MKD"
+    assert (
+        told["verdict"].startswith("unpaired (other episodes): mine:resnet18/none") and "at 74.65 %" in told["verdict"]
+    )
+
+
+ROWS = "embedded:resnet18/d2m", "embedded:resnet18/none"
 
 
 def test_wrong_usage_is_one_line(tmp_path: Path) -> None:
-    rows = "embedded:resnet18/d2m", "embedded:resnet18/none"
-    for arguments, said in (
-        (("embeded", "embedded"), "'embeded': no such folder, record or run"),
-        (("embedded:resnet18/d2n", rows[1]), "did you mean"),
-        ((rows[0], "embedded"), "name a row of both, such as embedded:resnet18/d2m"),
-        ((*rows, "--shot", "3"), "no 3-shot record; there is 1, 5-shot"),
-        ((*rows, "--out", "x.txt"), "the name ends in .md or .csv"),
-        ((rows[0], "published:lite-mkd/resnet18/hmdb51"), "is on embedded"),
-        ((rows[0], "published:trx/resnet50/hmdb51", "--by-class"), "a published figure has no classes"),
-        (("published:trx/resnet50/hmdb51", "published:strm/resnet50/hmdb51"), "name a row of yours"),
-    ):
-        failed = fewdistill("compare", *arguments, "--runs", REFERENCE, cwd=tmp_path)
-        assert failed.returncode == 2 and said in failed.stderr, arguments
-        assert failed.stdout == "" and failed.stderr.count("\n") == 1, arguments
+    failed = fewdistill("compare", "embedded:resnet18/d2n", ROWS[1], "--runs", REFERENCE, cwd=tmp_path)
+    assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (2, "", 1)
+    assert failed.stderr.startswith("error: 'embedded:resnet18/d2n': no such row or record; did you mean")
 
 
-def test_list_published(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("a", "b", "more", "said"),
+    [
+        ("embeded", "embedded", {}, "'embeded': no such folder, record or run"),
+        (ROWS[0], "embedded", {}, "name a row of both, such as embedded:resnet18/d2m"),
+        (*ROWS, {"shot": 3}, "no 3-shot record; there is 1, 5-shot"),
+        (*ROWS, {"out": Path("x.txt")}, "the name ends in .md or .csv"),
+        (ROWS[0], "published:lite-mkd/resnet18/hmdb51", {}, "is on embedded"),
+        (ROWS[0], "published:trx/resnet50/hmdb51", {"by_class": True}, "a published figure has no classes"),
+        ("published:trx/resnet50/hmdb51", "published:strm/resnet50/hmdb51", {}, "name a row of yours"),
+    ],
+)
+def test_what_cannot_be_compared(
+    a: str, b: str, more: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises((UserError, ResultError), match=re.escape(said)) as raised:  # which the command makes exit 2
+        compare_command(a, b, runs=REFERENCE, **more)
+    assert "\n" not in str(raised.value) and capsys.readouterr().out == ""
+
+
+def test_list_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = fewdistill("list", "published", cwd=tmp_path).stdout
-    told = json.loads(fewdistill("list", "published", "--json", cwd=tmp_path).stdout)
+    assert all(figure.slug in shown and str(figure.accuracy) in shown for figure in load().figures)
+    assert load().cautions[0] in shown
+    list_published(as_json=True)
+    told = json.loads(capsys.readouterr().out)
     assert {row["slug"] for row in told} == {figure.slug for figure in load().figures}
-    assert all(row["slug"] in shown for row in told) and load().cautions[0] in shown

@@ -345,8 +345,16 @@ def test_damaged_records_are_left_out_by_name(new_store: Stores) -> None:
     for name in ("none", "d2m"):
         store.write(*made.finished(made.student(distillation=name), 0.7))
     (store.root / f"{'0' * 64}.json").write_text("{")
+    store.write(made.unfinished(made.student(distillation="d2m", seed=3), "failed", "loss is nan"))
     found = pair("resnet18/d2m", "resnet18/none", store.root)
     assert len(found.differences) == 1 and any("not read" in note and "0" * 64 in note for note in found.notes)
+    assert "seed 3 of A, 5-shot, failed: loss is nan" in found.notes and found.differences[0].seeds == ((0,), (0,))
+    whole = find_side(str(store.root), Path())
+    assert "1 records of A are not finished" in compare(whole, whole).notes
+    (store.root.parent / "notes").mkdir()
+    (store.root.parent / "notes" / "x.txt").write_text("mine")
+    with pytest.raises(ResultError, match=r"no readable record.*1 other files, the first: .*x.txt: not a record"):
+        find_side(str(store.root.parent / "notes"), Path())
 
 
 def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
