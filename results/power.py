@@ -11,6 +11,7 @@ from scipy import special, stats
 
 from results import ResultError
 from results.intervals import matrix, vector
+from results.paired import mean_squares
 
 POWER = 0.8
 ALPHA = 0.05
@@ -50,7 +51,7 @@ def episodes_needed(sd: float, difference: float, power: float = POWER) -> int |
     """The fewest episodes with which ``detectable_difference`` is at most ``difference``; None above 10 million."""
     _check(sd, power)
     _check_difference(difference)
-    return _fewest(lambda episodes: detectable_difference(sd, episodes, power), difference, MOST_EPISODES)
+    return _fewest(lambda episodes: detectable_difference(sd, episodes, power), difference)
 
 
 def difference_components(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> Components:
@@ -61,33 +62,25 @@ def difference_components(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> Com
     """
     if len(a) != len(b) or len(a) < 2:
         raise ResultError(f"as many seeds on both sides, at least two: {len(a)} against {len(b)}")
-    grid = matrix(a) - matrix(b)
-    seeds, episodes = grid.shape
-    if episodes < 2:
-        raise ResultError("components of a difference need at least two episodes")
-    rows, columns = grid.mean(axis=1), grid.mean(axis=0)
-    rest = float(((grid - rows[:, None] - columns + grid.mean()) ** 2).sum()) / ((seeds - 1) * (episodes - 1))
-    seed = float(rows.var(ddof=1)) - rest / episodes
-    episode = float(columns.var(ddof=1)) - rest / seeds
+    by_seed, by_episode, rest = mean_squares(grid := matrix(a) - matrix(b))
+    seed, episode = (by_seed - rest) / grid.shape[1], (by_episode - rest) / grid.shape[0]
     return Components(math.sqrt(max(seed, 0.0)), math.sqrt(max(episode, 0.0)), math.sqrt(rest))
 
 
 def detectable_over_seeds(components: Components, seeds: int, episodes: float, power: float = POWER) -> float:
     """The smallest true difference that ``paired_over_seeds`` (both) finds with this probability at 5 % (two-sided).
 
-    All seeds meet the same episodes. episodes: their number, or ``math.inf`` for what no number of episodes betters.
-    Episodes stop helping where the seeds' part of the error, seed / sqrt(seeds), is what is left; with few seeds the
-    figure may even rise a little before, because an error known from few seeds asks for larger t.
+    All seeds meet the same episodes. episodes: their number, or ``math.inf`` for what no number of episodes betters:
+    the seeds' part of the error, seed / sqrt(seeds), is left, with the large t of few seeds. The two parts add in
+    squares as in the test; the power so promised is met within 8 points in simulations, never by far undercut.
     """
     if seeds < 2 or episodes < 2:
         raise ResultError(f"a test over seeds and episodes needs two of each, got {seeds} and {episodes}")
     _check(components.seed + components.episode + components.rest, power)
-    rest = components.rest**2 / seeds / episodes
-    by_seed = components.seed**2 / seeds + rest
-    by_episode = components.episode**2 / episodes + rest
-    variance = by_seed + by_episode - rest
-    spread = by_seed**2 / (seeds - 1) + by_episode**2 / (episodes - 1) + rest**2 / (seeds - 1) / (episodes - 1)
-    return _noncentrality(variance**2 / spread, power) * math.sqrt(variance) if spread else 0.0
+    by_seed = components.seed**2 / seeds + components.rest**2 / seeds / episodes
+    by_episode = components.episode**2 / episodes
+    of_seeds = _noncentrality(seeds - 1, power) ** 2 * by_seed
+    return math.sqrt(of_seeds + (_noncentrality(episodes - 1, power) ** 2 * by_episode if by_episode else 0.0))
 
 
 def episodes_needed_over_seeds(
@@ -98,10 +91,7 @@ def episodes_needed_over_seeds(
     None where no number up to 10 million is enough: only more training seeds help.
     """
     _check_difference(difference)
-    numbers = np.unique(np.geomspace(2, MOST_EPISODES, 200).astype(int))
-    found = [detectable_over_seeds(components, seeds, int(number), power) for number in numbers]
-    lowest = int(numbers[int(np.argmin(found))])  # beyond it the figure may rise again
-    return _fewest(lambda number: detectable_over_seeds(components, seeds, number, power), difference, lowest)
+    return _fewest(lambda episodes: detectable_over_seeds(components, seeds, episodes, power), difference)
 
 
 def detectable(a: Sequence[ArrayLike], b: Sequence[ArrayLike], shared: bool = True, power: float = POWER) -> float:
@@ -127,9 +117,9 @@ def _noncentrality(degrees: float, power: float) -> float:
     return float(special.nctdtrinc(degrees, 1 - power, critical))
 
 
-def _fewest(detected: Callable[[int], float], difference: float, most: int) -> int | None:
-    """The first number from 2 to ``most`` at which a falling ``detected`` is at most ``difference``."""
-    numbers = range(2, most + 1)
+def _fewest(detected: Callable[[int], float], difference: float) -> int | None:
+    """The first number of episodes from 2 on at which a falling ``detected`` is at most ``difference``."""
+    numbers = range(2, MOST_EPISODES + 1)
     first = bisect_left(numbers, True, key=lambda number: detected(number) <= difference)
     return numbers[first] if first < len(numbers) else None
 
