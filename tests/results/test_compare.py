@@ -43,18 +43,20 @@ def raw(folder: Path, model: str, distillation: str, shot: int) -> dict[int, dic
     return found
 
 
-def two_way(grid: np.ndarray) -> tuple[float, float, float]:
-    """Mean, variance of the mean and degrees of freedom of seeds x episodes, both random."""
+def two_way(grid: np.ndarray) -> list[tuple[float, int]]:
+    """Variance of the mean of seeds x episodes, both random: the seeds' part and the episodes', and their degrees."""
     seeds, episodes = grid.shape
     mean = grid.mean()
     ms_seed = episodes * ((grid.mean(1) - mean) ** 2).sum() / (seeds - 1)
     ms_episode = seeds * ((grid.mean(0) - mean) ** 2).sum() / (episodes - 1)
     rest = grid - grid.mean(1, keepdims=True) - grid.mean(0) + mean
     ms_rest = (rest**2).sum() / (seeds - 1) / (episodes - 1)
-    parts = [ms_seed, ms_episode, -ms_rest]
-    variance = sum(parts) / grid.size
-    degrees = [seeds - 1, episodes - 1, (seeds - 1) * (episodes - 1)]
-    return mean, variance, sum(parts) ** 2 / sum(p**2 / d for p, d in zip(parts, degrees, strict=True))
+    return [(ms_seed / grid.size, seeds - 1), (max(ms_episode - ms_rest, 0) / grid.size, episodes - 1)]
+
+
+def half_width(parts: list[tuple[float, int]], level: float) -> float:
+    """Half-widths of independent t intervals, added in squares."""
+    return math.sqrt(sum(variance * scipy_stats.t.isf(level / 2, n) ** 2 for variance, n in parts))
 
 
 def interval(mean: float, variance: float, degrees: float) -> tuple[float, float, float]:
@@ -81,10 +83,11 @@ def test_numbers_equal_an_independent_recomputation(distillation: str) -> None:
         seeds = sorted(ours.keys() & plain.keys())
         assert d.seeds == (tuple(seeds), tuple(seeds)) and not d.unpaired and not d.same
         grid = np.stack([ours[s]["correct"].mean(1) - plain[s]["correct"].mean(1) for s in seeds])
-        low, high, p = interval(*two_way(grid))
-        assert (d.headline.mean, d.headline.low, d.headline.high) == pytest.approx((grid.mean(), low, high), abs=1e-12)
-        assert d.headline.p == pytest.approx(p, rel=1e-6)
-        p_values.append(p)
+        parts, mean = two_way(grid), grid.mean()
+        ends = mean - half_width(parts, 0.05), mean + half_width(parts, 0.05)
+        assert (d.headline.mean, d.headline.low, d.headline.high) == pytest.approx((mean, *ends), abs=1e-12)
+        assert half_width(parts, d.headline.p) == pytest.approx(abs(mean), rel=1e-6)  # p: the interval that ends at 0
+        p_values.append(d.headline.p)
         episodes = scipy_stats.ttest_1samp(grid.mean(0), 0).confidence_interval()
         assert d.episodes is not None
         assert (d.episodes.low, d.episodes.high) == pytest.approx((episodes.low, episodes.high), abs=1e-12)
@@ -109,8 +112,10 @@ def test_classes_equal_an_independent_recomputation() -> None:
             here = ours[seed]["asked"] == number
             hits = [np.where(here, side[seed]["correct"], 0).sum(1)[here.any(1)] for side in (ours, plain)]
             rows.append(hits[0] - hits[1])  # one query a class: hits are rates
-        low, high, p = interval(*two_way(np.stack(rows)))
-        assert (each.difference.low, each.difference.high) == pytest.approx((low, high), abs=1e-9)
+        parts, mean = two_way(np.stack(rows)), np.stack(rows).mean()
+        ends = mean - half_width(parts, 0.05), mean + half_width(parts, 0.05)
+        assert (each.difference.low, each.difference.high) == pytest.approx(ends, abs=1e-9)
+        assert half_width(parts, each.difference.p) == pytest.approx(abs(mean), rel=1e-6)
         rates = [
             record["metrics"]["per_class"][each.name]
             for record in said
@@ -118,7 +123,7 @@ def test_classes_equal_an_independent_recomputation() -> None:
             == ("resnet18", "d2m", 5)
         ]
         assert each.a == pytest.approx(np.mean(rates), abs=1e-12)
-        p_values.append(p)
+        p_values.append(each.difference.p)
     worst, stepped = 0.0, {}
     for rank, index in enumerate(np.argsort(p_values, kind="stable")):
         worst = max(worst, min(1.0, p_values[index] * (len(p_values) - rank)))
