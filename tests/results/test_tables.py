@@ -15,7 +15,6 @@ from scipy import stats as scipy_stats
 from results import ResultError
 from results.findings import fronts, headline, warnings
 from results.plots import accuracy_over_cost, learning_curves, mean_curve
-from results.published import load
 from results.record import Cost
 from results.store import RecordStore
 from results.summary import Row, summarise
@@ -254,14 +253,3 @@ def test_hypervolume_of_one_student_is_a_rectangle(new_store: Stores) -> None:
     [front] = fronts(rows_of(store))
     assert record.metrics is not None
     assert front.area == pytest.approx(3 * (100 * record.metrics.accuracy - 20))
-
-
-def test_published_figures(tmp_path: Path) -> None:
-    published = load()
-    lite = {(row.model, row.distillation): row for row in published.accuracy}
-    assert lite["MobileNetV3-large", "Lite-MKD"].ucf101 == 94.76 and lite["ResNet18", "none"].hmdb51 == 70.60
-    assert {row.model: row.gflops for row in published.compute}["TRX, ResNet50"] == 1023.3
-    bad = tmp_path / "published.toml"
-    bad.write_text('accuracy = []\n[sources]\n[[compute]]\nsource = "nobody"\nmodel = "x"\ngflops = 1.0\n')
-    with pytest.raises(ResultError, match="nobody"):
-        load(bad)

@@ -1,0 +1,407 @@
+"""A against B: recomputed from the npz files with numpy and scipy alone, and what must hold whatever the records."""
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from results import ResultError
+from results.beside import beside, find_figures
+from results.by_class import class_names, of_class
+from results.compare import Comparison, compare
+from results.published import load
+from results.record import Metrics, key_of
+from results.sides import Side, find_side
+from results.store import RecordStore, Result
+from results.unpaired import estimate, unpaired_difference
+from results.verdicts import beside_verdict, outcome, summary, verdict
+from tests.results import made
+
+Stores = Callable[[str], RecordStore]
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def raw(folder: Path, model: str, distillation: str, shot: int) -> dict[int, dict[str, np.ndarray]]:
+    """Arrays of each seed, read with numpy alone."""
+    found = {}
+    for path in folder.glob("*.json"):
+        record = json.loads(path.read_text())
+        cell = record["cell"]
+        if (cell["model"], cell["distillation"], cell["shot"]) == (model, distillation, shot) and record["metrics"]:
+            with np.load(path.with_suffix(".npz")) as own:
+                digest = own["episodes"].tobytes().hex()[:16]
+                with np.load(folder / f"episodes-{digest}.npz") as drawn:
+                    found[cell["seed"]] = {"correct": own["correct"].astype(float), "asked": drawn["query_class"]}
+    return found
+
+
+def two_way(grid: np.ndarray) -> list[tuple[float, int]]:
+    """Variance of the mean of seeds x episodes, both random: the seeds' part and the episodes', and their degrees."""
+    seeds, episodes = grid.shape
+    mean = grid.mean()
+    ms_seed = episodes * ((grid.mean(1) - mean) ** 2).sum() / (seeds - 1)
+    ms_episode = seeds * ((grid.mean(0) - mean) ** 2).sum() / (episodes - 1)
+    rest = grid - grid.mean(1, keepdims=True) - grid.mean(0) + mean
+    ms_rest = (rest**2).sum() / (seeds - 1) / (episodes - 1)
+    return [(ms_seed / grid.size, seeds - 1), (max(ms_episode - ms_rest, 0) / grid.size, episodes - 1)]
+
+
+def half_width(parts: list[tuple[float, int]], level: float) -> float:
+    """Half-widths of independent t intervals, added in squares."""
+    return math.sqrt(sum(variance * scipy_stats.t.isf(level / 2, n) ** 2 for variance, n in parts))
+
+
+def interval(mean: float, variance: float, degrees: float) -> tuple[float, float, float]:
+    low, high = scipy_stats.t.interval(0.95, degrees, loc=mean, scale=math.sqrt(variance))
+    return low, high, 2 * scipy_stats.t.sf(abs(mean) / math.sqrt(variance), degrees)
+
+
+def row(name: str, *records: Result) -> Side:
+    return Side(name, records, False)
+
+
+def pair(a: str, b: str, place: Path, **more: bool | int | None) -> Comparison:
+    return compare(find_side(f"{place}:{a}", place), find_side(f"{place}:{b}", place), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("distillation", ["d2m", "both"])
+def test_numbers_equal_an_independent_recomputation(distillation: str) -> None:
+    folder = REFERENCE / "embedded" / "records"
+    found = pair(f"resnet18/{distillation}", "resnet18/none", folder, by_class=True)
+    assert [d.shot for d in found.differences] == [1, 5]
+    p_values = []
+    for d in found.differences:
+        ours, plain = (raw(folder, "resnet18", name, d.shot) for name in (distillation, "none"))
+        seeds = sorted(ours.keys() & plain.keys())
+        assert d.seeds == (tuple(seeds), tuple(seeds)) and not d.unpaired and not d.same
+        grid = np.stack([ours[s]["correct"].mean(1) - plain[s]["correct"].mean(1) for s in seeds])
+        parts, mean = two_way(grid), grid.mean()
+        ends = mean - half_width(parts, 0.05), mean + half_width(parts, 0.05)
+        assert (d.headline.mean, d.headline.low, d.headline.high) == pytest.approx((mean, *ends), abs=1e-12)
+        assert half_width(parts, d.headline.p) == pytest.approx(abs(mean), rel=1e-6)  # p: the interval that ends at 0
+        p_values.append(d.headline.p)
+        episodes = scipy_stats.ttest_1samp(grid.mean(0), 0).confidence_interval()
+        assert d.episodes is not None
+        assert (d.episodes.low, d.episodes.high) == pytest.approx((episodes.low, episodes.high), abs=1e-12)
+        assert d.accuracy[0] == pytest.approx(np.mean([ours[s]["correct"].mean() for s in seeds]), abs=1e-12)
+        assert d.accuracy[0] - d.accuracy[1] == pytest.approx(d.headline.mean, abs=1e-12)
+    assert [d.p for d in found.differences] == pytest.approx(
+        [min(1, 2 * min(p_values)) if p == min(p_values) else max(max(p_values), 2 * min(p_values)) for p in p_values]
+    )
+
+
+def test_classes_equal_an_independent_recomputation() -> None:
+    folder = REFERENCE / "embedded" / "records"
+    [d] = pair("resnet18/d2m", "resnet18/none", folder, shot=5, by_class=True).differences
+    ours, plain = (raw(folder, "resnet18", name, 5) for name in ("d2m", "none"))
+    said = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    names = sorted(said[0]["metrics"]["per_class"])
+    assert [each.name for each in d.classes] == names and len(names) == 10
+    p_values = []
+    for number, each in enumerate(d.classes):
+        rows = []
+        for seed in sorted(ours):
+            here = ours[seed]["asked"] == number
+            hits = [np.where(here, side[seed]["correct"], 0).sum(1)[here.any(1)] for side in (ours, plain)]
+            rows.append(hits[0] - hits[1])  # one query a class: hits are rates
+        parts, mean = two_way(np.stack(rows)), np.stack(rows).mean()
+        ends = mean - half_width(parts, 0.05), mean + half_width(parts, 0.05)
+        assert (each.difference.low, each.difference.high) == pytest.approx(ends, abs=1e-9)
+        assert half_width(parts, each.difference.p) == pytest.approx(abs(mean), rel=1e-6)
+        rates = [
+            record["metrics"]["per_class"][each.name]
+            for record in said
+            if (record["cell"]["model"], record["cell"]["distillation"], record["cell"]["shot"])
+            == ("resnet18", "d2m", 5)
+        ]
+        assert each.a == pytest.approx(np.mean(rates), abs=1e-12)
+        p_values.append(each.difference.p)
+    worst, stepped = 0.0, {}
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        worst = max(worst, min(1.0, p_values[index] * (len(p_values) - rank)))
+        stepped[int(index)] = worst
+    assert [each.p for each in d.classes] == pytest.approx([stepped[i] for i in range(10)], rel=1e-6)
+
+
+def test_classes_asked_unequally_often_are_ratios(new_store: Stores) -> None:
+    """made.py draws the classes of the queries: an episode may ask one class several times."""
+    store = new_store("a")
+    store.write(*made.finished(made.student(), 0.6))
+    [result] = store.scan()[0]
+    names = class_names(result)
+    assert names is not None and result.record.metrics is not None
+    for number, name in names.items():
+        assert of_class(number)(result).mean() == pytest.approx(result.record.metrics.per_class[name], abs=1e-12)
+    wrong = result.record.metrics.model_copy(update={"per_class": dict.fromkeys(made.CLASSES, 0.5)})
+    lying = replace(result, record=result.record.model_copy(update={"metrics": wrong}))
+    assert class_names(lying) is None  # names that do not answer to the numbers are not used
+
+
+@st.composite
+def outcomes(draw: st.DrawFn) -> tuple[list[Result], list[Result]]:
+    """Two rows of one to three seeds on the same 12 episodes, any answers."""
+    seeds = draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    arrays = made.episodes(5, 12)
+
+    def results(distillation: str) -> list[Result]:
+        found = []
+        for seed in range(seeds):
+            cell = made.student(distillation=distillation, seed=seed)
+            correct = (rng.random((12, 5)) < rng.random()).astype(np.uint8)
+            identity = {"cell": cell.model_dump()}
+            metrics = Metrics(episodes=12, accuracy=float(correct.mean()), closed_low=0, closed_high=1)
+            record = made.unfinished(cell, "started").model_copy(
+                update={"status": "done", "metrics": metrics, "identity": identity, "key": key_of(identity)}
+            )
+            found.append(Result(record, correct, arrays["query_class"].astype(np.int16), "same"))
+        return found
+
+    return results("d2m"), results("none")
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(outcomes(), st.booleans())
+def test_turned_round_it_is_the_negative(rows: tuple[list[Result], list[Result]], unpaired: bool) -> None:
+    a, b = rows
+    if unpaired:
+        b = [replace(result, episodes="others") for result in b]
+    [there] = compare(row("A", *a), row("B", *b), by_class=True).differences
+    [back] = compare(row("B", *b), row("A", *a), by_class=True).differences
+    for one, other in [(there.headline, back.headline)] + [
+        (x.difference, y.difference) for x, y in zip(there.classes, back.classes, strict=True)
+    ]:
+        assert (one.mean, one.low, one.high, one.p) == (-other.mean, -other.high, -other.low, other.p)
+    assert there.accuracy == back.accuracy[::-1] and bool(there.unpaired) is unpaired
+    turned = {"A": "B", "B": "A"}
+    first = outcome(there)
+    assert outcome(back) == turned.get(first[:1], first[:1]) + first[1:]
+    if outcome(there) in ("A", "B", "A, these models", "B, these models"):  # the better one comes first in both
+        assert verdict(there, "A", "B", 1) == verdict(back, "B", "A", 1)
+
+
+@settings(derandomize=True, deadline=None, max_examples=20)
+@given(outcomes())
+def test_a_row_and_itself_are_the_same(rows: tuple[list[Result], list[Result]]) -> None:
+    a, _ = rows
+    [d] = compare(row("A", *a), row("A again", *a), by_class=True).differences
+    assert d.same and (d.headline.mean, d.headline.low, d.headline.high, d.p) == (0, 0, 0, 1)
+    assert all(each.difference.mean == 0 and each.p == 1 for each in d.classes)
+    assert outcome(d) == "same" and "are the same: every answer alike over 12 episodes" in verdict(d, "A", "B", 1)
+
+
+def test_what_shares_no_episodes_is_told_unpaired() -> None:
+    demo, full = (find_side(name, REFERENCE) for name in ("demo:resnet18/both", "embedded:resnet18/both"))
+    for d in compare(full, demo).differences:
+        assert d.unpaired == "different test videos" and d.episodes is None and d.detectable is None
+        parts = [raw(REFERENCE / name / "records", "resnet18", "both", d.shot) for name in ("embedded", "demo")]
+        grid = np.stack([parts[0][s]["correct"].mean(1) for s in sorted(parts[0])])
+        [alone] = [side["correct"].mean(1) for side in parts[1].values()]
+        sources = [
+            (grid.mean(1).var(ddof=1) / len(grid), len(grid) - 1),
+            (grid.mean(0).var(ddof=1) / grid.shape[1], grid.shape[1] - 1),
+            (alone.var(ddof=1) / len(alone), len(alone) - 1),
+        ]
+        variance = sum(v for v, _ in sources)
+        low, high, p = interval(grid.mean() - alone.mean(), variance, variance**2 / sum(v**2 / n for v, n in sources))
+        assert (d.headline.low, d.headline.high, d.headline.p) == pytest.approx((low, high, p), rel=1e-9, abs=1e-12)
+        assert verdict(d, "A", "B", 2).startswith("unpaired (different test videos): A scores above B")
+
+
+def test_unpaired_is_welch_with_one_seed_and_covers_the_truth() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0.6, 0.2, 50), rng.normal(0.5, 0.3, 80)
+    found = unpaired_difference(estimate([a], True), estimate([b], True))
+    welch = scipy_stats.ttest_ind(a, b, equal_var=False)
+    ends = welch.confidence_interval()
+    assert (found.p, found.low, found.high) == pytest.approx((welch.pvalue, ends.low, ends.high))
+    hits = []
+    for _ in range(400):
+        sides = []
+        for _ in range(2):
+            seeds, episodes = rng.normal(0, 0.02, (4, 1)), rng.normal(0, 0.2, 80)
+            sides.append(estimate(list(0.5 + seeds + episodes + rng.normal(0, 0.3, (4, 80))), True))
+        found = unpaired_difference(*sides)
+        hits.append(found.low <= 0 <= found.high)
+    assert np.mean(hits) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 400)  # too wide rather than too narrow
+
+
+def test_whole_folders_meet_at_what_both_have() -> None:
+    found = compare(find_side("embedded", REFERENCE), find_side("ablation", REFERENCE))
+    assert {d.a.name for d in found.differences} == {
+        "mobilenetv3_small / d2m", "mobilenetv3_small / none", "mobilenetv3_small / tokens",
+        "MFM(rgb+depth+skeleton; resnet18)",
+    }  # fmt: skip
+    assert all(d.same for d in found.differences) and "the same in 4" in summary(found)
+    assert "resnet18 / d2m, 1- and 5-shot" in found.only[0]
+    assert "mobilenetv3_small / d2m (query-level), 5-shot" in found.only[1]
+
+
+def test_heads_may_differ_where_they_are_told(new_store: Stores) -> None:
+    one, other = new_store("one"), new_store("other")
+    for store, head, frames in ((one, "trx", 8), (other, "otam", 4)):
+        for distillation, seed in itertools.product(("none", "d2m"), range(3)):
+            store.write(
+                *made.finished(made.student(distillation=distillation, seed=seed, head=head, frames=frames), 0.7)
+            )
+    found = compare(*(find_side(str(store.root), Path("runs")) for store in (one, other)))
+    assert len(found.differences) == 2
+    assert all(d.notes == ("head trx against otam", "frames 8 against 4") for d in found.differences)
+
+
+def test_seeds_are_paired_and_the_rest_is_named(new_store: Stores) -> None:
+    store = new_store("a")
+    for seed in range(5):
+        store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.7))
+        if seed < 3:
+            store.write(*made.finished(made.student(seed=seed), 0.65))
+    [d] = pair("resnet18/d2m", "resnet18/none", store.root).differences
+    assert d.seeds == ((0, 1, 2), (0, 1, 2)) and d.notes == ("seed 3, 4 of A left out: the other side has none",)
+    [d] = pair("resnet18/d2m/s4", "resnet18/none/s0", store.root).differences
+    assert d.seeds == ((4,), (0,)) and not d.unpaired  # the episodes pair two single records
+    assert "in these trained models; with one seed" in verdict(d, "A", "B", 1) or outcome(d) == "open"
+    both = [find_side(f"{store.root}:resnet18/{name}", Path()) for name in ("d2m", "none")]
+    late = replace(both[0], results=tuple(r for r in both[0].results if r.record.cell.seed > 2))
+    [d] = compare(late, both[1]).differences
+    assert d.unpaired == "no seed in common" and d.seeds == ((3, 4), (0, 1, 2))
+
+
+def test_verdicts_say_how_far_they_reach(new_store: Stores) -> None:
+    store = new_store("a")
+    for seed in range(3):
+        store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.80))
+        store.write(*made.finished(made.student(distillation="none", seed=seed), 0.55))
+        store.write(*made.finished(made.student(distillation="tokens", seed=seed), 0.80))
+    [better] = pair("resnet18/d2m", "resnet18/none", store.root).differences
+    span = better.headline
+    ends = f"[{100 * span.low:.1f}, {100 * span.high:.1f}]"
+    said = f"A is better than B by {100 * span.mean:.1f} points {ends}, three seeds."
+    assert verdict(better, "A", "B", 1) == said
+    [level] = pair("resnet18/d2m", "resnet18/tokens", store.root).differences
+    said = verdict(level, "A", "B", 1)
+    assert outcome(level) == "open" and level.headline.low < 0 < level.headline.high
+    assert f"A may be {-100 * level.headline.low:.1f} points worse than B, or {100 * level.headline.high:.1f}" in said
+    assert level.detectable is not None and f"under {100 * level.detectable:.1f} points" in said
+    corrected = replace(better, p=0.2)
+    assert "but Holm-corrected over 9 comparisons p is 0.200" in verdict(corrected, "A", "B", 9)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ({"dataset": "hmdb51"}, {}, "data set hmdb51, 'b' embedded"),
+        ({"way": 3}, {}, "way 3, 'b' 5"),
+        ({"split": "val"}, {}, "split val, 'b' test"),
+        ({"shot": 1}, {}, "shot 1, 'b' 5"),
+    ],
+)
+def test_another_task_is_refused_by_name(a: dict[str, object], b: dict[str, object], said: str) -> None:
+    arrays = made.episodes(5, 12)
+    sides = []
+    for name, axes in (("a", a), ("b", b)):
+        cell = made.student(**axes)  # type: ignore[arg-type]
+        correct = np.ones((12, 5), np.uint8)
+        metrics = Metrics(episodes=12, accuracy=1, closed_low=1, closed_high=1)
+        record = made.unfinished(cell, "started").model_copy(update={"status": "done", "metrics": metrics})
+        sides.append(row(name, Result(record, correct, arrays["query_class"].astype(np.int16), "same")))
+    for whole in (False, True):
+        with pytest.raises(ResultError, match=f"{said}: not the same task"):
+            compare(*(replace(side, whole=whole) for side in sides))
+
+
+def test_names_of_rows_and_records(believable_store: RecordStore, tmp_path: Path) -> None:
+    root = believable_store.root
+    assert len(find_side(f"{root}:ResNet18/d2m", tmp_path).results) == 6  # three seeds, two shots
+    assert len(find_side(f"{root}:teacher", tmp_path).results) == len(find_side(f"{root}:mfm", tmp_path).results) == 2
+    assert len(find_side(f"{root}:resnet18/d2m/s1", tmp_path).results) == 2
+    key = believable_store.all()[0].key
+    for text in (f"{root}:{key[:12]}", f"{root / key}.json"):
+        [result] = find_side(text, tmp_path).results
+        assert result.record.key == key
+    assert find_side(str(root), tmp_path).whole
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "records").symlink_to(root)
+    for text in ("mine", str(tmp_path / "mine")):
+        assert len(find_side(text, tmp_path).results) == len(find_side(str(root), tmp_path).results)
+    for text, said in (
+        (f"{root}:resnet18", "is 4 rows: name one of resnet18/both, resnet18/d2m, resnet18/none, resnet18/tokens"),
+        (f"{root}:resnet18/d2n", "did you mean .*resnet18/d2m"),
+        (f"{root}:nothing", "no such row or record; there is mfm|teacher"),
+        (f"{root}:", "wanted PLACE:ROW"),
+        ("mime", "'mime': no such folder, record or run .*did you mean mine"),
+        ("mime:resnet18/d2m", "did you mean mine"),
+    ):
+        with pytest.raises(ResultError, match=said):
+            find_side(text, tmp_path)
+    with pytest.raises(ResultError, match=r"nothing finished to compare .*weights missing"):
+        compare(find_side(f"{root}:resnet50/none", tmp_path), find_side(f"{root}:resnet18/none", tmp_path))
+
+
+def test_damaged_records_are_left_out_by_name(new_store: Stores) -> None:
+    store = new_store("a")
+    for name in ("none", "d2m"):
+        store.write(*made.finished(made.student(distillation=name), 0.7))
+    (store.root / f"{'0' * 64}.json").write_text("{")
+    store.write(made.unfinished(made.student(distillation="d2m", seed=3), "failed", "loss is nan"))
+    found = pair("resnet18/d2m", "resnet18/none", store.root)
+    assert len(found.differences) == 1 and any("not read" in note and "0" * 64 in note for note in found.notes)
+    assert "seed 3 of A, 5-shot, failed: loss is nan" in found.notes and found.differences[0].seeds == ((0,), (0,))
+    whole = find_side(str(store.root), Path())
+    assert "1 records of A are not finished" in compare(whole, whole).notes
+    (store.root.parent / "notes").mkdir()
+    (store.root.parent / "notes" / "x.txt").write_text("mine")
+    with pytest.raises(ResultError, match=r"no readable record.*1 other files, the first: .*x.txt: not a record"):
+        find_side(str(store.root.parent / "notes"), Path())
+
+
+def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
+    published = load()
+    store = new_store("a")
+    for seed in range(3):
+        for dataset, chance in (("HMDB_51", 0.72), ("ucf101", 0.95)):
+            store.write(
+                *made.finished(made.student(dataset=dataset, seed=seed, model=f"net-{dataset[:3].lower()}"), chance)
+            )
+    side = find_side(f"{store.root}:net-hmd/none", Path())
+    [found] = beside(side, find_figures("published:lite-mkd/resnet18/hmdb51", published), published)
+    values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(store.root, "net-hmd", "none", 5).items())])
+    assert found.ours.mean == pytest.approx(values.mean()) and found.difference.mean == pytest.approx(
+        values.mean() - 0.7465
+    )
+    assert found.inside == (found.ours.low <= 0.7465 <= found.ours.high)
+    said = beside_verdict(found, "ours")
+    assert said.startswith("unpaired (other episodes)") and "No p-value: the figure has no interval." in said
+    assert "image size: ours 64, theirs 224" in found.differs and not found.tested
+
+    side = find_side(f"{store.root}:net-ucf/none", Path())
+    [zoo] = beside(side, find_figures("published:trx-zoo/r2+1d/ucf101", published), published, shot=5)
+    values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(store.root, "net-ucf", "none", 5).items())])
+    sources = [
+        (values.mean(1).var(ddof=1) / 3, 2), (values.mean(0).var(ddof=1) / 300, 299), (0.0005**2 / 3, 2)
+    ]  # fmt: skip  # ± 0.0 printed: below 0.05 points
+    variance = sum(v for v, _ in sources)
+    low, high, p = interval(values.mean() - 0.995, variance, variance**2 / sum(v**2 / n for v, n in sources))
+    assert zoo.tested and (zoo.difference.low, zoo.difference.high, zoo.difference.p) == pytest.approx((low, high, p))
+    assert "the error of its episodes is not in it" in beside_verdict(zoo, "ours")
+
+    for name, message in (
+        ("published:lite-mkd/resnet18/ucf101", "is on HMDB_51, lite-mkd/resnet18/ucf101 on UCF101"),
+        ("published:js-dke-gcn/9blocksofctr-gcn/ntu60-xsub", "no few-shot figure"),
+        ("published:otam-in-team/resnet50/hmdb51", "has shot 5, printed is 1"),
+    ):
+        with pytest.raises(ResultError, match=message):
+            beside(find_side(f"{store.root}:net-hmd/none", Path()), find_figures(name, published), published)
+    with pytest.raises(ResultError, match=r"did you mean .*lite-mkd/resnet18/hmdb51.*fewdistill list published"):
+        find_figures("published:lite-mdk/resnet18/hmdb51", published)
+    with pytest.raises(ResultError, match="is 3 rows: name one of lite-mkd/resnet18/hmdb51"):
+        find_figures("published:lite-mkd/resnet18", published)
+    with pytest.raises(ResultError, match="is a whole folder"):
+        beside(find_side(str(store.root), Path()), find_figures("published:trx/resnet50/ucf101", published), published)
