@@ -37,8 +37,9 @@ class MLflow(Tracker):
         # one process at a time makes tables and experiments
         with nullcontext() if uri else run_lock(own, lambda owner: None):
             self._client = MlflowClient(uri or f"sqlite:///{(own / 'mlflow.db').resolve()}")
+            known = self._client.get_experiment_by_name(run.suite)
             place = None if uri else (own / "artifacts").resolve().as_uri()
-            experiment = self._experiment(run.suite, place)
+            experiment = known.experiment_id if known else self._client.create_experiment(run.suite, place)
         found = self._client.search_runs([experiment], f"tags.`{_TAG}` = '{run.key}'", max_results=1)
         if found:
             self._id = found[0].info.run_id
@@ -50,17 +51,6 @@ class MLflow(Tracker):
         self._steps = {name: self._last_step(name) for name in found[0].data.metrics} if found else {}
         self._batch: list[Any] = []
         self._sent = time.monotonic()
-
-    def _experiment(self, name: str, place: str | None) -> str:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self._client.create_experiment(name, place)
-        except MlflowException:
-            known = self._client.get_experiment_by_name(name)
-            if known is None:
-                raise
-            return known.experiment_id
 
     def _log_parameters(self, run: Run) -> None:
         from mlflow.entities import Param
