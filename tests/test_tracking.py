@@ -19,17 +19,21 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from wandb.proto.wandb_internal_pb2 import Record as Saved
 
+from benchmark.cli import LISTED
 from benchmark.errors import UserError
+from benchmark.registry import CATALOGUES
 from benchmark.runner import open_workspace, run
+from benchmark.scoring import Row
 from benchmark.sections import TrainConfig
 from benchmark.suite_file import load_suite
+from benchmark.tracked_row import track_row
 from benchmark.tracked_stage import Curve
 from benchmark.tracking import TRACKERS, Run, Tracker, Trackers, guard
-from benchmark.train import Plan, fit
+from benchmark.train import Plan, Progressed, fit
 from results.record import Record, key_of
 from results.store import RecordStore
 from students.registry import UnknownNameError
-from tests.command import COMMAND, environment, fewdistill
+from tests.command import COMMAND, environment
 from tests.curves import Points, drawn, in_float32, scalars
 
 SUITE = """
@@ -335,9 +339,9 @@ def test_an_interrupted_training_goes_on_with_the_same_curve(tmp_path: Path, mon
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, list[int]]:
-    """A tracker "held" that waits for the event, and the steps that it got."""
-    release, got = threading.Event(), list[int]()
+def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, list[Any]]:
+    """A tracker "held" that waits for the event; the steps that it got, and the end."""
+    release, got = threading.Event(), list[Any]()
 
     class Held(Tracker):
         def open(self, run: Run) -> None:
@@ -347,14 +351,14 @@ def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, list[int]]:
             got.append(step)
 
         def close(self, status: str, summary: Mapping[str, object]) -> None:
-            got.append(-1)
+            got.append((status, dict(summary)))
 
     monkeypatch.setattr(TRACKERS, "_entries", {**TRACKERS._entries, "held": Held})
     return release, got
 
 
 def test_points_that_nobody_takes_are_dropped_and_told_of_once(
-    tmp_path: Path, held: tuple[threading.Event, list[int]], capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, held: tuple[threading.Event, list[Any]], capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     release, got = held
@@ -363,12 +367,41 @@ def test_points_that_nobody_takes_are_dropped_and_told_of_once(
         for step in range(20):
             followed.log(step, {"train/loss": 0.0})
         release.set()
-    assert got == [*range(10), -1]
+    assert got == [*range(10), ("done", {})]
     assert capsys.readouterr().err.count("points are left out from step 10 on") == 1
 
 
+def test_a_long_training_is_thinned(tmp_path: Path, held: tuple[threading.Event, list[Any]]) -> None:
+    release, got = held
+    release.set()
+    plan = Plan(TrainConfig(lr=0.01), 3001, 3, "long", lambda step, micro: {}, validate_every=7)
+    state = Progressed(best_score=0.5)
+    with Trackers(["held"]).follow(Run("k", "long", "tests", "base", {}, tmp_path)) as followed:
+        track = Curve(followed, plan, {})
+        for step in range(1, plan.steps + 1):
+            state.step = step
+            state.curve.append({"step": step, "loss": 1.0})
+            if step % plan.validate_every == 0:
+                state.curve.append({"step": step, "val_accuracy": 0.5})
+            track(state)
+    losses, validations = range(3, 3001, 3), range(7, 3001, 7)
+    assert got[:-1] == sorted([*losses, *validations, 3001])
+    assert got[-1][0] == "done" and got[-1][1]["steps"] == 3001 and got[-1][1]["val/best_accuracy"] == 0.5
+
+
+def test_a_row_that_failed_is_tracked_as_failed(runs: Runs, held: tuple[threading.Event, list[Any]]) -> None:
+    release, got = held
+    release.set()
+    cwd = runs.plain.parents[1]
+    ws = open_workspace(load_suite(str(cwd / "watched.toml")), cwd / "plain", cwd / "data", "cpu", track=["held"])
+    track_row(ws, Row("mobilenetv3_small", "none", 0), [], "no memory")
+    with pytest.raises(Stop), ws.trackers.follow(Run("k", "broken off", "watched", "base", {}, cwd)):
+        raise Stop("no space")
+    assert got == [("failed", {"reason": "no memory"}), ("failed", {"reason": "no space"})]
+
+
 def test_a_tracker_that_hangs_is_waited_for_once(
-    tmp_path: Path, held: tuple[threading.Event, list[int]], capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, held: tuple[threading.Event, list[Any]], capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     release, got = held
@@ -404,6 +437,5 @@ def test_a_tracker_that_cannot_be_used_is_refused_before_anything_is_made(
     assert not (tmp_path / "runs").exists() and not (tmp_path / "data").exists()
 
 
-def test_trackers_are_listed(tmp_path: Path) -> None:
-    listed = fewdistill("list", "trackers", "--json", cwd=tmp_path)
-    assert json.loads(listed.stdout) == ["mlflow", "tensorboard", "wandb"]
+def test_trackers_are_listed() -> None:
+    assert list(CATALOGUES["trackers"]) == ["mlflow", "tensorboard", "wandb"] and "trackers" in LISTED

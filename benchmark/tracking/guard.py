@@ -10,7 +10,7 @@ from threading import Thread
 from benchmark.progress import say
 from benchmark.tracking.base import TRACKERS, Run, Value
 
-PATIENCE_S = 30.0  # for a tracker to take in what it was given, at the end of what it follows
+PATIENCE_S = 60.0  # for a tracker to take in what it was given, at the end of what it follows
 _WAITING = 4096  # points, more than one training gives
 
 
