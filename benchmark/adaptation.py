@@ -17,6 +17,7 @@ from benchmark.evaluate import match, project, score
 from benchmark.progress import bar
 from benchmark.sections import StudentEpisodicConfig
 from benchmark.seeds import generator
+from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, Progressed, fit
 from benchmark.workspace import Stage, Workspace
 from students.few_shot import FewShotStudent, episode_output
@@ -95,5 +96,8 @@ def adapt(
         config.model_copy(update={"lr": config.adapt_lr}), config.adapt_episodes, seed, f"{name}-adapt", step_loss,
         validate=validate, validate_every=max(1, config.adapt_episodes // _VALIDATIONS),
     )  # fmt: skip
-    with bar(f"{name}, adapt head (seed {seed})", "episodes") as tick:
-        return fit(module, plan, out.path("adapt.pt"), ws.device, tick)
+    with (
+        bar(f"{name}, adapt head (seed {seed})", "episodes") as tick,
+        tracked(ws, out, "adapt", plan, episodes=1) as track,
+    ):
+        return fit(module, plan, out.path("adapt.pt"), ws.device, tick, track)

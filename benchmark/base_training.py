@@ -14,6 +14,7 @@ from benchmark.prefetch import Ahead
 from benchmark.progress import bar
 from benchmark.sections import BaseConfig
 from benchmark.seeds import generator, torch_scope
+from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, Progressed, fit
 from benchmark.workspace import Clips, Stage, Workspace
 from students.backbones import TokenEncoder, recalibrate_batch_norm
@@ -104,8 +105,12 @@ def base_stage(
         return {"loss": total, **parts}
 
     plan = Plan(config, steps, seed, f"{name}-base", loss, bf16=bf16)
-    with bar(f"{name}, base training (seed {seed})", "steps") as tick, batches:
-        return fit(module, plan, out.path("base.pt"), ws.device, tick)
+    with (
+        bar(f"{name}, base training (seed {seed})", "steps") as tick,
+        batches,
+        tracked(ws, out, "base", plan, frames=batch * frames_kept) as track,
+    ):
+        return fit(module, plan, out.path("base.pt"), ws.device, tick, track)
 
 
 def _frame_choice(clips: int, frames: int, kept: int, rng: np.random.Generator) -> np.ndarray:

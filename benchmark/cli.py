@@ -64,7 +64,7 @@ app.command(
     "fewdistill compare hmdb:resnet18/d2m published:lite-mkd/resnet18/hmdb51",
 )(cli_compare.compare_command)
 OUT = Console()
-LISTED = ("students", "heads", "distillers", "fusions", "experts", "suites", "published")
+LISTED = ("students", "heads", "distillers", "fusions", "experts", "trackers", "suites", "published")
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]
@@ -83,7 +83,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 @app.command(
     name="run",
     epilog="Examples: fewdistill run embedded | fewdistill run embedded --only 'resnet18/*/s0' | "
-    "fewdistill run my.toml --set episodic.episodes=200 | fewdistill run embedded --engine ray --address head:6379 | "
+    "fewdistill run my.toml --set episodic.episodes=200 | fewdistill run embedded --track tensorboard | "
+    "fewdistill run embedded --engine ray --address head:6379 | "
     "torchrun --nproc-per-node 2 -m benchmark.cli run embedded --only 'resnet18/d2m/s0' --set episodic.accumulate=2",
 )
 def run_command(
@@ -98,11 +99,17 @@ def run_command(
     device: Device = "auto",
     engine: Annotated[str, typer.Option(help="local, or ray: rows as tasks on a Ray cluster.")] = "local",
     address: Address = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Follow the run: tensorboard, wandb, mlflow. Repeatable.")
+    ] = None,
 ) -> None:
     """Run a suite: train, distil, evaluate, record. Finished rows are skipped, an interrupted run resumes.
 
     Runs of one suite may share their folders, on one machine or on a file system that knows flock: each takes the
     rows at which no other works. On Ray and under torchrun, too, all machines need the same run and data folders.
+
+    A tracker shows curves and results while they come (runs/<suite>/tracking); no record depends on it, and one that
+    fails does not stop the run.
 
     Under torchrun the processes divide the episodes of each step (episodic.accumulate, teacher.episodic.accumulate).
     """
@@ -119,7 +126,7 @@ def run_command(
 
         def opened() -> "Workspace":
             here = "auto" if engine == "ray" and device == "cuda" else device  # this machine may have none
-            return open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, here, compile_, group)
+            return open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, here, compile_, group, track or ())
 
         if group is not None and group.rank:
             follow(group, opened)
@@ -203,7 +210,7 @@ def report(
 def list_command(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTED)}.")], as_json: Json = False
 ) -> None:
-    """Names of students, heads, distillers, fusions, experts or suites; figures published by others."""
+    """Names of students, heads, distillers, fusions, experts, trackers or suites; figures published by others."""
     if what not in LISTED:
         raise UserError(f"nothing called {what!r} to list: choose one of {', '.join(LISTED)}")
     if what == "published":

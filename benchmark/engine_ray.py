@@ -53,7 +53,7 @@ Work = Callable[[Workspace, Teachers], str]
 
 @dataclass(frozen=True)
 class _Place:
-    """What a worker opens: the suite as JSON, run and data folders, the run's own folder, device and compilation."""
+    """What a worker opens: the suite as JSON, run and data folders, the run's own, device, compilation, trackers."""
 
     suite: str
     runs: Path
@@ -61,6 +61,7 @@ class _Place:
     folder: Path
     device: str
     compile_trunks: bool
+    track: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ def run_on_ray(
         device = _device(device, resources.get("GPU", 0) >= 1)
         suite = ws.suite.model_dump_json(exclude_unset=True)
         place = _Place(
-            suite, ws.runs.parent.resolve(), ws.cache.parent.resolve(), Path.cwd(), device, ws.compile_trunks
-        )
+            suite, ws.runs.parent.resolve(), ws.cache.parent.resolve(), Path.cwd(), device, ws.compile_trunks,
+            tuple(ws.trackers.names),
+        )  # fmt: skip
         remote = ray.remote(num_cpus=1, num_gpus=int(device == "cuda"), max_retries=_RETRIES)(_do)
         refs: dict[str, Any] = {}
         tasks = plan_tasks(ws, pending, overwrite, int(resources.get("CPU", 1)))
@@ -217,7 +219,7 @@ def _opened(place: _Place) -> tuple[Workspace, Teachers]:
     keep_freed_memory()
     load_plugins()
     suite = Suite.model_validate_json(place.suite)
-    return open_workspace(suite, place.runs, place.data, place.device, place.compile_trunks), {}
+    return open_workspace(suite, place.runs, place.data, place.device, place.compile_trunks, track=place.track), {}
 
 
 def _row(standing: Standing, overwrite: bool, ws: Workspace, teachers: Teachers) -> str:

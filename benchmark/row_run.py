@@ -12,6 +12,7 @@ from benchmark.scoring import TEACHER, Row, describe, provenance, record_identit
 from benchmark.standing import Standing, standing_of
 from benchmark.student_stages import reads_teacher, train_student
 from benchmark.teacher_stages import Teacher, teacher_key, train_teacher
+from benchmark.tracked_row import track_row
 from benchmark.train import Diverged
 from benchmark.workspace import Workspace
 from feature_cache import CacheError, InUseError, run_lock
@@ -64,6 +65,7 @@ def run_row(
             raise
         except (RunError, CacheError, torch.OutOfMemoryError) as error:
             record_failure(at, standing, store, error)
+            track_row(at, row, [], str(error))
             say(f"  {row.name}: {error}")
             return str(error)
     return ""
@@ -87,9 +89,12 @@ def _record(ws: Workspace, row: Row, teacher: Teacher | None, store: RecordStore
         scored = score_teacher(ws, row, teacher)
     else:
         scored = score_student(ws, row, train_student(ws, row.model, row.distillation, row.seed, teacher))
+    written = []
     for record, arrays in scored:
         store.write(record, arrays)
         say(told(record))
+        written.append(record)
+    track_row(ws, row, written)
 
 
 def told(record: Record) -> str:

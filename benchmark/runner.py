@@ -22,6 +22,7 @@ from benchmark.sections import DataConfig, EpisodicConfig
 from benchmark.standing import Standing, status
 from benchmark.student_stages import new_student, student_stage
 from benchmark.teacher_stages import encoder_stage, fusion_stage, new_encoder
+from benchmark.tracking import Trackers
 from benchmark.workspace import Stage, Workspace
 from feature_cache import InUseError
 from results.store import RecordStore
@@ -37,18 +38,21 @@ def open_workspace(
     device: str = "auto",
     compile_trunks: bool = False,
     group: Group | None = None,
+    track: Sequence[str] = (),
 ) -> Workspace:
     """The suite's data (the embedded set is written when it is not there), caches and run folder.
 
     runs: run folders, one a suite; data: the embedded set and the caches. device: auto, cpu or cuda. compile_trunks:
     with torch.compile, where the device is CUDA. group: the processes that train together, if there are several.
+    track: names of trackers.
     """
+    trackers = Trackers(track)
     on = torch.device(_device(device))
     folder = open_data(suite, data)
     if group is not None:
         on = torch.device(group.device)
     suite = settled(suite, runs / suite.name / "precision", on)
-    ws = Workspace(suite, folder, runs / suite.name, data / "cache", on, compile_trunks, group)
+    ws = Workspace(suite, folder, runs / suite.name, data / "cache", on, compile_trunks, group, trackers=trackers)
     _check_sizes(ws)
     return ws
 

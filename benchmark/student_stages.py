@@ -15,6 +15,7 @@ from benchmark.episodic import episode_pixels, episodes_for, labels_of, validato
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
 from benchmark.teacher_stages import Teacher, new_head, teacher_key
+from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, fit
 from benchmark.workspace import Stage, Workspace, standing
 from results.record import key_of
@@ -193,9 +194,10 @@ def student_training(ws: Workspace, out: Stage, name: str, named: str, seed: int
     with (
         bar(f"{name}, {named}, episodes (seed {seed})") as tick,
         pixels,
+        tracked(ws, out, "episodic", plan, episodes=config.accumulate) as track,
         ws.together("student", seed, name, named),
     ):
-        progress = fit(learner, plan, out.path("episodic.pt"), ws.device, tick)
+        progress = fit(learner, plan, out.path("episodic.pt"), ws.device, tick, track)
     if ws.leads:
         recalibrate(ws, module.encoder, clips)
         out.finish(module.state_dict(), progress, adapted)

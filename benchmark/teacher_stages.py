@@ -13,6 +13,7 @@ from benchmark.episodic import episode_pixels, episodes_for, labels_of, validato
 from benchmark.evaluate import embed
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
+from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, fit
 from benchmark.workspace import Stage, Workspace, standing
 from feature_cache import Entry, Key
@@ -116,8 +117,13 @@ def encoder_training(ws: Workspace, out: Stage, modality: str, seed: int) -> Non
         max(1, config.validate_every // config.accumulate),
         group=ws.group,
     )
-    with bar(f"teacher {modality}, episodes (seed {seed})") as tick, pixels, ws.together("encoder", seed, modality):
-        progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
+    with (
+        bar(f"teacher {modality}, episodes (seed {seed})") as tick,
+        pixels,
+        tracked(ws, out, "episodic", plan, episodes=config.accumulate) as track,
+        ws.together("encoder", seed, modality),
+    ):
+        progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick, track)
     if ws.leads:
         recalibrate(ws, model.encoder, clips)
         out.finish(model.state_dict(), progress, base)
@@ -220,8 +226,12 @@ def fusion_training(ws: Workspace, out: Stage, entries: dict[str, Entry], seed: 
         max(1, config.validate_every // config.accumulate),
         group=ws.group,
     )
-    with bar(f"teacher fusion, episodes (seed {seed})") as tick, ws.together("fusion", seed):
-        progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick)
+    with (
+        bar(f"teacher fusion, episodes (seed {seed})") as tick,
+        tracked(ws, out, "episodic", plan, episodes=config.accumulate) as track,
+        ws.together("fusion", seed),
+    ):
+        progress = fit(module, plan, out.path("episodic.pt"), ws.device, tick, track)
     if ws.leads:
         out.finish(module.state_dict(), progress)
 

@@ -57,7 +57,17 @@ class Progressed:
     best: State | None = None
 
 
-def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, tick: Tick) -> Progressed:
+Track = Callable[[Progressed], None]
+"""Called with where a training stands, at its start and after every step."""
+
+
+def untracked(state: Progressed) -> None:
+    """For those who follow nothing."""
+
+
+def fit(
+    module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, tick: Tick, track: Track = untracked
+) -> Progressed:
     """Train in place, select by validation, leave the selected weights in the module.
 
     Interrupted at any moment and called again, it continues from the last checkpoint and ends with the same
@@ -70,6 +80,7 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
         state = Progressed()
         if plan.validate:
             _validate(module, plan, state)
+        track(state)
         module.eval()
         return state
     optimiser = torch.optim.AdamW(
@@ -82,6 +93,7 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
     started = saved - state.seconds
     if plan.validate and state.best is None:
         _validate(module, plan, state)  # the start counts: training that does not help is not selected
+    track(state)
     while state.step < plan.steps:
         for group in optimiser.param_groups:
             group["lr"] = plan.config.lr * one_cycle(state.step, plan.steps, plan.config.warmup)
@@ -99,6 +111,7 @@ def fit(module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, t
             saved = time.monotonic()
             writing = saved - began
         tick(state.step, plan.steps)
+        track(state)
     if state.best is not None:
         module.load_state_dict(state.best)
     module.eval()

@@ -24,6 +24,7 @@ from benchmark.distributed import Group
 from benchmark.episodes import ClassIndex, Episodes, frozen
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
+from benchmark.tracking import Trackers
 from benchmark.train import Progressed
 from benchmark.weights import imported_weights, trunk_weights
 from feature_cache import Entry, Key, Store, run_lock, write_atomic
@@ -98,7 +99,8 @@ def standing(stage: Stage) -> dict[str, Tensor]:
 class Workspace:
     """A suite with its data set and its place on disk. Holds open caches, so one is made per run.
 
-    variant: the variant that the suite is, "" for the suite itself; group: the processes that train together, if any.
+    variant: the variant that the suite is, "" for the suite itself; group: the processes that train together, if any;
+    trackers: what follows the run; nothing that is stored depends on them.
     """
 
     def __init__(
@@ -111,10 +113,12 @@ class Workspace:
         compile_trunks: bool = False,
         group: Group | None = None,
         variant: str = "",
+        trackers: Trackers | None = None,
     ) -> None:
         self.suite = suite
         self.group = group
         self.variant = variant
+        self.trackers = trackers or Trackers()
         self.folder = folder
         self.runs = runs
         self.cache = cache
@@ -158,7 +162,9 @@ class Workspace:
         """The workspace of a variant of the suite: the same files, caches and run folder; "" is this one."""
         if variant not in self._varied:
             varied, trunks = self.suite.varied(variant), self.compile_trunks
-            other = Workspace(varied, self.folder, self.runs, self.cache, self.device, trunks, self.group, variant)
+            other = Workspace(
+                varied, self.folder, self.runs, self.cache, self.device, trunks, self.group, variant, self.trackers
+            )
             other.content_hash, other._readers = self.content_hash, self._readers
             self._varied[variant] = other
         return self._varied[variant]

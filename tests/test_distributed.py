@@ -30,6 +30,7 @@ from benchmark.teacher_stages import encoder_stage
 from feature_cache import run_lock
 from results.store import RecordStore
 from tests.command import COMMAND, environment, fewdistill, start
+from tests.curves import shown_as_stored
 from tests.gloo_pair import take_part
 
 SUITE = """
@@ -164,7 +165,7 @@ def torchrun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_processes_train_as_one(alone: Path, fresh: Path) -> None:
-    result = torchrun("--only", f"{STUDENT}/d2m/s0", cwd=fresh)
+    result = torchrun("--only", f"{STUDENT}/d2m/s0", "--track", "tensorboard", cwd=fresh)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count(f"[1/1] {STUDENT}/d2m/s0\n") == 1 and result.stdout.count("report:") == 1
     ours, theirs = stages(fresh), stages(alone)
@@ -175,6 +176,8 @@ def test_two_processes_train_as_one(alone: Path, fresh: Path) -> None:
         for mine, single in points:
             assert mine == pytest.approx(single, abs=1e-5)
         assert stage["selected_step"] == theirs[name]["selected_step"]
+    followed = [path.parent for path in (fresh / "runs/small/tracking").rglob("events.out.tfevents.*")]
+    assert len(followed) == len(set(followed)) == 7, "six trainings and a row, each tracked by the first process alone"
     records = RecordStore(fresh / "runs/small/records").all()
     assert [record.provenance["processes"] for record in records] == [2]
     assert outcome(fresh).keys() < outcome(alone).keys()  # how many processes there were is no part of the key
@@ -212,7 +215,7 @@ def test_a_worker_killed_in_a_cell_is_replaced_and_nothing_is_lost(alone: Path, 
     for shared in ("encoder", "fusion"):  # trained before, as in a run that was interrupted
         [stage] = (alone / "runs" / "small" / "stages").glob(f"{shared}-*")
         shutil.copytree(stage, run / "stages" / stage.name)
-    process = start("run", "small.toml", "--engine", "ray", "--address", cluster, cwd=fresh)
+    process = start("run", "small.toml", "--engine", "ray", "--address", cluster, "--track", "tensorboard", cwd=fresh)
 
     def training() -> int:
         """The process that trains a student's episodes."""
@@ -225,6 +228,8 @@ def test_a_worker_killed_in_a_cell_is_replaced_and_nothing_is_lost(alone: Path, 
     _, said = process.communicate(timeout=200)
     assert process.returncode == 0, said
     assert weights(fresh) == weights(alone) and outcome(fresh) == outcome(alone)
+    [(name, student)] = [(name, stage) for name, stage in stages(fresh).items() if "-d2m-" in name]
+    assert shown_as_stored(run / "tracking", name, "episodic", student["curve"])
     assert f"] {STUDENT}/d2m/s0\n" in said and "Traceback" not in said
     assert len(said.splitlines()) < 30, "Ray's own lines"
 

@@ -13,6 +13,7 @@ import pytest
 from feature_cache import Store
 from results.store import RecordStore
 from tests.command import TINY, fewdistill, start
+from tests.curves import shown_as_stored
 
 
 def a_folder(root: Path) -> Path:
@@ -22,8 +23,8 @@ def a_folder(root: Path) -> Path:
 
 
 def kill_when(happened: Callable[[], bool], cwd: Path) -> None:
-    """Start the suite, kill -9 its whole process group as soon as something has happened."""
-    process = start("run", "tiny.toml", cwd=cwd)
+    """Start the suite, tracked, kill -9 its whole process group as soon as something has happened."""
+    process = start("run", "tiny.toml", "--track", "tensorboard", cwd=cwd)
     deadline = time.monotonic() + 200
     while not happened():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -42,8 +43,8 @@ def there(folder: Path, pattern: str) -> bool:
         return False
 
 
-def finished(cwd: Path) -> subprocess.CompletedProcess[str]:
-    result = fewdistill("run", "tiny.toml", cwd=cwd)
+def finished(cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    result = fewdistill("run", "tiny.toml", *options, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return result
 
@@ -83,13 +84,16 @@ def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
     kill_when(lambda: there(run, "records/*.json"), killed)  # between the records of a row
     stood = written(killed)
     assert stood
-    finished(killed)
+    finished(killed, "--track", "tensorboard")
 
     after = written(killed)
     assert {path: after[path] for path in stood} == stood, "something that stood was computed again"
     assert weights(killed) == weights(calm)
     assert outcome(killed) == outcome(calm)
     assert all(not entry.verify() for entry in Store(killed / "data" / "cache").entries())
+    trained = {path.parent.name: json.loads(path.read_text())["curve"] for path in run.glob("stages/*/done.json")}
+    for name, curve in trained.items():
+        assert shown_as_stored(run / "tracking", name, "base" if name.startswith("base") else "episodic", curve), name
     unfinished = [*killed.rglob("*.tmp"), *killed.rglob(".tmp-*")]
     leftovers = [p for p in unfinished if "stages" in p.parts or "records" in p.parts]
     assert len(leftovers) <= 4  # at most the unit in flight of each kill, under a name nothing reads

@@ -1,0 +1,48 @@
+"""What trackers are told of a row: its axes, and the test results and costs at every shot."""
+
+from collections.abc import Sequence
+
+from benchmark.scoring import TEACHER, Row, describe
+from benchmark.student_stages import student_stage
+from benchmark.teacher_stages import fusion_stage
+from benchmark.tracking import Run
+from benchmark.tracking.base import Value
+from benchmark.workspace import Workspace
+from results.record import Record, key_of
+
+
+def track_row(ws: Workspace, row: Row, records: Sequence[Record], reason: str = "") -> None:
+    """Tell the trackers what came of a row. reason: why it failed, "" if it did not."""
+    if not ws.trackers.names:
+        return
+    if row.model == TEACHER:
+        trained = fusion_stage(ws, row.seed)
+    else:
+        trained = student_stage(ws, row.model, row.distillation, row.seed)
+    axes = describe(ws, row, ws.suite.evaluate.shots[0]).model_dump(mode="json", exclude={"shot"})
+    key = key_of({"trained": trained.key, "axes": axes})
+    run = Run(
+        key=key,
+        name=f"row-{row.name.replace('/', '-')}-{key[:12]}",
+        suite=ws.suite.name,
+        kind="row",
+        config={**axes, "trained": trained.identity},
+        folder=ws.runs / "tracking",
+    )
+    with ws.trackers.follow(run) as followed:
+        for record in records:
+            followed.summary |= _results(record)
+        if reason:
+            followed.status = "failed"
+            followed.summary["reason"] = reason
+
+
+def _results(record: Record) -> dict[str, Value]:
+    """A record's test results and costs, by shot: accuracies and interval ends in 0..1, units as in Cost."""
+    found: dict[str, Value] = {}
+    for kind, part in {"test": record.metrics, "cost": record.cost}.items():
+        values = part.model_dump(exclude={"per_class"}) if part is not None else {}
+        for name, value in values.items():
+            if value is not None:
+                found[f"{kind}/{record.cell.shot}-shot/{name}"] = value
+    return found | {f"record/{record.cell.shot}-shot": record.key}
