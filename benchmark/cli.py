@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import cli_cache, cli_cost, cli_data, cli_derive, cli_import
+from benchmark import cli_cache, cli_cost, cli_data, cli_derive, cli_import, cli_view
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
@@ -56,6 +56,7 @@ app.command(
     epilog="Examples: fewdistill derive embedded | fewdistill derive my.toml --modality flow,skeleton --workers 8 | "
     "fewdistill derive my.toml --part 3/16",
 )(cli_derive.derive_command)
+app.command(name="view", epilog=cli_view.EXAMPLES)(cli_view.view_command)
 OUT = Console()
 LISTED = ("students", "heads", "distillers", "fusions", "experts", "suites")
 
