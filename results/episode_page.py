@@ -149,7 +149,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "breakable": _breakable, "base64": lambda data: base64.b64encode(data).decode()}
+    environment.filters |= {"percent": percent, "breakable": _breakable, "base64": _base64}
     number = {video: place for place, video in enumerate(page.strips)}
     return environment.get_template("episode.html").render(
         page=page,
@@ -159,6 +159,10 @@ def render(page: Page) -> str:
         frames=max(strip.frames for strip in page.strips.values()),
         data=[_matches(episode, number) for episode in page.episodes],
     )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _breakable(name: str) -> Markup:
@@ -174,8 +178,9 @@ def _right(answers: Sequence[Answer]) -> str:
 
 def _phrase(link: Link, videos: int) -> str:
     """A link in words; frames are counted from 1, and so are the videos of a class that has several."""
-    query, support = (" + ".join(str(frame + 1) for frame in frames) for frames in (link.query, link.support))
-    return f"{query} → {support}" + (f" of video {link.video + 1}" if videos > 1 else "") + f" ({percent(link.weight)})"
+    query, support = ("+".join(str(frame + 1) for frame in frames) for frames in (link.query, link.support))
+    video = f" of video {link.video + 1}" if videos > 1 else ""
+    return f"{query} → {support}{video} ({percent(link.weight)})".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _matches(episode: Episode, number: Mapping[str, int]) -> dict[str, Any]:

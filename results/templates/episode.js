@@ -23,7 +23,7 @@ function pairing(query, support, name, links) {
   for (const { link: [from, , to, weight], tint, rank } of links) {
     const aside = 0.5 + 0.13 * (rank - (tints.length - 1) / 2); // links of the same frames run side by side
     from.forEach((start, place) => lines.append(element("line", {
-      x1: start + aside, y1: 0, x2: to[place] + aside, y2: 1, stroke: tint, "stroke-width": 1 + 4 * weight,
+      x1: start + aside, y1: 0, x2: to[place] + aside, y2: 1, stroke: tint, "stroke-width": 1.5 + 4 * weight,
     })));
   }
   return element("div", { class: "pairing" }, element("p", {}, "query"), all(query), lines, all(support), element("p", {}, name));

@@ -144,7 +144,7 @@ def test_a_chosen_bar_shows_what_was_matched(page: Browser) -> None:
     assert page.run("document.querySelectorAll('.query header .f.hit').length") == 2
     assert page.run("document.querySelectorAll('.support .class[data-class=\"1\"] .f.hit').length") == 2
     words = page.run("document.querySelector('.query .words tbody').textContent")
-    assert words.count("→") == 3 * 3 * 5 and "of video 2" in words
+    assert words.count("→") == 3 * 3 * 5 and "of\N{NO-BREAK SPACE}video\N{NO-BREAK SPACE}2" in words
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
