@@ -103,7 +103,7 @@ def _strongest(kind: Sequence[Matched], way: int, shot: int) -> Matches:
             )
             for of_query in zip(strongest.values.tolist(), strongest.indices.tolist(), strict=True)
         ),
-        even=1 / (shot * len(tuples)) if first.rule == "attention" else None,
+        even=1 / (shot * len(tuples)),
         part=first.part,
     )
 

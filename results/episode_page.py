@@ -17,9 +17,9 @@ from markupsafe import Markup
 Outcome = Literal["right", "wrong", "tie"]
 
 _RULES = {
-    "attention": ("Attention", "share of the query {unit}'s attention to the class; even attention would be {even}"),
-    "alignment": ("Alignment", "share of the query's alignment with the class"),
-    "nearest": ("Nearest frames", "share of the query's nearest matches with the class"),
+    "attention": ("Attention", "share of the query {unit}'s attention to the class; even attention gives each {even}"),
+    "alignment": ("Alignment", "share of the query's alignment with the class; one to one gives each {unit} {even}"),
+    "nearest": ("Nearest frames", "share of the query's nearest matches; one to one gives each {unit} {even}"),
 }
 
 
@@ -45,14 +45,14 @@ class Link:
 class Matches:
     """The strongest links by query and class, strongest first.
 
-    rule: "attention", "alignment" or "nearest"; size: frames in a tuple; even: the weight that each link of a class
-    would have if all had the same, None where that says nothing; part: of which of several heads, or "".
+    rule: "attention", "alignment" or "nearest"; size: frames in a tuple; even: the weight of each link to compare
+    with, of even attention, or of frames matched one to one; part: of which of several heads, or "".
     """
 
     rule: str
     size: int
     links: tuple[tuple[tuple[Link, ...], ...], ...]
-    even: float | None = None
+    even: float
     part: str = ""
 
     @property
@@ -66,8 +66,7 @@ class Matches:
     def caption(self) -> str:
         """What its percentages are of."""
         unit = {1: "frame", 2: "pair", 3: "triple"}.get(self.size, "tuple")
-        even = "" if self.even is None else percent(self.even)
-        return _RULES[self.rule][1].format(unit=unit, even=even)
+        return _RULES[self.rule][1].format(unit=unit, even=percent(self.even))
 
 
 @dataclass(frozen=True)
@@ -196,6 +195,7 @@ def _matches(episode: Episode, number: Mapping[str, int]) -> dict[str, Any]:
                 {
                     "title": matches.title,
                     "caption": matches.caption,
+                    "full": 1 if matches.rule == "attention" else matches.even,  # the weight drawn at full size
                     "links": [
                         [[(link.query, link.video, link.support, round(link.weight, 4)) for link in links]
                          for links in of_query]

@@ -20,19 +20,19 @@ const all = (video) => element("div", { class: "strip" }, ...Array.from({ length
 // A query's frames over those of one support video, with lines between what was matched.
 function pairing(query, support, name, links) {
   const lines = element("svg", { viewBox: `0 0 ${frames} 1`, preserveAspectRatio: "none", "aria-hidden": "true" });
-  for (const { link: [from, , to, weight], tint, rank } of links) {
+  for (const { link: [from, , to], tint, rank, size } of links) {
     const aside = 0.5 + 0.13 * (rank - (tints.length - 1) / 2); // links of the same frames run side by side
     from.forEach((start, place) => lines.append(element("line", {
-      x1: start + aside, y1: 0, x2: to[place] + aside, y2: 1, stroke: tint, "stroke-width": 1.5 + 4 * weight,
+      x1: start + aside, y1: 0, x2: to[place] + aside, y2: 1, stroke: tint, "stroke-width": 1.5 + 4 * size,
     })));
   }
   return element("div", { class: "pairing" }, element("p", {}, "query"), all(query), lines, all(support), element("p", {}, name));
 }
 
-function line([from, video, to, weight], tint, query, support) {
+function line({ link: [from, video, to, weight], tint, size }, query, support) {
   const thumbs = (of, numbers) => element("span", {}, ...numbers.map((number) => frame(of, number)));
   const words = `frames ${from.map((f) => f + 1).join(" + ")} → ${to.map((f) => f + 1).join(" + ")}${support.length > 1 ? `, video ${video + 1}` : ""}`;
-  return element("li", { style: `--tint:${tint}; --w:${weight}`, tabindex: 0 }, thumbs(query, from),
+  return element("li", { style: `--tint:${tint}; --w:${size}`, tabindex: 0 }, thumbs(query, from),
     element("span", { class: "weight" }, percent(weight)), thumbs(support[video], to), element("small", {}, words));
 }
 
@@ -53,14 +53,14 @@ function show(button) {
     return;
   }
   panel.replaceChildren(element("p", {}, `What ${name} matched with `, of, ":"));
-  for (const { title, caption, links: found } of episode.answers[network]) {
-    const links = found[q][c].map((link, rank) => ({ link, rank, tint: tints[rank % tints.length] }));
+  for (const { title, caption, full, links: found } of episode.answers[network]) {
+    const links = found[q][c].map((link, rank) => ({ link, rank, tint: tints[rank % tints.length], size: Math.min(1, link[3] / full) }));
     const videos = [...new Set(links.map(({ link }) => link[1]))].sort((a, b) => a - b);
     const support = episode.support[c], several = support.length > 1;
     panel.append(element("h4", {}, title), element("p", { class: "caption" }, caption),
       element("div", { class: "group" },
         ...videos.map((video) => pairing(episode.query[q], support[video], several ? `${episode.classes[c]}, video ${video + 1}` : episode.classes[c], links.filter(({ link }) => link[1] === video))),
-        element("ol", { class: "links" }, ...links.map(({ link, tint }) => line(link, tint, episode.query[q], support)))));
+        element("ol", { class: "links" }, ...links.map((link) => line(link, episode.query[q], support)))));
     const listed = [...panel.lastChild.querySelectorAll("li")];
     links.forEach(({ link, tint }, rank) => {
       for (const kind of ["pointerenter", "focus", "click"]) listed[rank].addEventListener(kind, () => mark(article, c, link, tint));
