@@ -151,8 +151,8 @@ def test_a_chosen_bar_shows_what_was_matched(page: Browser) -> None:
 def test_it_fits_the_window(page: Browser, home: Path, width: int, dark: bool) -> None:
     page.open(home / "view.html", width, 844, dark)
     assert page.run("document.documentElement.scrollWidth") <= width
-    beyond = "filter(e => e.offsetParent && !e.closest('.scroll, .side') && e.getBoundingClientRect().right > innerWidth + 1)"
-    assert page.run(f"[...document.querySelectorAll('main *')].{beyond}.length") == 0
+    parts = "[...document.querySelectorAll('main *')].filter(e => e.offsetParent && !e.closest('.scroll, .side'))"
+    assert page.run(f"{parts}.filter(e => e.getBoundingClientRect().right > innerWidth + 1).length") == 0
     assert (page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)") is not dark
 
 
