@@ -14,7 +14,7 @@ from results.episode_page import Strip
 Pixels = Callable[[str], NDArray[np.uint8]]
 """A video id to its frames, uint8 (T, H, H, 3), RGB."""
 
-PICTURE_BYTES = 4_000_000
+PICTURE_BYTES = 3_600_000
 """All frames of a page, as JPEG; as text they take a third more, which keeps the default page below 6 MB."""
 _SIDES = (112, 96, 80, 64, 56, 48, 40, 32)  # of a frame on the page, pixels
 _QUALITY = 80
@@ -37,9 +37,7 @@ def strips(ids: Sequence[str], pixels: Pixels, limit: int = PICTURE_BYTES) -> di
     for place in range(len(sides)):
         if sum(len(of_video[place].jpeg) for of_video in found.values()) <= limit:
             return {video: of_video[place] for video, of_video in found.items()}
-    raise UserError(
-        f"the frames of {len(ids)} videos do not fit in a page of {limit / 1e6:.0f} MB: ask for fewer --episodes"
-    )
+    raise UserError(f"the frames of {len(ids)} videos do not fit in {limit / 1e6:.1f} MB: ask for fewer --episodes")
 
 
 def _strip(frames: NDArray[np.uint8]) -> Strip:

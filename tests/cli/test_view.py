@@ -212,7 +212,7 @@ def test_frames_are_as_large_as_the_page_allows() -> None:
         assert sum(len(strip.jpeg) for strip in found.values()) <= limit
         width[limit] = cv2.imdecode(np.frombuffer(found["a"].jpeg, np.uint8), cv2.IMREAD_COLOR).shape
     assert width[200_000][0] > width[60_000][0] and width[60_000][1] == 4 * width[60_000][0]
-    with pytest.raises(UserError, match="3 videos do not fit in a page"):
+    with pytest.raises(UserError, match="3 videos do not fit in"):
         strips(ids, lambda video: noise[ids.index(video)], 2_000)
 
 
