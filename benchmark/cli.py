@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import cli_cache, cli_compare, cli_cost, cli_data, cli_derive, cli_import
+from benchmark import cli_cache, cli_compare, cli_cost, cli_data, cli_derive, cli_import, cli_view
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
@@ -63,6 +63,7 @@ app.command(
     "fewdistill compare embedded:teacher embedded:resnet18/both --shot 5 --by-class | "
     "fewdistill compare hmdb:resnet18/d2m published:lite-mkd/resnet18/hmdb51",
 )(cli_compare.compare_command)
+app.command(name="view", epilog=cli_view.EXAMPLES)(cli_view.view_command)
 OUT = Console()
 LISTED = ("students", "heads", "distillers", "fusions", "experts", "trackers", "suites", "published")
 

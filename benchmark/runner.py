@@ -69,20 +69,7 @@ def open_data(suite: Suite, data: Path) -> VideoFolder:
     """The suite's data set behind its reader."""
     config = suite.data
     if config.source == "embedded":
-        spec = EmbeddedSpec(
-            version=config.version,
-            seed=config.seed,
-            size=config.resize or config.image_size,
-            frames=config.frames,
-            clips_per_class=config.clips_per_class,
-            train_classes=config.train_classes,
-            val_classes=config.val_classes,
-            test_classes=config.test_classes,
-        )
-        root = (
-            data / f"embedded-v{spec.version}-s{spec.seed}-{spec.size}px-{spec.frames}f-{spec.clips_per_class}c-"
-            f"{spec.train_classes}-{spec.val_classes}-{spec.test_classes}"
-        )
+        spec, root = embedded_place(config, data)
         with bar("embedded data set", "clips") as tick:
             generate(
                 root, spec, workers=torch.get_num_threads(), progress=tick,
@@ -90,6 +77,24 @@ def open_data(suite: Suite, data: Path) -> VideoFolder:
             )  # fmt: skip
         return _reader(root, config, config.resize or config.image_size)
     return _reader(Path(str(config.root)), config, config.resize)
+
+
+def embedded_place(config: DataConfig, data: Path) -> tuple[EmbeddedSpec, Path]:
+    """What the embedded data set of these settings holds, and its folder."""
+    spec = EmbeddedSpec(
+        version=config.version,
+        seed=config.seed,
+        size=config.resize or config.image_size,
+        frames=config.frames,
+        clips_per_class=config.clips_per_class,
+        train_classes=config.train_classes,
+        val_classes=config.val_classes,
+        test_classes=config.test_classes,
+    )
+    return spec, data / (
+        f"embedded-v{spec.version}-s{spec.seed}-{spec.size}px-{spec.frames}f-{spec.clips_per_class}c-"
+        f"{spec.train_classes}-{spec.val_classes}-{spec.test_classes}"
+    )
 
 
 def _reader(root: Path, config: DataConfig, resize: int | None) -> VideoFolder:

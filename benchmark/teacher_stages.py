@@ -241,12 +241,17 @@ def fused_teacher(ws: Workspace, entries: dict[str, Entry], stage: Stage) -> Tea
     module = FusionTeacher(ws)
     module.load_state_dict(standing(stage))
     module = module.to(ws.device).eval().requires_grad_(False)
-    key = Key("tokens", {"fusion": stage.key, "content": ws.content_hash})
+    key = fused_tokens_key(ws, stage)
     entry = ws.store.entry(key, row_shape=(ws.suite.data.frames, module.fusion.out_width), dtype="float32")
     with ws.fill_turn(entry, f"fused tokens {stage.folder.name}") as mine, torch.no_grad():
         for shard in entry.plan(ws.all_videos) if mine else ():
             entry.write(shard, module.fusion(_streams(ws, entries, shard.ids), "cached").cpu().numpy())
     return Teacher(stage, {**entries, TEACHER_BRANCH: entry}, module.fusion, module.head)
+
+
+def fused_tokens_key(ws: Workspace, stage: Stage) -> Key:
+    """Under which the fused tokens of every video are cached."""
+    return Key("tokens", {"fusion": stage.key, "content": ws.content_hash})
 
 
 def _streams(ws: Workspace, entries: dict[str, Entry], videos: tuple[str, ...]) -> Tensor:

@@ -1,11 +1,14 @@
 """Score fusion: each modality keeps a head of its own, and their logits are added (Lite-MKD's released TSF)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import cast
 
 from torch import Tensor, nn
 
 from students import StudentError
 from students.heads.base import Head, Keys
+from students.heads.matched import Matched
 
 
 class ScoreFusion(Head):
@@ -32,9 +35,20 @@ class ScoreFusion(Head):
 
     def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
         """Logits (B, Q, way) from the keys of project."""
-        each = len(support) // len(self.heads)
         logits = [
-            weight * head.match(support[at * each : (at + 1) * each], labels, query[at * each : (at + 1) * each], way)  # type: ignore[operator]
-            for at, (head, weight) in enumerate(zip(self.heads, self.weights, strict=True))
+            weight * head.match(s, labels, q, way)
+            for (head, s, q), weight in zip(self._by_stream(support, query), self.weights, strict=True)
         ]
         return sum(logits[1:], logits[0])
+
+    def explain(self, support: Keys, labels: Tensor, query: Keys, way: int) -> tuple[Matched, ...] | None:
+        """What each stream's head matched."""
+        found = [head.explain(s, labels, q, way) or () for head, s, q in self._by_stream(support, query)]
+        named = ((f"stream {number}", one) for number, of_head in enumerate(found, start=1) for one in of_head)
+        return tuple(replace(one, part=part) for part, one in named) or None
+
+    def _by_stream(self, support: Keys, query: Keys) -> Iterator[tuple[Head, Keys, Keys]]:
+        each = len(support) // len(self.heads)
+        for number, head in enumerate(self.heads):
+            part = slice(number * each, (number + 1) * each)
+            yield cast(Head, head), support[part], query[part]

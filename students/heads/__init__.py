@@ -4,6 +4,7 @@
 ``match(support_keys, labels, query_keys, way) -> logits (B, Q, way)`` serves B episodes at once: keys
 (B, S, ...) and (B, Q, ...), labels (B, S). Labels, not order, say which class a support video belongs to.
 ``forward(support, labels, query, way) -> logits (Q, way)`` is both, for the tokens of one episode.
+``explain``, of heads that match frames, says which: see matched.py.
 """
 
 from students.heads.base import Head

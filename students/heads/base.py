@@ -1,11 +1,15 @@
 """What every head is: a projection made once per video, and a match of labelled support against queries."""
 
 from abc import abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from students import StudentError
+
+if TYPE_CHECKING:
+    from students.heads.matched import Matched
 
 Keys = tuple[Tensor, ...]
 """What a head computes once per video: a tuple of tensors whose first axis is the video."""
@@ -21,6 +25,10 @@ class Head(nn.Module):
     @abstractmethod
     def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
         """Logits (B, Q, way) of B episodes: keys (B, S, ...) and (B, Q, ...), labels int64 (B, S) in 0..way-1."""
+
+    def explain(self, support: Keys, labels: Tensor, query: Keys, way: int) -> "tuple[Matched, ...] | None":
+        """Which frames ``match`` matched, given the same; None for a rule that matches none. Not made for speed."""
+        return None
 
     def forward(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         """Tokens of support (S, T, D) and query (Q, T, D), labels (S,) -> logits (Q, way)."""

@@ -1,20 +1,42 @@
 """Frame-to-frame cosine distances between queries and support, what alignment rules start from."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
-from students.heads.base import Keys, TokenHead
+from students.heads.base import Keys, TokenHead, class_shares
+from students.heads.matched import Matched, Rule, matched_frames, pair_weights
 
 EPS = 0.01  # added to the product of the norms, as released with OTAM
 
 
 class FrameDistanceHead(TokenHead):
-    """A rule on the matrix of frame distances; the keys of a video are its tokens (N, T, D) and their norms (N, T)."""
+    """A rule on the matrix of frame distances; the keys of a video are its tokens (N, T, D) and their norms (N, T).
+
+    logit_c = -mean over the support videos of c of ``cost``.
+    """
+
+    rule: Rule = "nearest"
+
+    @abstractmethod
+    def cost(self, distances: Tensor) -> Tensor:
+        """What matching one video's frames with another's costs: (..., L, M) frame distances -> (...,)."""
 
     def project(self, tokens: Tensor) -> Keys:
         """Tokens float32 (N, T, D) -> the tokens and their norms (N, T); another T or D raises StudentError."""
         tokens = self.check(tokens)
         return tokens, torch.linalg.vector_norm(tokens, dim=-1)
+
+    def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
+        """Logits (B, Q, way) from tokens and norms (B, S, T, ...), (B, Q, T, ...), labels int64 (B, S)."""
+        cost = self.cost(frame_distances(query, support))
+        return -self.logit_scale * cost @ class_shares(labels, way, cost)
+
+    def explain(self, support: Keys, labels: Tensor, query: Keys, way: int) -> tuple[Matched, ...]:
+        """The pairs of frames that the costs are made of."""
+        weights = pair_weights(self.cost, frame_distances(query, support))
+        return (matched_frames(self.rule, weights, labels, way),)
 
 
 def frame_distances(query: Keys, others: Keys) -> Tensor:

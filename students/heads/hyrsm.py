@@ -13,6 +13,7 @@ from students import StudentError
 from students.heads import HEADS
 from students.heads.base import Keys, TokenHead, class_means, class_shares
 from students.heads.frame_distances import EPS
+from students.heads.matched import Matched, matched_frames, pair_weights
 from students.heads.set_matching import both_ways
 
 
@@ -66,6 +67,15 @@ class HyRSM(TokenHead):
 
     def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
         """Logits (B, Q, way) from frames (B, S, T, D), videos (B, S, D), the query's likewise, labels int64 (B, S)."""
+        return -self.logit_scale * both_ways(self._distances(support, labels, query, way))
+
+    def explain(self, support: Keys, labels: Tensor, query: Keys, way: int) -> tuple[Matched, ...]:
+        """The nearest related frames of query and prototype."""
+        weights = pair_weights(both_ways, self._distances(support, labels, query, way))
+        return (matched_frames("nearest", weights, labels, way),)
+
+    def _distances(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
+        """Between related frames of queries and prototypes, (B, Q, way, T, T)."""
         (support_frames, support_videos), (query_frames, query_videos) = support, query
         queries = query_videos.shape[1]
         episode = torch.cat(
@@ -79,4 +89,4 @@ class HyRSM(TokenHead):
         product = torch.einsum("bqtd,bqcud->bqctu", frames, prototypes)
         norms = torch.linalg.vector_norm(frames, dim=-1)[:, :, None, :, None]
         norms = norms * torch.linalg.vector_norm(prototypes, dim=-1)[:, :, :, None]
-        return -self.logit_scale * both_ways(1 - product / (norms + EPS))
+        return 1 - product / (norms + EPS)

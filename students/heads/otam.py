@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from students.heads import HEADS
-from students.heads.base import Keys, class_shares
-from students.heads.frame_distances import FrameDistanceHead, frame_distances
+from students.heads.frame_distances import FrameDistanceHead
+from students.heads.matched import Rule
 
 
 def alignment_cost(distances: Tensor, smoothing: float, *, down_in_first: bool) -> Tensor:
@@ -42,19 +42,18 @@ def alignment_cost(distances: Tensor, smoothing: float, *, down_in_first: bool) 
 
 
 class _OTAM(FrameDistanceHead):
+    rule: Rule = "alignment"
     down_in_first: bool
 
     def __init__(self, width: int, frames: int = 8, *, smoothing: float = 0.1, logit_scale: float = 1.0) -> None:
         super().__init__(width, frames, logit_scale=logit_scale)
         self.smoothing = smoothing
 
-    def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
-        """Logits (B, Q, way) from tokens and norms (B, S, T, ...), (B, Q, T, ...), labels int64 (B, S)."""
-        distances = frame_distances(query, support)
+    def cost(self, distances: Tensor) -> Tensor:
+        """Both directions' alignment costs, added: (..., L, M) -> (...,)."""
         distances = distances.to(torch.promote_types(distances.dtype, torch.float32))  # sums of exponentials
         both = torch.stack([distances, distances.transpose(-1, -2)])
-        cost = alignment_cost(both, self.smoothing, down_in_first=self.down_in_first).sum(0)
-        return -self.logit_scale * cost @ class_shares(labels, way, cost)
+        return alignment_cost(both, self.smoothing, down_in_first=self.down_in_first).sum(0)
 
 
 @HEADS.register("otam")

@@ -11,7 +11,8 @@ from students import StudentError
 from students.enrichment import FrameEnrichment
 from students.heads import HEADS
 from students.heads.base import Keys, TokenHead, class_shares
-from students.heads.trx import TRX, per_position, tuple_members
+from students.heads.matched import Matched
+from students.heads.trx import TRX, frame_tuples, per_position, tuple_members
 
 
 class NearestPair(nn.Module):
@@ -39,6 +40,18 @@ class NearestPair(nn.Module):
         column = labels[:, None].expand(-1, queries * pairs, -1)
         nearest = of_class.scatter_reduce(2, column, nearest, "amin", include_self=False)
         return -nearest.unflatten(1, (queries, pairs)).mean(2)
+
+    def explain(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Matched:
+        """The nearest frame pair of each class for each of the query's."""
+        (batch, queries, pairs, _), videos = query.shape, labels.shape[1]
+        distance = torch.cdist(query.flatten(1, 2), support.flatten(1, 2), compute_mode="donot_use_mm_for_euclid_dist")
+        weights = torch.zeros_like(distance)
+        for column in range(way):
+            of_others = (labels != column).repeat_interleave(pairs, dim=1)[:, None]
+            nearest = distance.masked_fill(of_others, torch.inf).argmin(-1, keepdim=True)
+            weights.scatter_(2, nearest, 1 / pairs)
+        frames = frame_tuples(self.members.shape[1] // 2, 2).to(labels.device)
+        return Matched("nearest", frames, weights.view(batch, queries, pairs, videos, pairs))
 
 
 @HEADS.register("strm")
@@ -78,3 +91,8 @@ class STRM(TokenHead):
         pairs = self.nearest.match(support[0], labels, query[0], way)
         frames = self.trx.match(support[1:], labels, query[1:], way)
         return self.logit_scale * (self.pair_weight * pairs + frames)
+
+    def explain(self, support: Keys, labels: Tensor, query: Keys, way: int) -> tuple[Matched, ...]:
+        """TRX's attention over pairs of enriched frames, and the nearest pairs of plain ones."""
+        pairs = self.nearest.explain(support[0], labels, query[0], way)
+        return *self.trx.explain(support[1:], labels, query[1:], way), pairs

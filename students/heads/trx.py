@@ -10,7 +10,9 @@ for a third of the work with pairs and less with triples.
 """
 
 import math
+from collections.abc import Iterator
 from itertools import combinations
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,7 @@ from students import StudentError
 from students.encoding import frame_encoding
 from students.heads import HEADS
 from students.heads.base import Keys, TokenHead
+from students.heads.matched import Matched
 
 _PARTS = 4
 """Tensors of one tuple size among a head's keys."""
@@ -79,40 +82,63 @@ class TupleMatcher(nn.Module):
     def match(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Tensor:
         """Logits (B, Q, way) of B episodes: keys of ``project`` with (B, S) and (B, Q) in the place of N; labels int64
         (B, S)."""
-        support_keys, support_inverse, support_constant, support_values = support
-        query_keys, query_inverse, _, query_values = query
+        attention, order = self._attention(support, labels, query, way)
+        query_values, support_values = query[3], _in_order(support[3], order)
+        batch, queries, frames, width = query_values.shape
+        members = self.members.to(query_values.dtype)
+        tuples, of_class = len(members), support_values.shape[1] * frames // way
+        # Weights of tuples become weights of frames; a prototype is their weighted sum.
+        weights = attention.reshape(-1, tuples) @ members
+        weights = weights.view(batch, queries * tuples, way, of_class).transpose(1, 2).flatten(0, 1)
+        values = (members @ query_values).view(batch, 1, queries * tuples, width).expand(-1, way, -1, -1).flatten(0, 1)
+        frame_values = support_values.reshape(batch * way, of_class, width)
+        residual = torch.baddbmm(values, weights, frame_values, alpha=-1)  # to the prototype, (B * way, Q * P, h)
+        distance = torch.linalg.vector_norm(residual.view(batch, way, queries, tuples * width), dim=-1).square()
+        return -distance.transpose(1, 2) / tuples
+
+    def _attention(self, support: Keys, labels: Tensor, query: Keys, way: int) -> tuple[Tensor, Tensor | None]:
+        """Weights (B, Q, P, way, shot * P) of a class's support tuples, each class padded to the largest; and the
+        support rows that stand there, class by class, (B, way * shot), None where they stood so already."""
+        support_keys, support_inverse, support_constant, _ = support
+        query_keys, query_inverse, _, _ = query
         batch, queries, frames, width = query_keys.shape
         members = self.members.to(query_keys.dtype)
         tuples = len(members)
         order, counts = _by_class(labels, way)
         shot = (labels if order is None else order).shape[1] // way
-
-        def in_class(part: Tensor) -> Tensor:
-            if order is None:
-                return part
-            rows = order.view(*order.shape, *[1] * (part.ndim - 2)).expand(-1, -1, *part.shape[2:])
-            return part.gather(1, rows)
-
         # Gram matrix of query frames and support frames, then summed over the positions of tuples on both sides.
-        gram = query_keys.flatten(1, 2) @ in_class(support_keys).flatten(1, 2).transpose(1, 2)
+        gram = query_keys.flatten(1, 2) @ _in_order(support_keys, order).flatten(1, 2).transpose(1, 2)
         gram = gram.reshape(-1, frames) @ members.T  # (B * Q * Tc * S, P)
         gram = members @ gram.view(batch, queries, frames, way * shot * tuples)  # (B, Q, P, S * P)
         scores = gram * (query_inverse[..., None] / math.sqrt(width))
-        constant = in_class(support_constant).reshape(batch, 1, 1, -1) / math.sqrt(width)
-        scores = torch.addcmul(constant, scores, in_class(support_inverse).reshape(batch, 1, 1, -1))
+        constant = _in_order(support_constant, order).reshape(batch, 1, 1, -1) / math.sqrt(width)
+        scores = torch.addcmul(constant, scores, _in_order(support_inverse, order).reshape(batch, 1, 1, -1))
         scores = scores.unflatten(3, (way, shot * tuples))
         if counts is not None:  # classes of different sizes were padded to the largest
             absent = torch.arange(shot, device=labels.device) >= counts[..., None]  # (B, way, shot)
             absent = absent.repeat_interleave(tuples, dim=2)[:, None, None]
             scores = scores.masked_fill(absent, -torch.inf)
-        # Weights of tuples become weights of frames; a prototype is their weighted sum.
-        weights = scores.softmax(-1).reshape(-1, tuples) @ members
-        weights = weights.view(batch, queries * tuples, way, shot * frames).transpose(1, 2).flatten(0, 1)
-        values = (members @ query_values).view(batch, 1, queries * tuples, width).expand(-1, way, -1, -1).flatten(0, 1)
-        frame_values = in_class(support_values).reshape(batch * way, shot * frames, width)
-        residual = torch.baddbmm(values, weights, frame_values, alpha=-1)  # to the prototype, (B * way, Q * P, h)
-        distance = torch.linalg.vector_norm(residual.view(batch, way, queries, tuples * width), dim=-1).square()
-        return -distance.transpose(1, 2) / tuples
+        return scores.softmax(-1), order
+
+    def explain(self, support: Keys, labels: Tensor, query: Keys, way: int) -> Matched:
+        """The attention of ``match``, to the support in the order given."""
+        attention, order = self._attention(support, labels, query, way)
+        tuples = len(self.members)
+        padded = attention.flatten(3).unflatten(3, (-1, tuples))  # (B, Q, P, way * shot, P)
+        if order is not None:
+            rows = order[:, None, None, :, None].expand_as(padded)
+            shape = (*padded.shape[:3], labels.shape[1], tuples)
+            padded = padded.new_zeros(shape).scatter_add_(3, rows, padded)  # padding weighs nothing
+        frames = self.members.shape[1] // self.tuple_size
+        return Matched("attention", frame_tuples(frames, self.tuple_size).to(labels.device), padded)
+
+
+def _in_order(part: Tensor, order: Tensor | None) -> Tensor:
+    """The support rows (B, S, ...) at int64 (B, n), or all as they stand."""
+    if order is None:
+        return part
+    rows = order.view(*order.shape, *[1] * (part.ndim - 2)).expand(-1, -1, *part.shape[2:])
+    return part.gather(1, rows)
 
 
 def _by_class(labels: Tensor, way: int) -> tuple[Tensor | None, Tensor | None]:
@@ -171,8 +197,14 @@ class TRX(TokenHead):
 
         labels: int64 (B, S) in 0..way-1, any order, any number of videos a class but at least one.
         """
-        scores = []
+        scores = [matcher.match(s, labels, q, way) for matcher, s, q in self._by_size(support, query)]
+        return torch.stack(scores).mean(0) * self.logit_scale
+
+    def explain(self, support: Keys, labels: Tensor, query: Keys, way: int) -> tuple[Matched, ...]:
+        """The attention over tuples, one entry for each tuple size."""
+        return tuple(matcher.explain(s, labels, q, way) for matcher, s, q in self._by_size(support, query))
+
+    def _by_size(self, support: Keys, query: Keys) -> Iterator[tuple[TupleMatcher, Keys, Keys]]:
         for number, matcher in enumerate(self.matchers):
             part = slice(number * _PARTS, (number + 1) * _PARTS)
-            scores.append(matcher.match(support[part], labels, query[part], way))  # type: ignore[operator]
-        return torch.stack(scores).mean(0) * self.logit_scale
+            yield cast(TupleMatcher, matcher), support[part], query[part]
