@@ -133,6 +133,19 @@ def table_of(setting: Setting) -> tuple[object, ...]:
     return setting.suite, setting.dataset, setting.split, setting.way, setting.query
 
 
+def model_order(setting: Setting) -> tuple[object, ...]:
+    """Teachers first, a model's lines together, plain training before distillation."""
+    return setting.role != "teacher", setting.model, setting.head, setting.distillation != "none", setting.variant != ""
+
+
+def labels(settings: Iterable[Setting]) -> dict[Setting, str]:
+    """Short name of each setting's model, with its head, frames and size of image where the settings differ in them."""
+    settings = list(settings)
+    told = [name for name in ("head", "frames", "image_size") if len({getattr(s, name) for s in settings}) > 1]
+    words = {"head": "{}", "frames": "{} frames", "image_size": "{} px"}
+    return {s: ", ".join([s.model, *(words[name].format(getattr(s, name)) for name in told)]) for s in settings}
+
+
 def _order(place: tuple[Setting, int]) -> tuple[object, ...]:
     """Teachers first, then by model and shot, plain training before distillation."""
     setting, shot = place

@@ -10,7 +10,7 @@ import pandas as pd
 
 from results import ResultError
 from results.stats import Paired
-from results.summary import Row, Setting
+from results.summary import Row, Setting, model_order
 from results.table_files import Why
 from results.table_files import number as number
 from results.table_files import p_text as p_text
@@ -39,7 +39,7 @@ def main_table(rows: Sequence[Row]) -> pd.DataFrame:
     for row in sorted(rows, key=lambda row: (row.setting.dataset, row.shot)):
         group = (row.setting.dataset, f"{row.shot}-shot") if several else (f"{row.shot}-shot",)
         place = _place(row, axes)
-        places.setdefault(place, _model_order(row.setting))
+        places.setdefault(place, model_order(row.setting))
         for name, value in _numbers(row).items():
             table.setdefault((*group, name), {})[place] = value
     parameters = table[("",) * (1 + several) + (PARAMETERS,)] = {}
@@ -143,11 +143,6 @@ def _places(rows: Sequence[Row]) -> list[str]:
     for dataset in {row.setting.dataset for row in rows}:
         varied |= set(axes_of([row for row in rows if row.setting.dataset == dataset]))
     return [name for name in axes_of(rows) if name in varied and name != "dataset"]
-
-
-def _model_order(setting: Setting) -> tuple[object, ...]:
-    """Teachers first, a model's lines together, plain training before distillation."""
-    return setting.role != "teacher", setting.model, setting.head, setting.distillation != "none", setting.variant != ""
 
 
 def _numbers(row: Row) -> dict[str, object]:
