@@ -211,7 +211,7 @@ def _name_clusters(axes: Axes, clusters: dict[str, list[tuple[float, float]]]) -
     ]
     for name, cluster in sorted(clusters.items(), key=lambda item: item[1]):
         pixels = axes.transData.transform(cluster)
-        left, bottom, right, top = *pixels.min(axis=0), *pixels.max(axis=0)
+        (left, bottom), (right, top) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
         middle, height, gap = (left + right) / 2, (bottom + top) / 2, 6 * scale
         spots = [
             (middle, bottom - gap, "center", "top"), (middle, top + gap, "center", "bottom"),
@@ -222,8 +222,9 @@ def _name_clusters(axes: Axes, clusters: dict[str, list[tuple[float, float]]]) -
         ]  # fmt: skip
         best = None
         for x, y, across, along in spots:
+            where = axes.transData.inverted().transform((x, y)).tolist()
             text = axes.text(
-                *axes.transData.inverted().transform((x, y)), folded(name, 22), fontsize=SMALLEST, ha=across, va=along,
+                where[0], where[1], folded(name, 22), fontsize=SMALLEST, ha=across, va=along,
                 color="#333333", zorder=4, linespacing=1.0,
             )  # fmt: skip
             text.set_in_layout(False)

@@ -21,7 +21,7 @@ from results.table_text import readable as readable
 _ALWAYS = ("model", "distillation")
 _SHOWN_IF_MIXED = ("suite", "dataset", "split", "way", "query", "frames", "image_size", "head", "variant")
 
-NOT_COUNTED, NOT_MEASURED, ELSEWHERE = Why("not counted"), Why("not measured"), Why("not in the records")
+NOT_COUNTED, NOT_MEASURED, NOT_RUN = Why("not counted"), Why("not measured"), Why("not run")
 
 
 def main_table(rows: Sequence[Row]) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def main_table(rows: Sequence[Row]) -> pd.DataFrame:
             parameters[_place(row, axes)] = _cost(row, row.cost.parameters_m, NOT_COUNTED)
     order = sorted(places, key=lambda place: (places[place], place))
     frame = pd.DataFrame(
-        {column: [cells.get(place, ELSEWHERE) for place in order] for column, cells in table.items()},
+        {column: [cells.get(place, NOT_RUN) for place in order] for column, cells in table.items()},
         index=pd.MultiIndex.from_tuples(order, names=axes),
         dtype=object,
     )
