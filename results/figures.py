@@ -53,9 +53,12 @@ def write_figures(results: Sequence[Result], rows: Sequence[Row], out: Path, pre
                 pair = _with_and_without(plain, scores, model, shot)
                 if pair:
                     files += confusion_plot(*pair, shot, plots / f"confusions-{safe}-{name}")
-    records = [result.record for result in results if not Setting.of(result.record.cell).variant]
-    if quantities(records):
-        files += learning_curves(records, plots / f"{prefix}learning-curves")
+    # Teachers are trained for longer, on a scale of their own.
+    for role, stem in (("student", "learning-curves"), ("teacher", "learning-curves-of-teachers")):
+        cells = [result.record for result in results if not Setting.of(result.record.cell).variant]
+        records = [record for record in cells if record.cell.role == role]
+        if quantities(records):
+            files += learning_curves(records, plots / f"{prefix}{stem}")
     return files
 
 

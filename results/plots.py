@@ -148,7 +148,11 @@ def learning_curves(records: Iterable[Record], stem: Path | str) -> list[Path]:
         ]  # fmt: skip
         drawn = {setting.distillation for setting in settings} - {"-"}
         kinds = [name for name in used_distillations(everything) if name in drawn]
-        legend_above(figure, [*distillation_marks(kinds, everything, ls="-", lw=0.9), *models], 2 if kinds else 1)
+        marks = distillation_marks(kinds, everything, ls="-", lw=0.9)
+        blank = plt.Line2D([], [], ls="", label=" ")  # so that each kind keeps its column
+        rows = max(len(marks), len(models))
+        columns = [*marks, *[blank] * (rows - len(marks)), *models, *[blank] * (rows - len(models))]
+        legend_above(figure, columns if marks else models, 2 if marks else 1)
         return save(figure, stem)
 
 
