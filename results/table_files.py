@@ -117,7 +117,7 @@ def _markdown_cell(cell: str) -> str:
 def _latex(index: list[str], columns: list[list[str]], cells: list[list[str]], notes: Sequence[str]) -> str:
     """A booktabs tabular; neighbouring columns of one group stand under a spanning head, a model is named once."""
     lines = ["\\begin{tabular}{" + "l" * len(index) + "r" * len(columns) + "}", "\\toprule"]
-    for level in range(1, len(columns[0])):
+    for level in range(1, max(map(len, columns), default=1)):
         parts, rules, at = [""] * len(index), "", len(index) + 1
         for group, members in groupby(column[:level] for column in columns):
             width = len(list(members))

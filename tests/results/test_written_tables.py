@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -114,7 +114,7 @@ level = st.sampled_from([0.3, 0.5, 0.55, 0.9])
 setting = st.tuples(st.sampled_from(["resnet18", "x3d_s"]), st.sampled_from(["none", "d2m", "tokens"]))
 
 
-@settings(derandomize=True, deadline=None, max_examples=12)
+@settings(derandomize=True, deadline=None, max_examples=12, phases=[Phase.generate])  # to shrink takes minutes
 @given(
     students=st.dictionaries(setting, st.tuples(level, st.sets(st.integers(0, 3), min_size=1)), min_size=2, max_size=6),
     datasets=st.sampled_from([("hmdb51",), ("hmdb51", "ucf101")]),
