@@ -11,6 +11,7 @@ import pandas as pd
 from results import ResultError
 from results.stats import Paired
 from results.summary import Row, Setting, model_order
+from results.table_files import DASH as DASH
 from results.table_files import Why
 from results.table_files import number as number
 from results.table_files import p_text as p_text
