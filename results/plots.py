@@ -1,146 +1,170 @@
-"""Figures for paper: accuracy over compute, and learning curves; SVG and PNG, the same bytes for the same records."""
+"""Figures for paper: accuracy over compute, and learning curves; SVG, PNG and PDF, the same bytes for same records."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from results import ResultError
+from results.plot_style import (
+    SMALLEST,
+    STYLE,
+    TEACHER,
+    WIDTH,
+    colours,
+    dashes,
+    distillation_marks,
+    folded,
+    legend_above,
+    save,
+    shapes,
+    used_distillations,
+)
+from results.plot_style import markers as markers
 from results.record import Record
 from results.stats import pareto_front
-from results.summary import Row, Setting
+from results.summary import Row, RowCost, Setting, labels
 
-WIDTH = 3.5  # inches: one column of a paper
+Line = tuple[Setting, tuple[int, ...], tuple[float, ...]]
 
-# Okabe and Ito, "Color Universal Design" (2008): told apart with any colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-PLAIN, TEACHER = "#7f7f7f", "#000000"
-MARKERS = "os^Dv<>Ph"
-
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "grid.linewidth": 0.4,
-    "grid.color": "#dddddd",
-    "svg.hashsalt": "fewdistill",
-    "path.simplify": True,
+COSTS: dict[str, tuple[str, Callable[[RowCost], float | None]]] = {
+    "macs": ("GMACs per episode", lambda cost: cost.gmacs_per_episode),
+    "latency": ("latency per video (ms)", lambda cost: cost.latency_ms),
+    "parameters": ("parameters (M)", lambda cost: cost.parameters_m),
+    "bytes": ("size of the model (MB)", lambda cost: cost.size_mb),
 }
+"""Axes of cost: label, and where a row keeps it."""
 
 
-def colours(settings: Iterable[Setting]) -> dict[str, str]:
-    """Colour of each distillation: plain training grey, teachers black, the others by name."""
-    names = sorted({setting.distillation for setting in settings} - {"none", "-"})
-    return {"none": PLAIN, "-": TEACHER} | {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+def has_cost(rows: Iterable[Row], shot: int, cost: str) -> bool:
+    """Whether there is anything to draw: students with an accuracy and this cost."""
+    pick = COSTS[cost][1]
+    return any(row.shot == shot and row.accuracy and pick(row.cost) for row in rows)
 
 
-def markers(settings: Iterable[Setting]) -> dict[str, str]:
-    """Marker of each student by name; a teacher is a star."""
-    settings = list(settings)
-    students = sorted({setting.model for setting in settings if setting.role == "student"})
-    teachers = {setting.model: "*" for setting in settings if setting.role == "teacher"}
-    return teachers | {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(students)}
+def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: str = "macs") -> list[Path]:
+    """Accuracy (%) over a cost (log; a key of COSTS) at one shot, and the Pareto front.
 
-
-def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str) -> list[Path]:
-    """Accuracy (%) over GMACs per episode (log) at one shot, with closed 95 % intervals and the Pareto front.
-
-    A marker per model, a colour per distillation, teachers as stars. Students of one model cost the same; their marks
-    are set side by side about that cost so that none hides another, while the front keeps to it. Writes ``stem``.svg
-    and ``stem``.png and returns their paths; raises ResultError when no row has both an accuracy and a count of MACs.
+    A colour and a marker per distillation, the model's name beside its points, teachers as stars. Thick bars: closed
+    95 % over episodes; thin ones: lowest to highest training seed. Settings of one model that cost the same are set
+    side by side about that cost so that none hides another, while the front keeps to it. Writes ``stem``.svg, .png
+    and .pdf and returns their paths; raises ResultError when no row has both an accuracy and this cost.
     """
-    points = [
-        (row, row.cost.gmacs_per_episode, row.accuracy)
-        for row in rows
-        if row.shot == shot and row.accuracy and row.cost.gmacs_per_episode
-    ]
+    name, pick = COSTS[cost]
+    points = [(row, at, row.accuracy) for row in rows if row.shot == shot and row.accuracy and (at := pick(row.cost))]
     if not points:
-        raise ResultError(f"no {shot}-shot record has both an accuracy and MACs per episode; nothing to plot")
+        raise ResultError(f"no {shot}-shot record has both an accuracy and {name}; nothing to plot")
+    everything = [row.setting for row in rows]  # so that all figures of these rows have the same colours
+    colour, shape = colours(everything), shapes(everything)
     settings = [row.setting for row, _, _ in points]
-    colour, marker = colours(settings), markers(settings)
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(WIDTH, 2.9))
-        front = pareto_front([cost for _, cost, _ in points], [100 * value.mean for _, _, value in points])
-        axes.step(
+    model = labels(settings)
+    low, high = min(at for _, at, _ in points), max(at for _, at, _ in points)
+    step = 0.014 * math.log10(2.6 * high / low)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(WIDTH, 2.9), layout="constrained")
+        front = pareto_front([at for _, at, _ in points], [100 * value.mean for _, _, value in points])
+        [line] = axes.step(
             [points[i][1] for i in front], [100 * points[i][2].mean for i in front],
-            where="post", color="#999999", lw=0.9, ls=(0, (4, 2)), zorder=1,
+            where="post", color="#999999", lw=0.9, ls=(0, (4, 2)), zorder=1, label="Pareto front",
         )  # fmt: skip
-        low, high = min(cost for _, cost, _ in points), max(cost for _, cost, _ in points)
-        names = sorted(
-            {setting.distillation for setting in settings if setting.role == "student"}, key=list(colour).index
-        )
-        step = 0.012 * math.log10(2.6 * high / low)
-        for row, cost, value in points:
-            name = row.setting.distillation
-            aside = step * (names.index(name) - (len(names) - 1) / 2) if name in names else 0.0
-            axes.errorbar(
-                cost * 10**aside, 100 * value.mean, yerr=100 * value.half_width, fmt=marker[row.setting.model],
-                color=colour[name], ms=8 if row.setting.role == "teacher" else 4.5,
-                elinewidth=0.8, capsize=1.5, mew=0.4, mec="white", alpha=0.95, zorder=3,
-            )  # fmt: skip
+        clusters: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for (_, centre), group in _equals(points, model).items():
+            for place, (row, value) in enumerate(group):
+                x = centre * 10 ** (step * (place - (len(group) - 1) / 2))
+                kind = row.setting.distillation
+                mean, seeds = 100 * value.mean, [100 * accuracy for _, accuracy in row.by_seed]
+                axes.vlines(x, min(seeds), max(seeds), color=colour[kind], lw=0.6, zorder=2)
+                axes.errorbar(
+                    x, mean, yerr=100 * value.half_width, fmt=shape[kind], color=colour[kind], elinewidth=1.4,
+                    ms=8 if kind == "-" else 4.5, mew=0.4, mec="white", zorder=3,
+                )  # fmt: skip
+                clusters[model[row.setting]] += [(x, min(seeds)), (x, max(seeds)), (x, mean)]
         axes.set_xscale("log")
-        axes.set_xlim(low / 1.6, high * 1.6)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xlim(low / 1.8, high * 1.8)
+        axes.margins(y=0.12)
+        axes.xaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if high / low < 200 else (1.0,), numticks=12))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("GMACs per episode (equal costs set side by side)" if len(names) > 1 else "GMACs per episode")
+        axes.set_xlabel(name)
         axes.set_ylabel(f"{shot}-shot accuracy (%)")
         axes.grid(True, which="major")
-        axes.set_axisbelow(True)
-        _legend(figure, settings, colour, marker)
-        return _save(figure, Path(stem))
+        seeds_line = plt.Line2D([], [], color="#444444", lw=0.6, label="lowest to highest seed")
+        kinds = [kind for kind in used_distillations(everything) if any(kind == s.distillation for s in settings)]
+        legend_above(figure, [*distillation_marks(kinds, everything), line, seeds_line], 3)
+        _name_clusters(axes, clusters)
+        return save(figure, stem)
 
 
 def learning_curves(records: Iterable[Record], stem: Path | str) -> list[Path]:
     """Every quantity of the records' curves over the training step: a panel each, a line for each setting.
 
-    A setting is trained once, whatever shots it is scored at: its records carry the same curve.
+    A setting is trained once, whatever shots it is scored at: its records carry the same curve. A curve with one
+    point is none.
 
-    A line is the mean over seeds. Quantities with "accuracy" in their name are fractions and shown in %.
-    Writes ``stem``.svg and ``stem``.png; raises ResultError when no record has a curve.
+    A line is the mean over seeds. Quantities with "accuracy" in their name are fractions and shown in %. Quantities
+    that are everywhere the same share a panel. Writes ``stem``.svg, .png and .pdf; raises ResultError when no record
+    has a curve.
     """
+    records = list(records)
     groups = by_setting(records)
     names = quantities(record for group in groups.values() for record in group)
     if not names:
         raise ResultError("no record has a learning curve; nothing to plot")
-    settings = list(groups)
-    colour, marker = colours(settings), markers(settings)
-    dashes = {name: [(None, None), (4, 1.5), (1, 1), (5, 1, 1, 1)][i % 4] for i, name in enumerate(sorted(marker))}
-    with plt.rc_context(_STYLE):
-        figure, panels = plt.subplots(
-            len(names), 1, figsize=(WIDTH, 0.5 + 1.55 * len(names)), sharex=True, squeeze=False
+    panels: dict[tuple[Line, ...], list[str]] = defaultdict(list)
+    for name in names:
+        curves = [(setting, *mean_curve(group, name)) for setting, group in groups.items()]
+        panels[tuple((s, tuple(steps), tuple(values)) for s, steps, values in curves if len(steps) > 1)].append(name)
+    settings = sorted({setting for lines in panels for setting, _, _ in lines}, key=list(groups).index)
+    everything = [Setting.of(record.cell) for record in records]  # for the same colours as in other figures
+    colour, shape, dash = colours(everything), shapes(everything), dashes(settings)
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(
+            len(panels), 1, figsize=(WIDTH, 0.8 + 1.45 * len(panels)), sharex=True, squeeze=False, layout="constrained"
         )
-        for axes, name in zip(panels[:, 0], names, strict=True):
-            for setting, group in groups.items():
-                steps, values = mean_curve(group, name)
+        for axes, (lines, same) in zip(grid[:, 0], panels.items(), strict=True):
+            for place, (setting, steps, values) in enumerate(lines):
+                every = max(1, len(steps) // 5)
                 axes.plot(
-                    steps, values, color=colour[setting.distillation], lw=0.9, alpha=0.85, dashes=dashes[setting.model]
-                )
-            axes.set_ylabel(title(name))
+                    steps, values, color=colour[setting.distillation], lw=0.9, alpha=0.85, dashes=dash[setting.model],
+                    marker="" if setting.role == "teacher" else shape[setting.distillation], ms=3.5,
+                    mew=0.3, mec="white", markevery=(place % every, every),
+                )  # fmt: skip
+            axes.set_ylabel(folded(" and ".join(title(name) for name in same), 26))
             axes.grid(True)
-        panels[-1, 0].set_xlabel("training step")
-        _legend(figure, settings, colour, marker, dashes)
-        return _save(figure, Path(stem))
+        grid[-1, 0].set_xlabel("training step")
+        teachers = {setting.model for setting in settings if setting.role == "teacher"}
+        models = [
+            plt.Line2D(
+                [], [], color=TEACHER if name in teachers else "#444444", lw=0.9, dashes=dash[name],
+                label=folded(f"{name} (teacher)" if name in teachers else name, 40),
+            )
+            for name in sorted(dash, key=lambda name: (name in teachers, name))
+        ]  # fmt: skip
+        drawn = {setting.distillation for setting in settings} - {"-"}
+        kinds = [name for name in used_distillations(everything) if name in drawn]
+        marks = distillation_marks(kinds, everything, ls="-", lw=0.9)
+        blank = plt.Line2D([], [], ls="", label=" ")  # so that each kind keeps its column
+        rows = max(len(marks), len(models))
+        columns = [*marks, *[blank] * (rows - len(marks)), *models, *[blank] * (rows - len(models))]
+        legend_above(figure, columns if marks else models, 2 if marks else 1)
+        return save(figure, stem)
 
 
 def quantities(records: Iterable[Record]) -> list[str]:
-    """Names of the numbers in the records' curves, "step" aside, in the order they first occur."""
+    """Names of the numbers that have a curve (two steps of a record or more), in the order they first occur."""
     names: dict[str, None] = {}
     for record in records:
+        seen: set[str] = set()
         for point in record.curve:
-            names |= {name: None for name, value in point.items() if name != "step" and _is_number(value)}
+            found = [name for name, value in point.items() if name != "step" and _is_number(value)]
+            names |= {name: None for name in found if name in seen}
+            seen |= set(found)
     return list(names)
 
 
@@ -169,58 +193,61 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _legend(
-    figure: Figure,
-    settings: Sequence[Setting],
-    colour: dict[str, str],
-    marker: dict[str, str],
-    dashes: dict[str, Any] | None = None,
-) -> None:
-    """Two short rows above the axes: shapes are models, colours are distillations."""
-    used = [name for name in colour if any(setting.distillation == name for setting in settings) and name != "-"]
-    teachers = {setting.model for setting in settings if setting.role == "teacher"}
-    models = [
-        plt.Line2D(
-            [],
-            [],
-            color=TEACHER if name in teachers else "#444444",
-            ms=7 if name in teachers else 4.5,
-            lw=0.9,
-            marker="" if dashes else marker[name],
-            ls="-" if dashes else "",
-            label=f"{name} (teacher)" if name in teachers else name,
-            **({"dashes": dashes[name]} if dashes else {}),
-        )
-        for name in sorted(marker, key=lambda name: (name in teachers, name))
-    ]
-    losses = [
-        plt.Line2D([], [], color=colour[name], lw=3, label="no distillation" if name == "none" else name)
-        for name in used
-    ]
-    axes: Axes = figure.axes[0]
-    first = axes.legend(
-        handles=[*losses, *models],
-        loc="lower left",
-        bbox_to_anchor=(-0.16, 1.02),
-        ncols=2,
-        frameon=False,
-        handlelength=1.6,
-        columnspacing=1.0,
-        handletextpad=0.5,
-        borderaxespad=0,
-        labelspacing=0.3,
-    )
-    first.set_in_layout(True)
+def _equals(points: Sequence[tuple[Row, float, Any]], model: dict[Setting, str]) -> dict[tuple[str, float], list[Any]]:
+    """Points of one model at one cost."""
+    groups: dict[tuple[str, float], list[Any]] = defaultdict(list)
+    for row, at, value in points:
+        groups[model[row.setting], at].append((row, value))
+    return groups
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
-    paths = [stem.with_name(stem.name + suffix) for suffix in (".svg", ".png")]
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(paths[0], bbox_inches="tight", pad_inches=0.02, metadata={"Date": None})
-        figure.savefig(paths[1], bbox_inches="tight", pad_inches=0.02, dpi=300, metadata={"Software": None})
-    except OSError as error:
-        raise ResultError(f"{stem}: cannot be written ({error})") from error
-    finally:
-        plt.close(figure)
-    return paths
+def _name_clusters(axes: Axes, clusters: dict[str, list[tuple[float, float]]]) -> None:
+    """Write each model's name beside its points: below, above or aside, where it meets least of what stands."""
+    figure = axes.figure
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    frame = axes.get_window_extent(renderer)
+    scale = figure.dpi / 72
+    taken = [
+        Bbox.from_bounds(x - 4 * scale, y - 4 * scale, 8 * scale, 8 * scale)
+        for cluster in clusters.values()
+        for x, y in axes.transData.transform(cluster)
+    ]
+    for name, cluster in sorted(clusters.items(), key=lambda item: item[1]):
+        pixels = axes.transData.transform(cluster)
+        (left, bottom), (right, top) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
+        middle, height, gap = (left + right) / 2, (bottom + top) / 2, 6 * scale
+        spots = [
+            (middle, bottom - gap, "center", "top"), (middle, top + gap, "center", "bottom"),
+            (left - gap, height, "right", "center"), (right + gap, height, "left", "center"),
+            (right + gap, bottom - gap, "right", "top"), (left - gap, bottom - gap, "left", "top"),
+            (right + gap, top + gap, "right", "bottom"), (left - gap, top + gap, "left", "bottom"),
+            (middle, bottom - 3 * gap, "center", "top"), (middle, top + 3 * gap, "center", "bottom"),
+        ]  # fmt: skip
+        best = None
+        for x, y, across, along in spots:
+            where = axes.transData.inverted().transform((x, y)).tolist()
+            text = axes.text(
+                where[0], where[1], folded(name, 22), fontsize=SMALLEST, ha=across, va=along,
+                color="#333333", zorder=4, linespacing=1.0,
+            )  # fmt: skip
+            text.set_in_layout(False)
+            box = text.get_window_extent(renderer)
+            outside = box.width * box.height - _common(box, frame)
+            cost = 10 * outside + sum(_common(box, other) for other in taken)
+            if best is None or cost < best[0]:
+                if best:
+                    best[1].remove()
+                best = cost, text, box
+            else:
+                text.remove()
+            if not cost:
+                break
+        assert best
+        taken.append(best[2])
+
+
+def _common(one: Bbox, two: Bbox) -> float:
+    """Area that two boxes share."""
+    both = Bbox.intersection(one, two)
+    return float(both.width * both.height) if both else 0.0

@@ -12,32 +12,25 @@ from markupsafe import escape
 from plotly.offline import get_plotlyjs
 
 from results import ResultError
+from results.figures import write_figures
 from results.findings import fronts, headline, warnings
 from results.merge import merge
-from results.plots import (
-    accuracy_over_cost,
-    by_setting,
-    colours,
-    learning_curves,
-    markers,
-    mean_curve,
-    quantities,
-    title,
-)
+from results.plots import by_setting, colours, markers, mean_curve, quantities, title
 from results.published import load
 from results.stats import class_bootstrap
 from results.store import Problem, Result
 from results.summary import Row, Setting, summarise, table_of
-from results.tables import (
-    axes_of,
-    cost_table,
-    gains_table,
-    main_table,
-    number,
-    p_text,
+from results.table_files import number, p_text, write_table
+from results.table_text import (
+    ABLATION_NOTE,
+    COST_NOTE,
+    GAINS_NOTE,
+    main_notes,
     readable,
-    write_table,
+    readable_ablation,
+    readable_gains,
 )
+from results.tables import ablation_table, axes_of, cost_table, gains_table, main_table
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -103,26 +96,27 @@ def _minus(shown: Callable[..., str]) -> Callable[..., str]:
 
 
 def _write_files(results: Sequence[Result], rows: Sequence[Row], out: Path) -> list[Path]:
-    """Tables over everything; figures for each comparable table and shot."""
-    table = main_table(rows)
-    files = write_table(table, out / "tables" / "main", readable(table))
-    files += write_table(cost_table(rows), out / "tables" / "cost")
-    if any(row.gain for row in rows):
-        files += write_table(gains_table(rows), out / "tables" / "gains")
+    """Tables over everything; figures and class tables for each comparable table and shot."""
+    plain = [row for row in rows if not row.setting.variant] or rows
+    table, gains = main_table(plain), gains_table(rows)
+    files = write_table(table, out / "tables" / "main", readable(table), main_notes(table))
+    files += write_table(cost_table(rows), out / "tables" / "cost", notes=[COST_NOTE])
+    if len(gains):
+        files += write_table(gains, out / "tables" / "gains", readable_gains(gains), [GAINS_NOTE])
+    if any(row.setting.variant for row in rows):
+        ablation = ablation_table(rows)
+        files += write_table(ablation, out / "tables" / "ablation", readable_ablation(ablation), [ABLATION_NOTE])
     kinds = sorted({table_of(row.setting) for row in rows}, key=str)
     for kind in kinds:
         prefix = (
             "" if len(kinds) == 1 else "-".join("".join(c if c.isalnum() else "_" for c in str(k)) for k in kind) + "-"
         )
-        chosen = [row for row in rows if table_of(row.setting) == kind and not row.setting.variant]
-        for shot in sorted({row.shot for row in chosen}):
-            name = f"{prefix}{shot}-shot"
-            if any(row.shot == shot and row.accuracy and row.cost.gmacs_per_episode for row in chosen):
-                files += accuracy_over_cost(chosen, shot, out / "plots" / f"accuracy-over-cost-{name}")
-        settings = ((result.record, Setting.of(result.record.cell)) for result in results)
-        records = [record for record, setting in settings if table_of(setting) == kind and not setting.variant]
-        if quantities(records):
-            files += learning_curves(records, out / "plots" / f"{prefix}learning-curves")
+        files += write_figures(
+            [result for result in results if table_of(Setting.of(result.record.cell)) == kind],
+            [row for row in rows if table_of(row.setting) == kind],
+            out,
+            prefix,
+        )
     return files
 
 

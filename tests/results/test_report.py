@@ -160,7 +160,12 @@ def test_warnings_details_and_published_are_there(page: Browser) -> None:
 
 def test_files_beside_exist(report: Path) -> None:
     links = re.findall(r'<li><a href="([^"]+)"', report.read_text())
-    assert len(links) == 9 + 2 * 3  # tables in three formats; two plots of cost and one of the curves, in two
+    names = {Path(link).name for link in links}
+    stems = ["main", "cost", "gains", "classes-1-shot", "confusions-5-shot"]
+    assert names >= {f"{stem}.{kind}" for stem in stems for kind in ("csv", "md", "tex")}
+    stems = [f"accuracy-over-{cost}-5-shot" for cost in ("cost", "latency", "parameters")]
+    stems += ["accuracy-over-cost-1-shot", "gains-1-shot", "gains-5-shot", "classes-resnet18-5-shot", "learning-curves"]
+    assert names >= {f"{stem}.{kind}" for stem in stems for kind in ("svg", "png", "pdf")}
     assert all((report.parent / html.unescape(link)).stat().st_size > 0 for link in links)
 
 

@@ -1,93 +1,33 @@
-"""Numbers of rows, tables and figures against an independent recomputation from the npz files."""
+"""Rows, tables and what may be said of them."""
 
 import csv
-import math
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats as scipy_stats
 
 from results import ResultError
 from results.findings import fronts, headline, warnings
-from results.plots import accuracy_over_cost, learning_curves, mean_curve
+from results.plots import mean_curve, quantities
 from results.record import Cost
 from results.store import RecordStore
 from results.summary import Row, summarise
-from results.tables import DASH, cost_table, gains_table, main_table, readable, write_table
+from results.table_files import DASH, write_table
+from results.table_text import readable, readable_ablation
+from results.tables import ablation_table, cost_table, gains_table, main_table
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]
 
 
-def raw(store: RecordStore, model: str, distillation: str, shot: int) -> dict[int, np.ndarray]:
-    """Per-episode accuracy by seed, read with numpy alone."""
-    found = {}
-    for record in store.all():
-        cell = record.cell
-        if record.status == "done" and (cell.model, cell.distillation, cell.shot) == (model, distillation, shot):
-            with np.load(store.root / f"{record.key}.npz") as arrays:
-                found[cell.seed] = arrays["correct"].astype(float).sum(axis=1) / arrays["correct"].shape[1]
-    return found
-
-
-def find(rows: list[Row], model: str, distillation: str, shot: int) -> Row:
-    [row] = [r for r in rows if (r.setting.model, r.setting.distillation, r.shot) == (model, distillation, shot)]
+def find(rows: list[Row], model: str, distillation: str, shot: int, variant: str = "") -> Row:
+    wanted = model, distillation, variant, shot
+    [row] = [r for r in rows if (r.setting.model, r.setting.distillation, r.setting.variant, r.shot) == wanted]
     return row
 
 
 def rows_of(store: RecordStore) -> list[Row]:
     return summarise(store.scan()[0])
-
-
-@settings(derandomize=True, deadline=None, max_examples=12)
-@given(
-    levels=st.lists(st.floats(0.3, 0.9), min_size=2, max_size=3),
-    seeds=st.integers(1, 4),
-    shots=st.sets(st.sampled_from([1, 5]), min_size=1),
-    count=st.integers(5, 40),
-)
-def test_table_equals_recomputation(levels: list[float], seeds: int, shots: set[int], count: int) -> None:
-    names = ["none", "tokens", "d2m"][: len(levels)]
-    with tempfile.TemporaryDirectory() as folder:
-        store = RecordStore(folder)
-        for shot in shots:
-            for name, level in zip(names, levels, strict=True):
-                for seed in range(seeds):
-                    store.write(
-                        *made.finished(made.student(distillation=name, shot=shot, seed=seed), level, count=count)
-                    )
-        table = main_table(rows_of(store))
-        raws: dict[tuple[str, int], float] = {}
-        for shot in shots:
-            plain = raw(store, "resnet18", "none", shot)
-            for name in names:
-                ours = raw(store, "resnet18", name, shot)
-                by_episode = np.mean([ours[seed] for seed in range(seeds)], axis=0)
-                cells = table.loc[("resnet18", name), f"{shot}-shot"]
-                assert cells["accuracy %"] == pytest.approx(100 * by_episode.mean())
-                assert cells["±"] == pytest.approx(196 * np.std(by_episode) / math.sqrt(count), abs=1e-9)
-                assert cells["seeds"] == seeds
-                if name == "none":
-                    assert cells["gain"] == "the reference" and cells["p (Holm)"] is None
-                    continue
-                difference = np.array([ours[seed] - plain[seed] for seed in range(seeds)])
-                assert cells["gain"] == pytest.approx(100 * difference.mean(), abs=1e-9)
-                if seeds == 1:
-                    test = scipy_stats.ttest_rel(ours[0], plain[0])
-                    low, high = test.confidence_interval()
-                    assert (cells["gain low"], cells["gain high"]) == pytest.approx((100 * low, 100 * high), abs=1e-9)
-                    raws[name, shot] = test.pvalue
-        if seeds == 1 and raws:
-            order = sorted(raws, key=lambda place: raws[place])
-            worst = 0.0
-            for rank, (name, shot) in enumerate(order):
-                worst = max(worst, min(1.0, raws[name, shot] * (len(order) - rank)))
-                assert table.loc[("resnet18", name), (f"{shot}-shot", "p (Holm)")] == pytest.approx(worst)
 
 
 def test_believable_records_make_the_table_they_should(believable_store: RecordStore) -> None:
@@ -158,7 +98,12 @@ def test_axes_that_differ_become_columns(new_store: Stores) -> None:
     store = new_store("a")
     store.write(*made.finished(made.student(dataset="ucf101"), 0.6))
     store.write(*made.finished(made.student(dataset="hmdb51"), 0.6))
-    assert list(main_table(rows_of(store)).index.names) == ["dataset", "model", "distillation"]
+    assert list(main_table(rows_of(store)).index.names) == ["model", "distillation"]
+    assert main_table(rows_of(store)).columns[0] == ("hmdb51", "5-shot", "accuracy %")
+    store.write(*made.finished(made.student(dataset="hmdb51", head="otam"), 0.6))
+    table = main_table(rows_of(store))
+    assert list(table.index.names) == ["head", "model", "distillation"]
+    assert table.loc[("otam", "resnet18", "none"), ("ucf101", "5-shot", "accuracy %")] == "not run"
 
 
 def test_tables_are_written_in_three_forms(believable_store: RecordStore, tmp_path: Path) -> None:
@@ -173,7 +118,8 @@ def test_tables_are_written_in_three_forms(believable_store: RecordStore, tmp_pa
     exact = find(rows, "resnet18", "d2m", 5).accuracy
     assert exact is not None and float(body["resnet18", "d2m"][column[0]]) == 100 * exact.mean
     markdown = paths[1].read_text().splitlines()
-    assert len({line.count("|") for line in markdown}) == 1 and len(markdown) == 2 + len(table)
+    lined = [line for line in markdown if line.startswith("|")]
+    assert len({line.count("|") for line in lined}) == 1 and len(lined) == 2 + len(table)
     tex = paths[2].read_text()
     assert tex.count(r"\\") == 2 + len(table) and r"mobilenetv3\_large" in tex and r"\cmidrule" in tex
     assert not {"±", DASH} & set(tex)
@@ -190,22 +136,6 @@ def test_latex_and_markdown_survive_odd_names(new_store: Stores, tmp_path: Path)
     assert r"a\_b|c \& 100 \%" in tex.read_text()
 
 
-def test_figures_are_the_same_bytes_twice(believable_store: RecordStore, tmp_path: Path) -> None:
-    results, _ = believable_store.scan()
-    rows, records = summarise(results), [result.record for result in results if result.record.cell.shot == 5]
-    for name in "ab":
-        accuracy_over_cost(rows, 5, tmp_path / name / "cost")
-        learning_curves(records, tmp_path / name / "curves")
-    for file in ("cost.svg", "cost.png", "curves.svg", "curves.png"):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    width = int(np.frombuffer((tmp_path / "a" / "cost.png").read_bytes()[16:20], ">u4")[0])
-    assert 3.0 * 300 < width < 3.7 * 300
-    with pytest.raises(ResultError, match="nothing to plot"):
-        accuracy_over_cost(rows, 20, tmp_path / "c")
-    with pytest.raises(ResultError, match="no record has a learning curve"):
-        learning_curves([], tmp_path / "c")
-
-
 def test_mean_curve_keeps_the_steps_all_seeds_have() -> None:
     curves = ([(0, 0.2), (5, 0.4), (9, 0.9)], [(0, 0.4), (5, 0.6)])
     records = [
@@ -216,6 +146,53 @@ def test_mean_curve_keeps_the_steps_all_seeds_have() -> None:
     ]
     steps, values = mean_curve(records, "val_accuracy")
     assert steps == [0, 5] and values == pytest.approx([30.0, 50.0])
+    single = records[0].model_copy(update={"curve": [{"step": 0, "val_accuracy": 0.5}]})
+    assert quantities(records) == ["val_accuracy"] and quantities([single, single]) == []  # a point is no curve
+
+
+def test_every_cell_has_a_figure_or_a_reason(new_store: Stores, believable_store: RecordStore) -> None:
+    one = new_store("one")
+    one.write(*made.finished(made.student(), 0.6, cost=Cost(parameters=10**7)))
+    one.write(*made.finished(made.student(distillation="d2m"), 0.6, cost=Cost(bytes=4 * 10**7, latency_ms_p50=3.0)))
+    one.write(*made.finished(made.student(distillation="tokens", seed=1), 0.6))
+    rows = rows_of(one)
+    cost, gains = cost_table(rows), gains_table(rows)
+    assert list(cost.columns) == ["parameters M", "size MB", "latency ms/video (p50)"]
+    assert cost.loc[("resnet18", "none", 5)].tolist() == [10.0, "not counted", "not measured"]
+    assert gains.loc[("resnet18", "d2m", 5), "both low"] == "one seed"
+    assert gains.loc[("resnet18", "tokens", 5), "gain"] == "nothing finished to compare with at these seeds"
+    for table in (cost, gains, main_table(rows), *(f(rows_of(believable_store)) for f in (cost_table, gains_table))):
+        assert table.notna().all().all() and not (table.astype(str).isin(["", "nan", "None", DASH])).any().any()
+    shown = readable(main_table(rows_of(believable_store)))
+    assert shown.loc[("resnet50", "none"), ("5-shot", "GMACs/episode")].startswith("seed 0 skipped")
+
+
+def test_long_reasons_stand_beneath_the_table(believable_store: RecordStore, tmp_path: Path) -> None:
+    table = main_table(rows_of(believable_store))
+    _, markdown, tex = write_table(table, tmp_path / "main", readable(table), ["A note."])
+    assert "| resnet50 | none | not run |" in markdown.read_text() and "| see a |" in markdown.read_text()
+    assert markdown.read_text().endswith("\nA note.\n\na: seed 0 skipped: weights missing: run `fewdistill doctor`\n")
+    assert "a: seed 0 skipped: weights missing" in tex.read_text() and "A note.\\par" in tex.read_text()
+
+
+def test_ablation_sets_each_variant_against_its_setting(new_store: Stores) -> None:
+    store = new_store("a")
+    for seed in range(3):
+        store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.6))
+        store.write(*made.finished(made.student(distillation="d2m", seed=seed, variant="random"), 0.5))
+        store.write(*made.finished(made.student(distillation="tokens", seed=seed, variant="random"), 0.5))
+    rows = rows_of(store)
+    table = ablation_table(rows)
+    alone, compared = find(rows, "resnet18", "d2m", 5, ""), find(rows, "resnet18", "d2m", 5, "random")
+    assert alone.accuracy and compared.accuracy and compared.gain
+    line = table.loc[("random", 5, "resnet18", "d2m")]
+    assert (line["accuracy %"], line["as it stands %"]) == (100 * compared.accuracy.mean, 100 * alone.accuracy.mean)
+    assert line["gain"] == pytest.approx(line["accuracy %"] - line["as it stands %"])
+    other = table.loc[("random", 5, "resnet18", "tokens")]
+    assert other["as it stands %"] == "no such setting" and other["gain"].startswith("nothing finished")
+    assert readable_ablation(table).notna().all().all()
+    with pytest.raises(ResultError, match="no record has a variant"):
+        ablation_table([alone])
 
 
 def test_headline_claims_only_what_it_may(new_store: Stores, believable_store: RecordStore) -> None:

@@ -1,0 +1,169 @@
+"""Figures: the same bytes for the same records, one column wide, every letter large enough and in nobody's way."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from results import ResultError, plot_classes, plot_gains, plots
+from results.classes import ClassScores, by_class
+from results.plot_classes import class_plot, confusion_plot
+from results.plot_gains import gains_plot
+from results.plot_style import SMALLEST, folded, save
+from results.plots import COSTS, accuracy_over_cost, learning_curves
+from results.store import RecordStore, Result
+from results.summary import Row, summarise
+from tests.results import made
+
+Stores = Callable[[str], RecordStore]
+
+DRAW = """
+import sys
+from results.plots import accuracy_over_cost, learning_curves
+from results.store import RecordStore
+from results.summary import summarise
+results, _ = RecordStore(sys.argv[1]).scan()
+accuracy_over_cost(summarise(results), 5, sys.argv[2] + "/cost")
+learning_curves([result.record for result in results], sys.argv[2] + "/curves")
+"""
+
+
+def with_answers(result: Result) -> Result:
+    """The result with answers that fit it: the right class, or another of the episode; one tie."""
+    if result.correct is None or result.query_class is None:
+        return result
+    rng = np.random.default_rng(len(result.record.key))
+    other = rng.permuted(result.query_class, axis=1)
+    answers = np.where(result.correct == 1, result.query_class, np.where(other == result.query_class, -1, other))
+    names = np.array([f"class_{number}" for number in range(10)])
+    return replace(result, predicted=answers.astype(np.int16), class_names=names)
+
+
+@pytest.fixture(scope="module")
+def results(believable_store: RecordStore) -> list[Result]:
+    return [with_answers(result) for result in believable_store.scan()[0]]
+
+
+@pytest.fixture(scope="module")
+def rows(results: list[Result]) -> list[Row]:
+    return summarise(results)
+
+
+@pytest.fixture(scope="module")
+def scores(results: list[Result]) -> list[ClassScores]:
+    return by_class(results, 5)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
+    """The figures saved during the test, beside being saved."""
+    figures: list[Figure] = []
+
+    def keep(figure: Figure, stem: Path | str) -> list[Path]:
+        figures.append(figure)
+        return save(figure, stem)
+
+    for module in (plots, plot_gains, plot_classes):
+        monkeypatch.setattr(module, "save", keep)
+    yield figures
+
+
+def check_letters(figure: Figure) -> None:
+    assert figure.get_figwidth() == 3.5
+    texts: list[Text] = []
+    draw = Text.draw
+
+    def listed(text: Text, renderer: object) -> None:
+        texts.append(text)
+        draw(text, renderer)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:  # tick labels beyond an axis' ends exist, but are not drawn
+        patch.setattr(Text, "draw", listed)
+        figure.draw_without_rendering()
+    whole = figure.bbox.padded(1.0)
+    texts = [text for text in texts if text.get_visible() and text.get_text().strip()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    assert min(text.get_fontsize() for text in texts) >= SMALLEST
+    for name, box in boxes:
+        inside = whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1
+        assert inside, f"{name!r} leaves the figure"
+    for (one, box), (two, other) in combinations(boxes, 2):
+        common = min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0)
+        assert min(common) < 2.0, f"{one!r} covers {two!r}"
+
+
+def test_letters_of_costs_and_curves(
+    rows: list[Row], results: list[Result], tmp_path: Path, drawn: list[Figure]
+) -> None:
+    for cost in ("macs", "latency", "parameters"):
+        paths = accuracy_over_cost(rows, 5, tmp_path / cost, cost)
+        assert [path.suffix for path in paths] == [".svg", ".png", ".pdf"]
+    learning_curves([result.record for result in results], tmp_path / "curves")
+    for figure in drawn:
+        check_letters(figure)
+    [written] = [t.get_text() for t in drawn[0].axes[0].texts if t.get_text().startswith("resnet")]
+    assert written == "resnet18" and drawn[0].axes[0].get_xlabel() == COSTS["macs"][0]
+    with pytest.raises(ResultError, match="size of the model"):
+        accuracy_over_cost(rows, 5, tmp_path / "none", "bytes")
+    with pytest.raises(ResultError, match="no record has a learning curve"):
+        learning_curves([], tmp_path / "none")
+
+
+def test_letters_of_gains_and_classes(
+    rows: list[Row], scores: list[ClassScores], tmp_path: Path, drawn: list[Figure]
+) -> None:
+    gains_plot(rows, 5, tmp_path / "gains")
+    class_plot(scores, "resnet18", 5, tmp_path / "classes")
+    of = {(one.setting.model, one.setting.distillation): one for one in scores}
+    confusion_plot(of["resnet18", "none"], of["resnet18", "d2m"], 5, tmp_path / "confusions")
+    for figure in drawn:
+        check_letters(figure)
+    lines = [text.get_text() for text in drawn[0].axes[0].texts]
+    gains = [row.gain for row in rows if row.shot == 5 and row.gain]
+    assert [line.split()[0] for line in lines] == [
+        f"{100 * gain.mean:+.1f}".replace("-", "\N{MINUS SIGN}") for gain in gains
+    ]
+    with pytest.raises(ResultError, match="no 5-shot variant has a paired gain"):
+        gains_plot(rows, 5, tmp_path / "none", variants=True)
+    with pytest.raises(ResultError, match="no finished 5-shot record of resnet50"):
+        class_plot(scores, "resnet50", 5, tmp_path / "none")
+    with pytest.raises(ResultError, match="keep no answers"):
+        silent = replace(of["resnet18", "none"], confusion=None)
+        confusion_plot(silent, of["resnet18", "d2m"], 5, tmp_path / "none")
+
+
+def test_names_of_students_that_cost_alike_do_not_cover_each_other(
+    new_store: Stores, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    store = new_store("a")
+    for number in range(6):
+        cost = made.Cost(macs_per_episode=(10 + number) * 1e9)
+        cell = made.student(f"mobilenetv4_medium_{number}")
+        store.write(*made.finished(cell, 0.5 + 0.01 * number, count=50, cost=cost))
+    accuracy_over_cost(summarise(store.scan()[0]), 5, tmp_path / "cost")
+    check_letters(drawn[0])
+
+
+def test_the_same_bytes_in_another_process(believable_store: RecordStore, rows: list[Row], tmp_path: Path) -> None:
+    records = [result.record for result in believable_store.scan()[0]]
+    files = [*accuracy_over_cost(rows, 5, tmp_path / "cost"), *learning_curves(records, tmp_path / "curves")]
+    (tmp_path / "again").mkdir()
+    command = [sys.executable, "-c", DRAW, str(believable_store.root), str(tmp_path / "again")]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": "7"})
+    assert sorted(path.name for path in files) == sorted(path.name for path in (tmp_path / "again").iterdir())
+    for file in files:
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes(), file.name
+
+
+def test_names_fold_where_they_may() -> None:
+    assert folded("MFM(rgb+depth+skeleton; resnet18)", 22) == "MFM(rgb+depth+\nskeleton; resnet18)"
+    assert folded("no distillation", 30) == "no distillation"
+    assert folded("x" * 40, 22).replace("\n", "") == "x" * 40
