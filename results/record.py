@@ -73,7 +73,8 @@ class Metrics(_Frozen):
 class Cost(_Frozen):
     """What the cell costs; None where it was not measured.
 
-    macs_per_video: backbone on one clip; macs_per_episode: support, query and head; ``counter`` names who counted.
+    bytes: the deployed model, float32 parameters and buffers. macs_per_video: backbone on one clip;
+    macs_per_episode: support, query and head; ``counter`` names who counted.
     thop_gmacs_per_episode: the figure thop prints, with ``thop_note`` on what it leaves out. latency_ms_p50: median
     wall time in milliseconds with ``latency_threads`` threads at ``latency_load`` (1-minute load average),
     ``latency_note`` says of what. peak_memory_mib: MiB. training_seconds: wall time of all training behind the cell,
@@ -81,6 +82,7 @@ class Cost(_Frozen):
     """
 
     parameters: int | None = None
+    bytes: int | None = None
     macs_per_video: float | None = None
     macs_per_episode: float | None = None
     counter: str | None = None

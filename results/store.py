@@ -49,12 +49,16 @@ class Result:
     correct: uint8 (E, Q), 1 where the query was classified rightly. query_class: int16 (E, Q), class number within
     the split. episodes: sha256 over the drawn episodes and the identity's "content" (hash of the videos' files) and
     "episodes" where it has them: equal exactly when two cells met the same episodes of the same videos.
+    predicted: int16 (E, Q), class number answered, -1 for a tie; class_names (C,): unicode, what the numbers stand
+    for; None where the record keeps neither.
     """
 
     record: Record
     correct: NDArray[np.uint8] | None = None
     query_class: NDArray[np.int16] | None = None
     episodes: str = ""
+    predicted: NDArray[np.int16] | None = None
+    class_names: NDArray[np.str_] | None = None
 
 
 class RecordStore:

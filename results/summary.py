@@ -1,16 +1,15 @@
 """From records to rows: the seeds of one setting and shot become one statement. Tables, plots and report read rows."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from statistics import median
 
-import numpy as np
-from numpy.typing import NDArray
-
 from results import ResultError
+from results.pairing import by_seed, done, pair
+from results.ranks import Rank, ranks
 from results.record import Cell, Cost
-from results.stats import Interval, PairedOverSeeds, closed_over_seeds, holm, paired_over_seeds, seed_interval
+from results.stats import Interval, PairedOverSeeds, closed_over_seeds, holm, seed_interval
 from results.store import Result
 
 FEWEST_SEEDS = 3
@@ -48,9 +47,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class RowCost:
-    """Cost of a row: medians over its seeds; None where no seed measured it. MACs in units of 1e9 (G)."""
+    """Cost of a row: medians over its seeds; None where no seed measured it. MACs in units of 1e9 (G), MB of 1e6."""
 
     parameters_m: float | None
+    size_mb: float | None
     gmacs_per_video: float | None
     gmacs_per_episode: float | None
     thop_gmacs_per_episode: float | None
@@ -70,8 +70,9 @@ class Row:
     why: reason for an empty row, else "". accuracy: mean over seeds with its closed interval. seeds: interval over
     training seeds (None with one). by_seed: (seed, accuracy). planned: records of any status. unfinished: one line
     for each record that is not done. gain: paired difference from the setting with distillation "none", for a variant
-    from the same setting without it, over the seeds both have; gain_why: reason where there is none; p: Holm-corrected
-    over all gains of the summary.
+    from the same setting without it, over the seeds both have; gain_why: reason where there is none; against: the
+    setting it is compared with; p: Holm-corrected over all gains of the summary. rank: place of the accuracy among the
+    finished students (variants aside) of its table and shot; rank_why: reason where there is none.
     """
 
     setting: Setting
@@ -84,7 +85,10 @@ class Row:
     unfinished: tuple[str, ...]
     gain: PairedOverSeeds | None
     gain_why: str
+    against: Setting | None
     p: float | None
+    rank: Rank | None
+    rank_why: str
     cost: RowCost
 
     @property
@@ -107,27 +111,21 @@ def summarise(results: Iterable[Result]) -> list[Row]:
     for setting, shot in groups:
         shots[table_of(setting)].add(shot)
     settings = {setting for setting, _ in groups}
-    wanted = [(setting, shot) for setting in settings for shot in shots[table_of(setting)]]
-    rows = [
-        _row(setting, shot, groups.get((setting, shot), []), _baseline(groups, setting, shot))
-        for setting, shot in sorted(wanted, key=_order)
-    ]
+    wanted = sorted(((setting, shot) for setting in settings for shot in shots[table_of(setting)]), key=_order)
+    present: dict[object, dict[Setting, None]] = defaultdict(dict)
+    for setting, shot in groups:
+        present[table_of(setting), shot][setting] = None
+    placed = _ranks(groups)
+    rows = []
+    for setting, shot in wanted:
+        against = reference_of(setting, present[table_of(setting), shot])
+        plain = groups[against, shot] if against else []
+        rows.append(_row(setting, shot, groups.get((setting, shot), []), against, plain, placed.get((setting, shot))))
     tested = [index for index, row in enumerate(rows) if row.gain]
     corrected = holm([row.gain.headline.p for row in rows if row.gain])
     for index, p in zip(tested, corrected, strict=True):
         rows[index] = replace(rows[index], p=p)
     return rows
-
-
-def by_episode(result: Result) -> NDArray[np.float64]:
-    """Accuracy of each episode, float64 (E,)."""
-    if result.correct is None:
-        raise ResultError(f"record {result.record.key} is {result.record.status} and has no episodes")
-    return result.correct.mean(axis=1, dtype=np.float64)
-
-
-def done(group: Sequence[Result]) -> list[Result]:
-    return [result for result in group if result.record.status == "done"]
 
 
 def table_of(setting: Setting) -> tuple[object, ...]:
@@ -160,70 +158,77 @@ def _difference(one: Result, two: Result) -> str:
     return ", ".join(names)
 
 
-def _baseline(groups: dict[tuple[Setting, int], list[Result]], setting: Setting, shot: int) -> list[Result] | None:
-    """What a setting is compared with: None where a gain makes no sense (teachers, the baseline itself).
+def reference_of(setting: Setting, others: Collection[Setting]) -> Setting | None:
+    """The one of ``others`` that a setting is compared with; None where a gain makes no sense or there is none.
 
     A student is compared with its plainly trained twin, a variant with the same setting of the suite as it stands. A
     teacher of other modalities has another name, and is still compared with the suite's one teacher.
     """
-    if setting.variant and setting.role == "teacher":
-        others = [s for s, at in groups if s.role == "teacher" and not s.variant and at == shot]
-        twins = [s for s in others if table_of(s) == table_of(setting)]
-        return groups[twins[0], shot] if len(twins) == 1 else []
-    if setting.variant:  # a variant's head may be another
-        twins = [s for s, at in groups if at == shot and replace(s, head=setting.head) == replace(setting, variant="")]
-        return groups[twins[0], shot] if len(twins) == 1 else []
-    if setting.role == "teacher" or setting.distillation in ("none", "-"):
-        return None
-    return groups.get((replace(setting, distillation="none"), shot), [])
+    if not setting.variant:
+        plain = replace(setting, distillation="none")
+        return plain if _has_gain(setting) and plain in others else None
+    if setting.role == "teacher":
+        same = [s for s in others if s.role == "teacher" and not s.variant and table_of(s) == table_of(setting)]
+    else:  # a variant's head may be another
+        same = [s for s in others if replace(s, head=setting.head) == replace(setting, variant="")]
+    return same[0] if len(same) == 1 else None
 
 
-def _row(setting: Setting, shot: int, group: list[Result], baseline: list[Result] | None) -> Row:
-    finished = done(group)
+def _has_gain(setting: Setting) -> bool:
+    """Teachers and the plainly trained stand for themselves; a variant always changes something."""
+    return bool(setting.variant) or (setting.role != "teacher" and setting.distillation not in ("none", "-"))
+
+
+def _ranks(groups: Mapping[tuple[Setting, int], list[Result]]) -> dict[tuple[Setting, int], Rank]:
+    """Place of every finished student of the suites as they stand, among those of its table and shot."""
+    rivals: dict[object, dict[tuple[Setting, int], list[Result]]] = defaultdict(dict)
+    for (setting, shot), group in groups.items():
+        if setting.role == "student" and not setting.variant and done(group):
+            rivals[table_of(setting), shot][setting, shot] = done(group)
+    placed: dict[tuple[Setting, int], Rank] = {}
+    for field in rivals.values():
+        placed |= dict(zip(field, ranks(list(field.values())), strict=True))
+    return placed
+
+
+def _row(
+    setting: Setting,
+    shot: int,
+    group: list[Result],
+    against: Setting | None,
+    plain: list[Result],
+    rank: Rank | None,
+) -> Row:
+    scored = by_seed(done(group))
     unfinished = tuple(
         f"seed {result.record.cell.seed} {result.record.status}"
         + (f": {result.record.reason}" if result.record.reason else "")
         for result in group
         if result.record.status != "done"
     )
-    why_not = "a teacher" if setting.role == "teacher" else "the reference"
-    gain, gain_why = (None, why_not) if baseline is None else _gain(finished, done(baseline))
-    values = [by_episode(result) for result in finished]
-    accuracy = closed_over_seeds(values, _shared(finished)) if values else None
+    why = "" if scored else "; ".join(unfinished) or "not run"
+    gain, gain_why = None, "a teacher" if setting.role == "teacher" else "the reference"
+    if _has_gain(setting):
+        gain, gain_why = pair(scored, by_seed(done(plain))) if scored else (None, "not run")
+    values = [one.accuracy for one in scored.values()]
+    shared = len({one.episodes for one in scored.values()}) == 1
     return Row(
         setting=setting,
         shot=shot,
-        why="" if finished else "; ".join(unfinished) or "not run",
-        accuracy=accuracy,
+        why=why,
+        accuracy=closed_over_seeds(values, shared) if values else None,
         seeds=seed_interval([value.mean() for value in values]) if values else None,
-        by_seed=tuple((r.record.cell.seed, float(v.mean())) for r, v in zip(finished, values, strict=True)),
+        by_seed=tuple((seed, float(one.accuracy.mean())) for seed, one in scored.items()),
         planned=len({result.record.cell.seed for result in group}),
         unfinished=unfinished,
         gain=gain,
         gain_why=gain_why,
+        against=against,
         p=None,
-        cost=_cost([result.record.cost for result in finished if result.record.cost]),
+        rank=rank,
+        rank_why="a teacher" if setting.role == "teacher" else "a variant" if setting.variant else why,
+        cost=_cost([result.record.cost for result in done(group) if result.record.cost]),
     )
-
-
-def _shared(group: Sequence[Result]) -> bool:
-    return len({result.episodes for result in group}) == 1
-
-
-def _gain(ours: list[Result], plain: list[Result]) -> tuple[PairedOverSeeds | None, str]:
-    if not ours:
-        return None, "not run"
-    reference = {result.record.cell.seed: result for result in plain}
-    pairs = [(r, reference[r.record.cell.seed]) for r in ours if r.record.cell.seed in reference]
-    if not pairs:
-        return None, "nothing finished to compare with at these seeds"
-    strangers = [r.record.cell.seed for r, p in pairs if r.episodes != p.episodes]
-    if strangers:
-        return None, f"not paired: seed {strangers[0]} met other episodes than its twin"
-    if len(by_episode(pairs[0][0])) < 2:
-        return None, "one episode cannot be tested"
-    a, b = [by_episode(r) for r, _ in pairs], [by_episode(p) for _, p in pairs]
-    return paired_over_seeds(a, b, shared=_shared([r for r, _ in pairs])), ""
 
 
 def _cost(costs: list[Cost]) -> RowCost:
@@ -234,6 +239,7 @@ def _cost(costs: list[Cost]) -> RowCost:
     threads = middle(lambda cost: cost.latency_threads)
     return RowCost(
         parameters_m=middle(lambda cost: cost.parameters, 1e6),
+        size_mb=middle(lambda cost: cost.bytes, 1e6),
         gmacs_per_video=middle(lambda cost: cost.macs_per_video, 1e9),
         gmacs_per_episode=middle(lambda cost: cost.macs_per_episode, 1e9),
         thop_gmacs_per_episode=middle(lambda cost: cost.thop_gmacs_per_episode),
