@@ -17,7 +17,17 @@ from results.report_records import record_data
 from results.report_rows import AXES, COSTS, class_tables, columns, curve_data, filters, protocol, row_data
 from results.store import Problem, Result
 from results.summary import Row, Setting, summarise, table_of
-from results.tables import axes_of, cost_table, gains_table, main_table, number, p_text, readable, write_table
+from results.table_files import Why, write_table
+from results.table_text import (
+    ABLATION_NOTE,
+    COST_NOTE,
+    GAINS_NOTE,
+    main_notes,
+    readable,
+    readable_ablation,
+    readable_gains,
+)
+from results.tables import ablation_table, axes_of, cost_table, gains_table, main_table, number, p_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -53,6 +63,7 @@ def write_report(
         "printed": printed,
         "zip": zip,
     }
+    environment.tests["reason"] = lambda value: isinstance(value, Why)
     html = environment.get_template("report.html").render(
         **_context(results, rows, problems, places, out), files=[file.relative_to(out).as_posix() for file in files]
     )
@@ -77,10 +88,14 @@ def _minus(shown: Callable[..., str]) -> Callable[..., str]:
 def _write_files(results: Sequence[Result], rows: Sequence[Row], out: Path) -> list[Path]:
     """Tables over everything; figures for each comparable table and shot."""
     table = main_table(rows)
-    files = write_table(table, out / "tables" / "main", readable(table))
-    files += write_table(cost_table(rows), out / "tables" / "cost")
-    if any(row.gain for row in rows):
-        files += write_table(gains_table(rows), out / "tables" / "gains")
+    files = write_table(table, out / "tables" / "main", readable(table), main_notes(table))
+    files += write_table(cost_table(rows), out / "tables" / "cost", notes=[COST_NOTE])
+    gains = gains_table(rows)
+    if len(gains):
+        files += write_table(gains, out / "tables" / "gains", readable_gains(gains), [GAINS_NOTE])
+    if any(row.setting.variant for row in rows):
+        ablation = ablation_table(rows)
+        files += write_table(ablation, out / "tables" / "ablation", readable_ablation(ablation), [ABLATION_NOTE])
     kinds = sorted({table_of(row.setting) for row in rows}, key=str)
     for kind in kinds:
         prefix = (
@@ -109,7 +124,10 @@ def _context(
         "datasets": ", ".join(sorted({f"{row.setting.dataset} ({row.setting.split})" for row in rows})),
         "protocol": protocol(rows),
         "headline": headline(rows),
-        "counts": {"records": len(results), "done": sum(result.record.status == "done" for result in results)},
+        "counts": {
+            "records": len({result.record.key for result in results}),
+            "done": len({result.record.key for result in results if result.record.status == "done"}),
+        },
         "warnings": warnings(results, rows, problems),
         "rows": rows,
         "columns": columns(rows),

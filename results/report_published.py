@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from results.published import Published
-from results.tables import DASH, number
+from results.table_files import DASH, number
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ def published_tables(published: Published) -> list[Printed]:
         if not isinstance(rows, list | tuple) or not rows or not isinstance(rows[0], BaseModel):
             continue
         flat = [_flat(row.model_dump()) for row in rows]
-        columns = [key for key in dict.fromkeys(key for line in flat for key in line) if any(_told(r.get(key)) for r in flat)]
+        known = dict.fromkeys(key for line in flat for key in line)
+        columns = [key for key in known if any(_told(line.get(key)) for line in flat)]
         columns.sort(key=lambda key: key == "source")
         words = {key for key in columns if any(isinstance(line.get(key), str) for line in flat)}
         lines = [[line.get(key) for key in columns] for line in flat]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from results.plots import by_setting, colours, markers, mean_curve, quantities, title
+from results.ranks import Rank
 from results.record import Record
 from results.stats import Interval, Paired, class_bootstrap
 from results.store import Result
@@ -54,7 +55,7 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 def protocol(rows: Sequence[Row]) -> str:
     """What all rows share of the protocol, in words."""
-    says = {"way": "{}-way", "shot": "{}-shot", "query": "{} queries an episode", "frames": "{} frames",
+    says = {"way": "{}-way", "shot": "{}-shot", "query": "query {}", "frames": "{} frames",
             "image_size": "{} px", "head": "head {}"}  # fmt: skip
     shared = {name: {axis(row, name) for row in rows} for name in says}
     return ", ".join(says[name].format(*values) for name, values in shared.items() if len(values) == 1)
@@ -83,6 +84,7 @@ def row_data(rows: Sequence[Row], results: Sequence[Result]) -> list[dict[str, A
                 "table": str(table_of(row.setting)),
                 "axes": {name: axis(row, name) for name in AXES},
                 "records": keys[row.setting, row.shot],
+                "compared": row.against.name if row.against else "",
                 "against": keys.get((row.against, row.shot), []) if row.against else [],
                 "accuracy": 100 * row.accuracy.mean if row.accuracy else None,
                 "half": 100 * row.accuracy.half_width if row.accuracy else None,
@@ -109,6 +111,8 @@ def tip(row: Row, group: Sequence[Result]) -> list[str]:
         return [*lines, row.why]
     mean = 100 * row.accuracy.mean
     lines.append(f"{mean:.2f} ± {100 * row.accuracy.half_width:.2f} %, mean of {_many(len(row.by_seed), 'seed')}")
+    if row.rank:
+        lines.append(f"rank {rank_text(row.rank)}")
     lines.append(f"closed: {_span(row.accuracy)} over {_many(row.accuracy.n, 'episode')}")
     lines += [f"open: {text}" for text in _open(group)]
     lines.append(f"seeds: {_span(row.seeds)}" if row.seeds else "seeds: one, so no interval")
@@ -124,6 +128,13 @@ def tip(row: Row, group: Sequence[Result]) -> list[str]:
     elif row.gain_why not in ("the reference", "a teacher"):
         lines.append(f"no gain: {row.gain_why}")
     return [*lines, *_cost_lines(row)]
+
+
+def rank_text(rank: Rank) -> str:
+    """The place, and in brackets those that the paired intervals leave open."""
+    if rank.best is None or rank.worst is None or rank.best == rank.worst:
+        return f"{rank.place} of {rank.of}"
+    return f"{rank.place} ({rank.best} to {rank.worst}) of {rank.of}"
 
 
 def over_classes(group: Sequence[Result]) -> Interval | None:

@@ -45,14 +45,19 @@ function front(points, x) {
   return line;
 }
 
+// Variants would bury the suite as it stands: they are drawn where the reader asks for one, or where nothing else is.
+function asItStands(note, entries, variant) {
+  const plain = entries.filter((entry) => !variant(entry));
+  const kept = "variant" in state.axes || !plain.length ? entries : plain, left = entries.length - kept.length;
+  byId(note).hidden = !left;
+  byId(note).textContent = `${left} of variants are not drawn: choose a variant above, or see the ablations.`;
+  return kept;
+}
+
 function drawCost() {
   const x = byId("x")?.value;
   const priced = data.rows.map((row, index) => ({ row, index })).filter(({ row, index }) => shown.has(index) && row.accuracy !== null && row.cost[x] > 0);
-  const plain = priced.filter(({ row }) => !row.axes.variant);
-  const points = "variant" in state.axes || !plain.length ? priced : plain;
-  const left = priced.length - points.length;
-  byId("cost-variants").hidden = !left;
-  byId("cost-variants").textContent = `${left} variants are not drawn: choose one above, or see the ablations.`;
+  const points = asItStands("cost-variants", priced, ({ row }) => row.axes.variant);
   byId("cost-empty").hidden = points.length > 0;
   byId("cost-chart").hidden = points.length === 0;
   if (!points.length) return;
@@ -119,7 +124,8 @@ function drawForest(id, variants) {
 function drawCurves() {
   if (!data.curves.length) return;
   const quantity = byId("quantity").value;
-  const entries = data.curves.filter((entry) => entry.quantity === quantity && entry.rows.some((row) => shown.has(row)));
+  const found = data.curves.filter((entry) => entry.quantity === quantity && entry.rows.some((row) => shown.has(row)));
+  const entries = asItStands("curves-variants", found, (entry) => data.rows[entry.rows[0]].axes.variant);
   byId("curves-empty").hidden = entries.length > 0;
   byId("curves-chart").hidden = !entries.length;
   if (!entries.length) return;

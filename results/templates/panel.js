@@ -60,13 +60,13 @@ function links(title, keys, current) {
 }
 
 function contents(key, record) {
-  const row = data.rows[record.rows[0]];
   const found = [head(record.name)];
   if (record.accuracy === null) found.push(make("p", `${record.status}${record.reason ? ": " + record.reason : ""}`, { class: "bad" }));
   else found.push(make("p", `${record.accuracy.toFixed(2)} %`, { class: "figure", id: "panel-accuracy" }));
-  found.push(links("This row", row.records, key));
-  if (row.against.length) found.push(links(`Compared with ${data.records[row.against[0]].name.replace(/, seed \d+$/, "")}`, row.against, key));
-  if (record.rows.length > 1) found.push(make("p", `The same cell of ${record.rows.map((index) => data.rows[index].axes.suite).join(" and ")}.`, { class: "caption" }));
+  for (const row of record.rows.map((index) => data.rows[index])) {
+    found.push(links(record.rows.length > 1 ? `In ${row.axes.suite}${row.axes.variant && ", " + row.axes.variant}` : "This row", row.records, key));
+    if (row.against.length) found.push(links(`compared with ${row.compared}`, row.against, key));
+  }
   if (record.intervals.length) {
     const table = make("table"), body = table.createTBody();
     for (const [name, span, covers] of record.intervals) {
