@@ -50,7 +50,7 @@ function asItStands(note, entries, variant) {
   const plain = entries.filter((entry) => !variant(entry));
   const kept = "variant" in state.axes || !plain.length ? entries : plain, left = entries.length - kept.length;
   byId(note).hidden = !left;
-  byId(note).textContent = `${left} of variants are not drawn: choose a variant above, or see the ablations.`;
+  byId(note).textContent = `${left} of variants, not drawn: choose a variant above, or see the ablations.`;
   return kept;
 }
 
