@@ -85,10 +85,7 @@ def cost_table(rows: Sequence[Row]) -> pd.DataFrame:
                 "thop GMACs/episode": cost.thop_gmacs_per_episode,
                 "latency ms/video (p50)": cost.latency_ms,
                 "threads": cost.latency_threads,
-                "peak memory MiB": cost.peak_memory_mib,
-                "training GMACs": cost.training_gmacs,
                 "training s": cost.training_seconds,
-                "extraction GMACs": cost.extraction_gmacs,
                 "counter": cost.counter,
             }
         )
