@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import cli_cache, cli_cost, cli_data, cli_derive, cli_import
+from benchmark import cli_cache, cli_compare, cli_cost, cli_data, cli_derive, cli_import
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
@@ -56,8 +56,15 @@ app.command(
     epilog="Examples: fewdistill derive embedded | fewdistill derive my.toml --modality flow,skeleton --workers 8 | "
     "fewdistill derive my.toml --part 3/16",
 )(cli_derive.derive_command)
+app.command(
+    name="compare",
+    epilog="Examples: fewdistill compare embedded:resnet18/d2m embedded:resnet18/none | "
+    "fewdistill compare runs/embedded other/embedded --out compared.md | "
+    "fewdistill compare embedded:teacher embedded:resnet18/both --shot 5 --by-class | "
+    "fewdistill compare hmdb:resnet18/d2m published:lite-mkd/resnet18/hmdb51",
+)(cli_compare.compare_command)
 OUT = Console()
-LISTED = ("students", "heads", "distillers", "fusions", "experts", "suites")
+LISTED = ("students", "heads", "distillers", "fusions", "experts", "suites", "published")
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]
@@ -196,9 +203,12 @@ def report(
 def list_command(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTED)}.")], as_json: Json = False
 ) -> None:
-    """Names of students, heads, distillers, fusions, experts or suites."""
+    """Names of students, heads, distillers, fusions, experts or suites; figures published by others."""
     if what not in LISTED:
         raise UserError(f"nothing called {what!r} to list: choose one of {', '.join(LISTED)}")
+    if what == "published":
+        cli_compare.list_published(as_json)
+        return
     from benchmark.registry import CATALOGUES, load_plugins
     from benchmark.suite_file import SUITES
 

@@ -12,9 +12,9 @@ from results.findings import fronts, headline, warnings
 from results.merge import merge
 from results.plots import accuracy_over_cost, learning_curves, quantities
 from results.published import load
-from results.report_published import printed, published_tables
+from results.report_classes import class_tables, confusions
 from results.report_records import record_data
-from results.report_rows import AXES, COSTS, class_tables, columns, curve_data, filters, protocol, row_data
+from results.report_rows import AXES, COSTS, columns, curve_data, filters, protocol, row_data
 from results.store import Problem, Result
 from results.summary import Row, Setting, summarise, table_of
 from results.table_files import Why, write_table
@@ -60,8 +60,6 @@ def write_report(
         "number": _minus(number),
         "signed": _minus("{:+.2f}".format),
         "p_text": p_text,
-        "printed": printed,
-        "zip": zip,
     }
     environment.tests["reason"] = lambda value: isinstance(value, Why)
     html = environment.get_template("report.html").render(
@@ -117,7 +115,6 @@ def _context(
     results: Sequence[Result], rows: Sequence[Row], problems: Sequence[Problem], places: Sequence[Path], out: Path
 ) -> dict[str, Any]:
     cost = cost_table(rows).reset_index()
-    published = load()
     gains = [(index, row) for index, row in enumerate(rows) if row.gain and row.accuracy]
     return {
         "suites": ", ".join(sorted({row.setting.suite for row in rows})),
@@ -141,12 +138,13 @@ def _context(
         "cost_head": list(cost.columns),
         "cost_words": len(axes_of(rows)),
         "cost_rows": cost.astype(object).values.tolist(),
-        "published": {"tables": published_tables(published), "sources": published.sources},
+        "published": load(),
         "data": {
             "axes": AXES,
             "rows": row_data(rows, results),
             "records": record_data(rows, results, places, out),
             "curves": curve_data(rows, results),
+            "confusions": confusions(rows, results),
         },
         "plotly": get_plotlyjs(),
     }

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -177,45 +176,6 @@ def _span(part: Interval | Paired) -> str:
 
 def _many(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Accuracy of each test class for the rows that share them; fractions, means over seeds.
-
-    cells: by row number and class, the mean and what a hover tells.
-    """
-
-    title: str
-    names: list[str]
-    cells: dict[int, list[tuple[float, str]]]
-
-
-def class_tables(rows: Sequence[Row], results: Sequence[Result]) -> list[Classes]:
-    """A table for each data set and split whose records tell their classes apart."""
-    tables: dict[tuple[str, str], dict[int, dict[str, list[tuple[int, float]]]]] = defaultdict(dict)
-    for index, (row, group) in enumerate(zip(rows, groups(rows, results), strict=True)):
-        by_class: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for result in group:
-            for name, value in (result.record.metrics.per_class if result.record.metrics else {}).items():
-                by_class[name].append((result.record.cell.seed, value))
-        if by_class:
-            tables[row.setting.dataset, row.setting.split][index] = by_class
-    found = []
-    for (dataset, split), chosen in sorted(tables.items()):
-        names = sorted({name for by_class in chosen.values() for name in by_class})
-        cells = {
-            index: [_class_cell(name, by_class.get(name, [])) for name in names] for index, by_class in chosen.items()
-        }
-        found.append(Classes(f"{dataset} ({split})", names, cells))
-    return found
-
-
-def _class_cell(name: str, values: Sequence[tuple[int, float]]) -> tuple[float, str]:
-    if not values:
-        return float("nan"), f"{name}: no query of it in these episodes"
-    each = ", ".join(f"seed {seed}: {100 * value:.1f}" for seed, value in values)
-    return sum(value for _, value in values) / len(values), f"{name} ({each})"
 
 
 def curve_data(rows: Sequence[Row], results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -93,7 +93,17 @@ function reset() {
   filter();
 }
 
-function follow() { readState(); showState(); sortAll(); filter(); showPanel(); }
+// A link to a place within the page (#source-..., #main-table) says nothing about the state.
+const elsewhere = () => /^#[^=&]+$/.test(location.hash) && !location.hash.startsWith("#record-");
+
+function follow(event) {
+  if (event && elsewhere()) return;
+  readState();
+  showState();
+  sortAll();
+  filter();
+  showPanel();
+}
 
 function start() {
   for (const select of all("select")) select.addEventListener("change", changed);

@@ -1,0 +1,282 @@
+"""A against B: paired over shared episodes where there are any, overall and for each class."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from results import ResultError
+from results.by_class import Floats, class_names, episodes_asking, of_class
+from results.sides import Side
+from results.stats import Paired, holm, paired_over_seeds
+from results.store import Result
+from results.summary import Setting, by_episode, done
+from results.unpaired import estimate, unpaired_difference
+
+Place = tuple[Setting, int]
+"""A setting at a shot."""
+Groups = dict[Place, list[Result]]
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """One test class: what A and B get right of its queries, fractions, and the difference over episodes that ask it.
+
+    p: Holm-corrected over the classes of this comparison.
+    """
+
+    name: str
+    a: float
+    b: float
+    difference: Paired
+    p: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A - B of one setting at one shot. Accuracies and differences are fractions.
+
+    headline: over training seeds and episodes (over episodes alone with one seed); episodes: over other test episodes
+    for these very trained models, None where A and B are not paired. seeds: of A and of B, those that were used.
+    unpaired: why there is no pairing, else "". same: every answer is alike. p: of the headline, Holm-corrected over
+    the comparison. notes: what else a reader must know. classes: empty where not asked for or not to be named.
+    """
+
+    a: Setting
+    b: Setting
+    shot: int
+    accuracy: tuple[float, float]
+    n_episodes: int
+    seeds: tuple[tuple[int, ...], tuple[int, ...]]
+    headline: Paired
+    episodes: Paired | None
+    unpaired: str
+    same: bool
+    p: float
+    notes: tuple[str, ...] = ()
+    classes: tuple[ClassDifference, ...] = ()
+
+    @property
+    def n_seeds(self) -> int:
+        return min(len(self.seeds[0]), len(self.seeds[1]))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything A and B have in common. only: names of what just one of them has. notes: files that were not read."""
+
+    a: str
+    b: str
+    differences: tuple[Difference, ...]
+    only: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    notes: tuple[str, ...] = ()
+
+
+def compare(a: Side, b: Side, shot: int | None = None, by_class: bool = False) -> Comparison:
+    """Two rows with each other, or every setting that two folders share; Holm's correction over all that comes of it.
+
+    shot: this one alone. by_class: the classes, too. Raises ResultError where the two are of different data set,
+    split, way or shot, where one is a row and the other a folder, and where nothing is finished.
+    """
+    if a.whole != b.whole:
+        row, folder = (b, a) if a.whole else (a, b)
+        asked = row.name.rpartition(":")[2]
+        raise ResultError(
+            f"{row.name!r} is one row, {folder.name!r} a whole folder: name a row of both, such as"
+            f" {folder.name}:{asked}, or a folder of both"
+        )
+    groups = _groups(a, shot), _groups(b, shot)
+    pairs = _shared_settings(*groups) if a.whole else _two_rows(a, b, *groups)
+    if not pairs:
+        raise ResultError(_nothing_shared(a, b, *groups))
+    found = [_difference(groups[0][one], groups[1][other], by_class) for one, other in pairs]
+    corrected = holm([difference.headline.p for difference in found])
+    used = [{pair[side] for pair in pairs} for side in (0, 1)]
+    alone = [
+        _named([place for place in group if place not in taken]) for group, taken in zip(groups, used, strict=True)
+    ]
+    return Comparison(
+        a.name,
+        b.name,
+        tuple(replace(difference, p=p) for difference, p in zip(found, corrected, strict=True)),
+        only=(alone[0], alone[1]) if a.whole else ((), ()),
+        notes=tuple(f"not read: {line}" for side in (a, b) for line in side.left_out),
+    )
+
+
+def _groups(side: Side, shot: int | None) -> Groups:
+    """A side's finished records by setting and shot; raises ResultError where there is none, or a cell stands twice."""
+    groups: Groups = defaultdict(list)
+    for result in sorted(done(side.results), key=lambda result: result.record.cell.seed):
+        groups[Setting.of(result.record.cell), result.record.cell.shot].append(result)
+    if not groups:
+        states = sorted({f"{r.record.status} {r.record.reason}".strip() for r in side.results})
+        raise ResultError(f"{side.name!r}: nothing finished to compare ({'; '.join(states)})")
+    shots = sorted({at for _, at in groups})
+    if shot is not None and shot not in shots:
+        raise ResultError(f"{side.name!r}: no {shot}-shot record; there is {', '.join(map(str, shots))}-shot")
+    for (setting, at), group in groups.items():
+        if len({result.record.cell.seed for result in group}) < len(group):
+            raise ResultError(f"{side.name!r}: {setting.name}, {at}-shot, stands twice for a seed: name one by its key")
+    return {place: group for place, group in groups.items() if shot in (None, place[1])}
+
+
+def _named(places: Iterable[Place]) -> tuple[str, ...]:
+    """Settings with all their shots: "resnet18 / d2m, 1- and 5-shot"."""
+    shots: dict[Setting, list[int]] = defaultdict(list)
+    for setting, shot in sorted(places):
+        shots[setting].append(shot)
+    return tuple(f"{setting.name}, {'- and '.join(map(str, found))}-shot" for setting, found in shots.items())
+
+
+def _two_rows(a: Side, b: Side, ours: Groups, theirs: Groups) -> list[tuple[Place, Place]]:
+    """Two rows at each shot that both have; they may differ in anything but the task."""
+    (one,), (other,) = {setting for setting, _ in ours}, {setting for setting, _ in theirs}
+    for axis, what in (("dataset", "data set"), ("split", "split"), ("way", "way")):
+        left, right = getattr(one, axis), getattr(other, axis)
+        if left != right:
+            raise ResultError(f"{a.name!r} has {what} {left}, {b.name!r} {right}: not the same task, no comparison")
+    return [((one, at), (other, at)) for at in sorted(at for _, at in ours) if (other, at) in theirs]
+
+
+def _shared_settings(ours: Groups, theirs: Groups) -> list[tuple[Place, Place]]:
+    """Settings alike but for their suite; and where the sizes or the head differ, those of one task and model."""
+    pairs = _meet(lambda place: (replace(place[0], suite=""), place[1]), ours, theirs)
+    left = [place for place in ours if place not in {one for one, _ in pairs}]
+    right = [place for place in theirs if place not in {other for _, other in pairs}]
+    return sorted(pairs + _meet(_model_and_task, left, right))
+
+
+def _model_and_task(place: Place) -> tuple[object, ...]:
+    s, shot = place
+    return s.dataset, s.split, s.way, s.role, s.model, s.distillation, s.variant, shot
+
+
+def _meet(
+    key: Callable[[Place], tuple[object, ...]], ours: Iterable[Place], theirs: Iterable[Place]
+) -> list[tuple[Place, Place]]:
+    """Places that answer to the same key, where no other of their side does."""
+    left, right = (_unique(key, places) for places in (ours, theirs))
+    return [(left[name], right[name]) for name in left if name in right]
+
+
+def _unique(key: Callable[[Place], tuple[object, ...]], places: Iterable[Place]) -> dict[tuple[object, ...], Place]:
+    found: dict[tuple[object, ...], list[Place]] = defaultdict(list)
+    for place in places:
+        found[key(place)].append(place)
+    return {name: group[0] for name, group in found.items() if len(group) == 1}
+
+
+def _nothing_shared(a: Side, b: Side, ours: Groups, theirs: Groups) -> str:
+    """Why two sides have no setting at one shot in common."""
+    for what, pick in _TASK:
+        left, right = ({pick(place) for place in group} for group in (ours, theirs))
+        if not left & right:
+            had, has = (", ".join(sorted(map(str, values))) for values in (left, right))
+            return f"{a.name!r} has {what} {had}, {b.name!r} {has}: not the same task, no comparison"
+    return f"{a.name!r} and {b.name!r} have no model and distillation of one task in common: name a row of each"
+
+
+_TASK: tuple[tuple[str, Callable[[Place], object]], ...] = (
+    ("data set", lambda place: place[0].dataset),
+    ("split", lambda place: place[0].split),
+    ("way", lambda place: place[0].way),
+    ("shot", lambda place: place[1]),
+)
+
+
+def _difference(ones: list[Result], others: list[Result], by_class: bool) -> Difference:
+    """A - B of two groups of finished records, each of one setting and shot."""
+    a, b, why = _pair(ones, others)
+    shared = _shared(a), _shared(b)
+    values = [by_episode(result) for result in a], [by_episode(result) for result in b]
+    headline, episodes = _measure(*values, shared, not why)
+    first, second = Setting.of(a[0].record.cell), Setting.of(b[0].record.cell)
+    seeds = tuple(tuple(result.record.cell.seed for result in group) for group in (a, b))
+    return Difference(
+        a=first,
+        b=second,
+        shot=a[0].record.cell.shot,
+        accuracy=(_mean(values[0]), _mean(values[1])),
+        n_episodes=len(values[0][0]),
+        seeds=(seeds[0], seeds[1]),
+        headline=headline,
+        episodes=episodes,
+        unpaired=why,
+        same=not why and all(np.array_equal(x.correct, y.correct) for x, y in zip(a, b, strict=True)),
+        p=headline.p,
+        notes=_notes(first, second, (ones, a), (others, b)),
+        classes=_by_class(a, b, shared, not why) if by_class else (),
+    )
+
+
+def _pair(ones: list[Result], others: list[Result]) -> tuple[list[Result], list[Result], str]:
+    """The records to use, A's and B's in the same order of seeds; and why they are not paired, else ""."""
+    if len(by_episode(ones[0])) < 2 or len(by_episode(others[0])) < 2:
+        raise ResultError(f"{Setting.of(ones[0].record.cell).name}: one episode cannot be tested")
+    theirs = {result.record.cell.seed: result for result in others}
+    common = [result for result in ones if result.record.cell.seed in theirs]
+    if len(ones) == len(others) == 1:  # two records asked for by name, or all there is: the episodes pair them
+        a, b = ones, others
+    elif common:
+        a, b = common, [theirs[result.record.cell.seed] for result in common]
+    else:
+        return ones, others, "no seed in common"
+    strangers = [(x, y) for x, y in zip(a, b, strict=True) if x.episodes != y.episodes]
+    if not strangers:
+        return a, b, ""
+    contents = {result.record.identity.get("content") for result in strangers[0]}
+    return ones, others, "different episodes" if len(contents) == 1 else "different test videos"
+
+
+def _measure(a: list[Floats], b: list[Floats], shared: tuple[bool, bool], paired: bool) -> tuple[Paired, Paired | None]:
+    """A - B over seeds and episodes; and over episodes alone, where the two are paired."""
+    if not paired:
+        return unpaired_difference(estimate(a, shared[0]), estimate(b, shared[1])), None
+    found = paired_over_seeds(a, b, shared[0])
+    return found.headline, found.episodes
+
+
+def _shared(group: list[Result]) -> bool:
+    return len({result.episodes for result in group}) == 1
+
+
+def _mean(values: list[Floats]) -> float:
+    return sum(float(value.mean()) for value in values) / len(values)
+
+
+def _notes(a: Setting, b: Setting, *used: tuple[list[Result], list[Result]]) -> tuple[str, ...]:
+    """Sizes and heads that differ, and seeds that the pairing leaves out."""
+    axes = [axis for axis in ("head", "query", "frames", "image_size") if getattr(a, axis) != getattr(b, axis)]
+    notes = [f"{axis.replace('_', ' ')} {getattr(a, axis)} against {getattr(b, axis)}" for axis in axes]
+    for name, (there, taken) in zip("AB", used, strict=True):
+        lost = sorted({r.record.cell.seed for r in there} - {r.record.cell.seed for r in taken})
+        if lost:
+            notes.append(f"seed {', '.join(map(str, lost))} of {name} left out: the other side has none")
+    return tuple(notes)
+
+
+def _by_class(a: list[Result], b: list[Result], shared: tuple[bool, bool], paired: bool) -> tuple[ClassDifference, ...]:
+    """Every class that each record asks in two episodes at least; without pairing, those of one name."""
+    found = []
+    for name, numbers in _same_classes(a[0], b[0], paired):
+        sides = list(zip(numbers, (a, b), strict=True))
+        if min(episodes_asking(number, result) for number, group in sides for result in group) < 2:
+            continue
+        left, right = ([of_class(number)(result) for result in group] for number, group in sides)
+        headline, _ = _measure(left, right, shared, paired)
+        found.append(ClassDifference(name, _mean(left), _mean(right), headline, headline.p))
+    corrected = holm([each.difference.p for each in found])
+    return tuple(replace(each, p=p) for each, p in zip(found, corrected, strict=True))
+
+
+def _same_classes(a: Result, b: Result, paired: bool) -> list[tuple[str, tuple[int, int]]]:
+    """Names of the classes that both ask, with their number in A and in B."""
+    ours, theirs = class_names(a), class_names(b)
+    if paired:  # the same queries: the same numbers
+        assert a.query_class is not None
+        numbers = np.unique(a.query_class).tolist()
+        return [((ours or theirs or {}).get(number, f"class {number}"), (number, number)) for number in numbers]
+    there = {name: number for number, name in (theirs or {}).items()}
+    return [(name, (number, there[name])) for number, name in (ours or {}).items() if name in there]

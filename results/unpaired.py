@@ -1,0 +1,56 @@
+"""The difference of two accuracies that share no episodes: their errors are independent and add up in squares."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from results.stats import Paired
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, the variance of that mean by its independent sources, and each source's degrees of freedom."""
+
+    mean: float
+    sources: tuple[tuple[float, float], ...]
+
+
+def estimate(values: Sequence[Floats], shared: bool) -> Estimate:
+    """Mean of per-episode values over seeds and episodes, one vector (n,) a seed, each of two values at least.
+
+    shared: all seeds met the same episodes. Then seeds and episodes vary together, and the variance is that of the
+    seeds' means plus that of the episodes' means, each over its number. Both hold the noise of the single answers,
+    which is thus counted twice: too wide rather than too narrow. Otherwise each seed carries its own episodes, and
+    the spread of the seeds' means holds both. One seed: episodes alone.
+    """
+    means = np.array([value.mean() for value in values])
+    mean = float(means.mean())
+    seeds = len(values)
+    if seeds == 1:
+        return Estimate(mean, (_source(values[0]),))
+    if not shared:
+        return Estimate(mean, (_source(means),))
+    return Estimate(mean, (_source(means), _source(np.stack(values).mean(axis=0))))
+
+
+def unpaired_difference(a: Estimate, b: Estimate) -> Paired:
+    """a - b with its 95 % t interval and p-value, degrees of freedom after Welch and Satterthwaite."""
+    mean = a.mean - b.mean
+    parts = a.sources + b.sources
+    variance = sum(value for value, _ in parts)
+    if variance == 0:
+        return Paired(mean, mean, mean, 1.0 if mean == 0 else 0.0)
+    degrees = variance**2 / sum(value**2 / n for value, n in parts)
+    error = math.sqrt(variance)
+    half = float(stats.t.ppf(0.975, degrees)) * error
+    return Paired(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, degrees)))
+
+
+def _source(values: Floats) -> tuple[float, float]:
+    return float(values.var(ddof=1)) / len(values), len(values) - 1
