@@ -8,11 +8,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from results import ResultError
-from results.findings import fronts, headline, warnings
+from results.findings import headline, warnings
 from results.merge import merge
 from results.plots import accuracy_over_cost, learning_curves, quantities
 from results.published import load
 from results.report_classes import class_tables, confusions
+from results.report_fronts import areas, front_draws, front_odds
 from results.report_records import record_data
 from results.report_rows import AXES, COSTS, columns, curve_data, filters, protocol, row_data
 from results.store import Problem, Result
@@ -115,6 +116,7 @@ def _context(
     results: Sequence[Result], rows: Sequence[Row], problems: Sequence[Problem], places: Sequence[Path], out: Path
 ) -> dict[str, Any]:
     cost = cost_table(rows).reset_index()
+    draws = front_draws(rows, results)
     gains = [(index, row) for index, row in enumerate(rows) if row.gain and row.accuracy]
     return {
         "suites": ", ".join(sorted({row.setting.suite for row in rows})),
@@ -134,7 +136,7 @@ def _context(
         "distilled": [(index, row) for index, row in gains if not row.setting.variant],
         "variants": [(index, row) for index, row in gains if row.setting.variant],
         "classes": class_tables(rows, results),
-        "fronts": fronts(rows),
+        "fronts": areas(rows, draws),
         "cost_head": list(cost.columns),
         "cost_words": len(axes_of(rows)),
         "cost_rows": cost.astype(object).values.tolist(),
@@ -145,6 +147,7 @@ def _context(
             "records": record_data(rows, results, places, out),
             "curves": curve_data(rows, results),
             "confusions": confusions(rows, results),
+            "odds": front_odds(rows, draws),
         },
         "plotly": get_plotlyjs(),
     }

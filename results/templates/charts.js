@@ -22,7 +22,7 @@ function layout(xTitle, yTitle, xAxis) {
 }
 const config = { responsive: true, displayModeBar: false };
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-const hover = (row) => row.tip.map((line, index) => (index ? escaped(line) : `<b>${escaped(line)}</b>`)).join("<br>");
+const hover = (row, more = []) => [...row.tip, ...more].map((line, index) => (index ? escaped(line) : `<b>${escaped(line)}</b>`)).join("<br>");
 const ours = (name) => (name === "none" ? "no distillation" : name);
 
 // A click on a mark opens its row's record; a tap shows the hover alone.
@@ -52,6 +52,11 @@ function asItStands(note, entries, variant) {
   byId(note).hidden = !left;
   byId(note).textContent = `${left} of variants, not drawn: choose a variant above, or see the ablations.`;
   return kept;
+}
+
+function odds(index, x) {
+  const share = data.odds[index]?.[x];
+  return share === undefined ? [] : [`on the front in ${(100 * share).toFixed(0)} % of draws`];
 }
 
 function drawCost() {
@@ -84,7 +89,7 @@ function drawCost() {
   for (const [name, group] of Map.groupBy(filledFirst, ({ row }) => (row.axes.role === "teacher" ? "teacher" : row.axes.distillation))) {
     traces.push({
       x: group.map((point) => point.row.cost[x] * aside(point)), y: group.map(({ row }) => row.accuracy), mode: "markers",
-      name: escaped(ours(name)), text: group.map(({ row }) => hover(row)), hovertemplate: "%{text}<extra></extra>",
+      name: escaped(ours(name)), text: group.map(({ row, index }) => hover(row, odds(index, x))), hovertemplate: "%{text}<extra></extra>",
       marker: { symbol: group.map(symbol), color: group.map(colour), size: group.map(({ row }) => (row.axes.role === "teacher" ? 15 : 10)) },
       error_y: { array: group.map(({ row }) => row.half), color: colour(group[0]), thickness: 1.2, width: 3 },
       customdata: group.map(({ index }) => index),
@@ -140,6 +145,34 @@ function drawCurves() {
   draw("curves-chart", traces, look);
 }
 
+// Which class was taken for which, of one row; the choice is among the rows that the filters leave.
+function drawConfusion() {
+  const select = byId("confusion");
+  if (!select) return;
+  const rows = Object.keys(data.confusions).filter((index) => shown.has(Number(index)) && data.rows[index].records.length);
+  const rowOf = new Map(rows.map((index) => [data.rows[index].records[0], index]));
+  select.replaceChildren(...[...rowOf].map(([key, index]) => new Option(`${data.rows[index].name}, ${data.rows[index].axes.shot}-shot, ${data.rows[index].axes.suite}`, key)));
+  const complete = rows.find((index) => data.confusions[index].counts);
+  select.value = rowOf.has(state.confusion) ? state.confusion : complete ? data.rows[complete].records[0] : select.options[0]?.value;
+  const index = rowOf.get(select.value), found = data.confusions[index];
+  byId("confusion-chart").hidden = !found?.counts;
+  byId("confusion-empty").hidden = Boolean(found?.counts);
+  byId("confusion-empty").textContent = found ? `No confusion to show: ${found.why}.` : "No row is left by the filters.";
+  if (!found?.counts) return;
+  const sums = found.counts.map((line) => line.reduce((sum, count) => sum + count, 0));
+  const asked = found.names.flatMap((_, at) => (sums[at] ? [at] : []));
+  const names = [...found.names, "tie"], z = asked.map((at) => found.counts[at].map((count) => (100 * count) / sums[at]));
+  const text = asked.map((at, line) => found.counts[at].map((count, answer) => `${found.names[at]} answered as ${names[answer]}:<br>${z[line][answer].toFixed(1)} % of ${sums[at].toLocaleString("en")} queries (${count.toLocaleString("en")})`));
+  const look = layout("answer", "class", { type: "category", tickangle: -60, showgrid: false, ticktext: names.map(escaped), tickvals: names });
+  look.yaxis = { ...look.yaxis, type: "category", autorange: "reversed", showgrid: false };
+  if (narrow()) for (const axis of [look.xaxis, look.yaxis]) axis.tickfont = { size: 9 };
+  byId("confusion-chart").style.height = `${200 + 26 * asked.length}px`;
+  draw("confusion-chart", [{
+    type: "heatmap", x: names, y: asked.map((at) => found.names[at]), z, text, hovertemplate: "%{text}<extra></extra>", zmin: 0, xgap: 1, ygap: 1,
+    colorscale: [[0, css("--band")], [1, css("--accent")]], colorbar: { title: { text: "%" }, thickness: 10 }, texttemplate: "",
+  }], look);
+}
+
 function drawRecord(record) {
   const chart = byId("record-chart");
   if (!chart) return;
@@ -163,5 +196,6 @@ function drawCharts() {
   drawForest("gains-chart", false);
   drawForest("ablations-chart", true);
   drawCurves();
+  drawConfusion();
   if (state.record && data.records[state.record]) drawRecord(data.records[state.record]);
 }

@@ -11,18 +11,18 @@ const make = (tag, text = "", attributes = {}) => {
   return element;
 };
 
-// What the reader chose stands in the address: axis=value, q=words, x=cost, quantity=curve, sort-TABLE=column.down,
+// What the reader chose stands in the address: axis=value, q=words, x=cost, quantity=curve, confusion=KEY, sort-TABLE=column.down,
 // and record-KEY for the open panel. An axis with an empty value is chosen, an axis that is missing is not.
-const state = { axes: {}, q: "", x: "", quantity: "", sorts: {}, record: "" };
+const state = { axes: {}, q: "", x: "", quantity: "", confusion: "", sorts: {}, record: "" };
 let shown = new Set();
 
 function readState() {
-  Object.assign(state, { axes: {}, q: "", x: "", quantity: "", sorts: {}, record: "" });
+  Object.assign(state, { axes: {}, q: "", x: "", quantity: "", confusion: "", sorts: {}, record: "" });
   const parts = location.hash.slice(1).split("&");
   for (const part of parts) if (part.startsWith("record-")) state.record = part.slice(7);
   for (const [name, value] of new URLSearchParams(parts.filter((part) => part.includes("=")).join("&"))) {
     if (name.startsWith("sort-")) state.sorts[name.slice(5)] = value;
-    else if (["q", "x", "quantity"].includes(name)) state[name] = value;
+    else if (["q", "x", "quantity", "confusion"].includes(name)) state[name] = value;
     else if (data.axes.includes(name)) state.axes[name] = value;
   }
 }
@@ -30,7 +30,7 @@ function readState() {
 function address() {
   const found = new URLSearchParams();
   for (const [axis, value] of Object.entries(state.axes)) found.set(axis, value);
-  for (const name of ["q", "x", "quantity"]) if (state[name]) found.set(name, state[name]);
+  for (const name of ["q", "x", "quantity", "confusion"]) if (state[name]) found.set(name, state[name]);
   for (const [table, value] of Object.entries(state.sorts)) found.set(`sort-${table}`, value);
   return "#" + [found.toString(), state.record && `record-${state.record}`].filter(Boolean).join("&");
 }
@@ -83,10 +83,13 @@ function filter() {
   drawCharts();
 }
 
-function changed() { takeControls(); writeState(); filter(); }
+function changed(event) {
+  takeControls();
+  if (event.target.id === "confusion") state.confusion = event.target.value;
+  writeState(); filter(); }
 
 function reset() {
-  Object.assign(state, { axes: {}, q: "", x: "", quantity: "", sorts: {} });
+  Object.assign(state, { axes: {}, q: "", x: "", quantity: "", confusion: "", sorts: {} });
   writeState();
   showState();
   sortAll();
