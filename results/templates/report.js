@@ -86,7 +86,9 @@ function filter() {
 function changed(event) {
   takeControls();
   if (event.target.id === "confusion") state.confusion = event.target.value;
-  writeState(); filter(); }
+  writeState();
+  filter();
+}
 
 function reset() {
   Object.assign(state, { axes: {}, q: "", x: "", quantity: "", confusion: "", sorts: {} });
