@@ -88,7 +88,9 @@ def _write_files(results: Sequence[Result], rows: Sequence[Row], out: Path) -> l
     """Tables over everything; figures for each comparable table and shot."""
     table = main_table(rows)
     files = write_table(table, out / "tables" / "main", readable(table), main_notes(table))
-    files += write_table(cost_table(rows), out / "tables" / "cost", notes=[COST_NOTE])
+    cost = cost_table(rows)
+    if len(cost.columns):  # records may come without costs
+        files += write_table(cost, out / "tables" / "cost", notes=[COST_NOTE])
     gains = gains_table(rows)
     if len(gains):
         files += write_table(gains, out / "tables" / "gains", readable_gains(gains), [GAINS_NOTE])

@@ -17,7 +17,7 @@ Draws = dict[tuple[object, ...], tuple[list[int], np.ndarray]]
 
 
 def front_draws(rows: Sequence[Row], results: Sequence[Result]) -> Draws:
-    """By table and shot, the numbers of its finished rows (variants aside) and draws (draws, rows) of their accuracy."""
+    """By table and shot, the numbers of its finished rows (variants aside) and draws (draws, n) of their accuracy."""
     points: dict[tuple[object, ...], dict[int, list[Result]]] = defaultdict(dict)
     for index, (row, group) in enumerate(zip(rows, groups(rows, results), strict=True)):
         finished = [result for result in group if result.correct is not None]

@@ -23,7 +23,8 @@ Pairs = list[tuple[str, str]]
 def record_data(
     rows: Sequence[Row], results: Sequence[Result], places: Sequence[Path], out: Path
 ) -> dict[str, dict[str, Any]]:
-    """By key, what a record's panel shows; texts are ready to read, ``accuracy`` is in percent.
+    """By key, what a record's panel shows; texts are ready to read (JavaScript rounds ties otherwise than
+    Python), ``accuracy`` is in percent.
 
     places: the folders the records came from. out: the folder of the page, to which links are relative.
     """
@@ -48,6 +49,7 @@ def _panel(result: Result) -> dict[str, Any]:
         "Cost": pairs({name: value for name, value in cost.items() if value is not None})
         + ([("not measured", ", ".join(missing))] if missing else []),
         "Identity": pairs(record.identity),
+        "Behind its hashes": pairs(record.settings),
         "Provenance": pairs(record.provenance),
     }
     return {
@@ -56,8 +58,9 @@ def _panel(result: Result) -> dict[str, Any]:
         "status": record.status,
         "reason": record.reason,
         "accuracy": 100 * metrics.accuracy if metrics else None,
+        "shown": f"{100 * metrics.accuracy:.2f} %" if metrics else record.status,
         "intervals": _intervals(result),
-        "classes": sorted(metrics.per_class.items(), key=lambda item: -item[1]) if metrics else [],
+        "classes": _classes(metrics.per_class) if metrics else [],
         "curves": _curves(record),
         "command": command(record),
         "told": told(record),
@@ -83,6 +86,12 @@ def _intervals(result: Result) -> list[tuple[str, str, str]]:
     if m.nll is not None and m.ece is not None:
         found.append(("NLL, ECE", f"{m.nll:.3f}, {m.ece:.3f}", "of the answers' probabilities"))
     return found
+
+
+def _classes(per_class: Mapping[str, float]) -> list[tuple[str, float, str]]:
+    """Name, fraction and text, the best first."""
+    best_first = sorted(per_class.items(), key=lambda item: (-item[1], item[0]))
+    return [(name, value, f"{100 * value:.1f}") for name, value in best_first]
 
 
 def _span(low: float, high: float) -> str:

@@ -50,9 +50,8 @@ function links(title, keys, current) {
   const line = make("p", `${title}: `, { class: "kin" });
   for (const key of keys) {
     const record = data.records[key];
-    const value = record.accuracy === null ? record.status : `${record.accuracy.toFixed(2)} %`;
     const link = make("a", `seed ${record.seed} `, { href: `#record-${key}` });
-    link.append(make("small", value));
+    link.append(make("small", record.shown));
     if (key === current) link.setAttribute("aria-current", "true");
     line.append(link, " ");
   }
@@ -62,7 +61,7 @@ function links(title, keys, current) {
 function contents(key, record) {
   const found = [head(record.name)];
   if (record.accuracy === null) found.push(make("p", `${record.status}${record.reason ? ": " + record.reason : ""}`, { class: "bad" }));
-  else found.push(make("p", `${record.accuracy.toFixed(2)} %`, { class: "figure", id: "panel-accuracy" }));
+  else found.push(make("p", record.shown, { class: "figure", id: "panel-accuracy" }));
   for (const row of record.rows.map((index) => data.rows[index])) {
     found.push(links(record.rows.length > 1 ? `In ${row.axes.suite}${row.axes.variant && ", " + row.axes.variant}` : "This row", row.records, key));
     if (row.against.length) found.push(links(`compared with ${row.compared}`, row.against, key));
@@ -89,10 +88,10 @@ function contents(key, record) {
 
 function classBars(classes) {
   const table = make("table", "", { class: "bars" }), body = table.createTBody();
-  for (const [name, value] of classes) {
+  for (const [name, value, text] of classes) {
     const line = body.insertRow(), bar = make("td", "", { class: "bar" });
     bar.append(make("span", "", { style: `width: ${100 * value}%` }));
-    line.append(make("th", name, { scope: "row", class: "word" }), make("td", (100 * value).toFixed(1)), bar);
+    line.append(make("th", name, { scope: "row", class: "word" }), make("td", text), bar);
   }
   return table;
 }

@@ -31,16 +31,17 @@ function clickHead(th) {
   if (next) state.sorts[name] = `${th.textContent.trim()}.${next}`;
   else delete state.sorts[name];
   writeState();
-  sortAll();
+  sortChosen(table);
   byId("reset").disabled = false;
 }
 
+function sortChosen(table) {
+  const chosen = state.sorts[table.id.replace(/-table$/, "")] ?? "", at = chosen.lastIndexOf(".");
+  sortTable(table, chosen.slice(0, Math.max(at, 0)), chosen.slice(at + 1) === "up");
+}
+
 function sortAll() {
-  for (const table of order.keys()) {
-    const chosen = state.sorts[table.id.replace(/-table$/, "")] ?? "";
-    const at = chosen.lastIndexOf(".");
-    sortTable(table, chosen.slice(0, Math.max(at, 0)), chosen.slice(at + 1) === "up");
-  }
+  for (const table of order.keys()) sortChosen(table);
 }
 
 // Hover: every interval of a row; on a touch screen the first tap shows it, with a link to the record.
