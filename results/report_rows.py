@@ -1,5 +1,6 @@
 """What the page of a report gets of its rows: filters, points of the charts, hover texts, classes, curves."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -126,7 +127,7 @@ def tip(row: Row, group: Sequence[Result]) -> list[str]:
             lines += [f"gain over {name}: {_span(part)}"] if part else []
     elif row.gain_why not in ("the reference", "a teacher"):
         lines.append(f"no gain: {row.gain_why}")
-    return [*lines, *_cost_lines(row)]
+    return [*lines[:1], *(_typeset(line) for line in [*lines[1:], *_cost_lines(row)])]
 
 
 def rank_text(rank: Rank) -> str:
@@ -172,6 +173,11 @@ def _cost_lines(row: Row) -> list[str]:
 
 def _span(part: Interval | Paired) -> str:
     return f"{100 * part.low:.2f} to {100 * part.high:.2f}"
+
+
+def _typeset(line: str) -> str:
+    """With a minus sign before a figure in place of the hyphen."""
+    return re.sub(r"(?<!\S)-(?=\d)", "\N{MINUS SIGN}", line)
 
 
 def _many(count: int, thing: str) -> str:

@@ -121,7 +121,7 @@ function drawForest(id, variants) {
   };
   const look = layout("gain (percentage points)", "", { zeroline: true, zerolinecolor: css("--soft"), zerolinewidth: 1 });
   look.yaxis = { ...look.yaxis, range: [-rows.length + 0.4, 0.7], fixedrange: true, showgrid: false, tickvals: small ? [] : y, ticktext: rows.map(label), ticks: "" };
-  look.annotations = small ? rows.map((point, at) => ({ xref: "paper", x: 0, y: -at, yshift: 15, text: label(point), showarrow: false, font: { size: 11 }, xanchor: "left", align: "left" })) : [];
+  look.annotations = small ? rows.map((point, at) => ({ xref: "paper", x: 0, y: -at, yshift: 15, text: label(point), showarrow: false, font: { size: 11 }, xanchor: "left", align: "left", bgcolor: css("--paper"), borderpad: 0 })) : [];
   if (small) look.margin.l = 8;
   draw(id, [...bars(1.4, "span", 1), ...bars(5, "episodes", 0.55), marks], look);
 }
