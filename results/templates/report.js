@@ -90,7 +90,17 @@ function changed(event) {
   filter();
 }
 
+// Typing changes the address once it pauses: browsers refuse pages that change it too often.
+let pause = 0;
+function typed() {
+  takeControls();
+  clearTimeout(pause);
+  pause = setTimeout(() => writeState(), 400);
+  filter();
+}
+
 function reset() {
+  clearTimeout(pause);
   Object.assign(state, { axes: {}, q: "", x: "", quantity: "", confusion: "", sorts: {} });
   writeState();
   showState();
@@ -112,7 +122,7 @@ function follow(event) {
 
 function start() {
   for (const select of all("select")) select.addEventListener("change", changed);
-  byId("search").addEventListener("input", changed);
+  byId("search").addEventListener("input", typed);
   byId("reset").addEventListener("click", reset);
   window.addEventListener("hashchange", follow);
   window.addEventListener("popstate", follow);

@@ -1,111 +1,25 @@
-"""The report in a real browser: it opens from disk, shows the records' numbers, filters, sorts, leads to records."""
+"""The report in a real browser: it opens from disk, and every number on it is the records'."""
 
 import html
-import json
 import re
-import shlex
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
 
-from benchmark.scoring import rows as suite_rows
-from benchmark.suite_file import load_suite
-from benchmark.workspace import Workspace
 from results import ResultError
 from results.report import write_report
-from results.reproduce import command, told
 from results.stats import pareto_front
 from results.store import RecordStore
-from results.summary import Row, summarise
+from results.summary import Row
 from tests.results import made
 from tests.results.browser import Browser
+from tests.results.pages import LINES, ROWS, by_place, choose, column, values
 
 Stores = Callable[[str], RecordStore]
-
-LINES = "[...document.querySelectorAll('#{}-table tbody tr')].filter(r => !r.hidden)"
-ROWS = LINES.format("main")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def report(believable_store: RecordStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(believable_store.root, tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture
-def page(browser: Browser, report: Path) -> Iterator[Browser]:
-    browser.errors.clear()
-    browser.requests.clear()
-    browser.open(report)
-    yield browser
-    assert browser.errors == []
-    wanted = {url.partition("#")[0] for url in browser.requests if not url.startswith("data:")}
-    assert wanted == {report.as_uri()}
-
-
-@pytest.fixture(scope="module")
-def rows(believable_store: RecordStore) -> list[Row]:
-    return summarise(believable_store.scan()[0])
-
-
-@pytest.fixture(scope="module")
-def cells(believable_store: RecordStore) -> dict[str, dict[str, Any]]:
-    """Every record as its files have it, read without the program: JSON, and correctness (E, Q)."""
-    found = {}
-    for path in believable_store.root.glob("*.json"):
-        found[path.stem] = json.loads(path.read_text())
-        if path.with_suffix(".npz").exists():
-            own = np.load(path.with_suffix(".npz"))
-            found[path.stem]["correct"] = own["correct"].astype(float)
-            found[path.stem]["predicted"] = own["predicted"]
-            drawn = np.load(believable_store.root / f"episodes-{own['episodes'].tobytes().hex()[:16]}.npz")
-            found[path.stem]["query_class"] = drawn["query_class"]
-    return found
-
-
-def choose(page: Browser, name: str, value: str) -> None:
-    chosen = f"={value}" if value and name not in ("x", "quantity", "confusion") else value
-    page.run(
-        f"(() => {{ const s = document.querySelector('select[name={name}], select#{name}'); s.value = {chosen!r};"
-        " s.dispatchEvent(new Event('change')); })()"
-    )
-
-
-def search(page: Browser, text: str) -> None:
-    page.run(
-        f"(() => {{ const s = document.getElementById('search'); s.value = {text!r};"
-        " s.dispatchEvent(new Event('input')); })()"
-    )
-
-
-def column(page: Browser, name: str, table: str = "main") -> int:
-    heads = page.run(f"[...document.querySelectorAll('#{table}-table thead th')].map(h => h.textContent.trim())")
-    return int(heads.index(name))
-
-
-def values(page: Browser, name: str, table: str = "main") -> list[float | None]:
-    at = column(page, name, table)
-    found: list[str] = page.run(f"{LINES.format(table)}.map(r => r.children[{at}].dataset.value)")
-    return [None if value == "" else float(value) for value in found]
-
-
-def by_place(cells: dict[str, dict[str, Any]]) -> dict[tuple[str, str, int], dict[int, dict[str, Any]]]:
-    found: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = defaultdict(dict)
-    for cell in cells.values():
-        axes = cell["cell"]
-        found[axes["model"], axes["distillation"], axes["shot"]][axes["seed"]] = cell
-    return found
 
 
 def test_accuracies_and_gains_equal_the_npz_files(page: Browser, cells: dict[str, dict[str, Any]]) -> None:
@@ -184,151 +98,6 @@ def test_classes_and_confusion_equal_the_npz_files(page: Browser, rows: list[Row
     assert page.run("document.getElementById('confusion-chart').data[0].z.length") == 10
 
 
-def test_every_filter_does_what_it_says(page: Browser, rows: list[Row]) -> None:
-    axes = page.run("[...document.querySelectorAll('.filters select')].map(s => s.name)")
-    assert axes == ["role", "model", "distillation", "shot"]
-    plain = {
-        axis: sorted({str(getattr(row, axis, "") or getattr(row.setting, axis, "")) for row in rows}) for axis in axes
-    }
-    tries = [{axis: value} for axis in axes for value in plain[axis]]
-    tries += [{"model": model, "shot": "1", "distillation": "d2m"} for model in plain["model"]]
-    for chosen in tries:
-        for axis in axes:
-            choose(page, axis, chosen.get(axis, ""))
-        wanted = [
-            index
-            for index, row in enumerate(rows)
-            if all(str(row.shot if axis == "shot" else getattr(row.setting, axis)) == v for axis, v in chosen.items())
-        ]
-        check_shown(page, rows, wanted)
-    page.run("document.getElementById('reset').click()")
-    for text in ("resnet18 5-shot", "TOKENS", "small d2m", "teacher", "nothing of the kind"):
-        search(page, text)
-        wanted = [
-            index
-            for index, row in enumerate(rows)
-            if all(
-                word in f"{row.setting.name} {row.setting.role} {row.setting.suite} {row.shot}-shot".lower()
-                for word in text.lower().split()
-            )
-        ]
-        check_shown(page, rows, wanted)
-    page.run("document.getElementById('reset').click()")
-    check_shown(page, rows, list(range(len(rows))))
-    assert page.run("location.hash") == ""
-
-
-def check_shown(page: Browser, rows: list[Row], wanted: list[int]) -> None:
-    """Tables, charts and records hold the wanted rows and no other."""
-    read = """(() => {
-      const lines = (name) => [...document.querySelectorAll(`#${name}-table tbody tr`)]
-        .filter(r => !r.hidden).map(r => Number(r.dataset.row));
-      const marks = (id) => { const c = document.getElementById(id);
-        return c.hidden ? [] : c.data.flatMap(t => t.customdata ? [...t.customdata] : []); };
-      const curves = document.getElementById("curves-chart");
-      return {main: lines("main"), gains: lines("gains"), cost: lines("cost"), records: [...new Set(lines("records"))],
-        classes: lines("classes-1"), chart: marks("cost-chart"), forest: marks("gains-chart"),
-        curves: curves.hidden ? [] : [...new Set(curves.data.flatMap(t => t.meta))],
-        count: document.getElementById("count").value}; })()"""
-    found = page.run(read)
-    finished = [index for index in wanted if rows[index].accuracy]
-    gained = [index for index in wanted if rows[index].gain]
-    assert found["main"] == found["cost"] == wanted
-    assert found["records"] == [index for index in wanted if rows[index].planned]
-    assert found["classes"] == finished and sorted(found["chart"]) == finished
-    assert found["gains"] == found["forest"] == gained
-    assert set(found["curves"]) >= set(finished)
-    assert {rows[index].setting for index in found["curves"]} == {rows[index].setting for index in finished}
-    assert found["count"] == (f"{len(wanted)} of {len(rows)} rows" if len(wanted) < len(rows) else f"{len(rows)} rows")
-
-
-def test_every_column_of_every_table_sorts_both_ways(page: Browser) -> None:
-    for table in ("main", "gains", "cost", "records", "classes-1", "hypervolume", "published-hmdb51"):
-        check_sorting(page, table)
-
-
-def check_sorting(page: Browser, table: str) -> None:
-    heads = f"[...document.querySelectorAll('#{table}-table thead th')]"
-    read = f"{LINES.format(table)}.map(r => [...r.children].map(c => c.dataset.value ?? c.textContent.trim()))"
-    before = page.run(read)
-    words = page.run(f"{heads}.map(h => h.classList.contains('word'))")
-    numeric = page.run(f"{heads}.map((h, at) => 'value' in h.closest('table').tBodies[0].rows[0].children[at].dataset)")
-    for at, (word, number) in enumerate(zip(words, numeric, strict=True)):
-        ways = []
-        for _ in range(2):
-            page.run(f"{heads}[{at}].querySelector('button').click()")
-            ways.append(page.run(f"{heads}[{at}].ariaSort"))
-            assert page.run(f"{heads}.filter(h => h.hasAttribute('aria-sort')).length") == 1
-            shown = [line[at] for line in page.run(read)]
-            if number:
-                known = [float(value) for value in shown if value != ""]
-                assert known == sorted(known, reverse=ways[-1] == "descending")
-                assert shown[len(known) :] == [""] * (len(shown) - len(known))  # what was not measured stays last
-            elif word and len(set(shown)) > 1 and all(re.fullmatch(r"[a-z0-9_]+|-", value) for value in shown):
-                assert (shown[0] < shown[-1]) is (ways[-1] == "ascending")
-        assert set(ways) == {"ascending", "descending"}
-        page.run(f"{heads}[{at}].querySelector('button').click()")
-        assert page.run(read) == before
-
-
-def test_the_address_holds_the_state(page: Browser, rows: list[Row]) -> None:
-    choose(page, "model", "resnet18")
-    choose(page, "x", "latency")
-    search(page, "5-shot")
-    at = column(page, "accuracy %")
-    page.run(f"document.querySelectorAll('#main-table thead th button')[{at}].click()")
-    shown = page.run(f"{ROWS}.map(r => r.dataset.row)")
-    key = page.run("document.querySelector('#main-table tr:not([hidden]) td.number a').hash").removeprefix("#record-")
-    page.run("document.querySelector('#main-table tr:not([hidden]) td.number a').click()")
-    address = page.run("location.hash")
-    assert "model=resnet18" in address and f"record-{key}" in address
-    page.reload()
-    assert page.run("location.hash") == address
-    assert page.run(f"{ROWS}.map(r => r.dataset.row)") == shown and len(shown) == 4
-    assert page.run("document.querySelector('select[name=model]').value") == "=resnet18"
-    assert page.run("document.getElementById('search').value") == "5-shot"
-    assert page.run("document.getElementById('cost-chart').layout.xaxis.title.text") == "latency per video (ms)"
-    assert page.run(f"document.querySelectorAll('#main-table thead th')[{at}].ariaSort") == "descending"
-    assert page.run("document.getElementById('panel').open") is True
-    page.run("document.getElementById('panel').close()")
-    page.run("new Promise(r => setTimeout(r))")
-    page.run("document.getElementById('reset').click()")
-    assert page.run(f"{ROWS}.length") == len(rows) and page.run("location.hash") == ""
-
-
-def test_the_panel_opens_by_keyboard_and_address_and_gives_focus_back(page: Browser, cells: dict[str, Any]) -> None:
-    link = "document.querySelectorAll('#main-table td.number a')[8]"
-    page.run(f"{link}.focus()")
-    key = page.run(f"{link}.hash").removeprefix("#record-")
-    assert page.run("document.getElementById('tip').innerText").count("closed:") == 1  # focus tells what a hover does
-    page.press("Enter", 13)
-    assert page.run("document.getElementById('panel').open") is True
-    accuracy = cells[key]["correct"].mean()
-    assert page.run("document.getElementById('panel-accuracy').innerText") == f"{100 * accuracy:.2f} %"
-    assert page.run("document.getElementById('record-chart').data.length") == 2
-    drawn = page.run("document.getElementById('record-chart').data.map(t => [t.name, [...t.x], [...t.y]])")
-    for name, steps, curve in drawn:
-        field, scale = ("val_accuracy", 100) if "accuracy" in name else ("train_loss", 1)
-        assert steps == [point["step"] for point in cells[key]["curve"]]
-        assert curve == pytest.approx([scale * point[field] for point in cells[key]["curve"]], rel=1e-5)
-    page.press("Escape", 27)
-    page.run("new Promise(r => setTimeout(r))")
-    assert page.run("document.getElementById('panel').open") is False
-    assert page.run(f"document.activeElement === {link}") is True
-    other = next(name for name in cells if name != key)
-    page.run(
-        "new Promise(r => { addEventListener('hashchange', () => r(), {once: true});"
-        f" location.hash = 'record-{other}'; }})"
-    )
-    assert page.run("document.getElementById('panel').open") is True
-    page.run(
-        "new Promise(r => { addEventListener('hashchange', () => r(), {once: true}); location.hash = 'record-0'; })"
-    )
-    assert "no record 0" in page.run("document.getElementById('panel').innerText")
-    page.run("new Promise(r => { addEventListener('popstate', () => r(), {once: true}); history.back(); })")
-    assert page.run("document.getElementById('panel').innerText").startswith(page.run(f"data.records['{other}'].name"))
-
-
 def test_every_panel_shows_its_own_record(page: Browser, cells: dict[str, dict[str, Any]], report: Path) -> None:
     panels = page.run("Object.fromEntries(Object.entries(data.records).map(([key, record]) => "
                       "[key, contents(key, record).map(e => e.textContent).join('\\n')]))")  # fmt: skip
@@ -351,36 +120,6 @@ def test_every_panel_shows_its_own_record(page: Browser, cells: dict[str, dict[s
         assert f"{100 * m['closed_low']:.2f} to {100 * m['closed_high']:.2f}" in text
         assert all(f"{name}{100 * value:.1f}" in text for name, value in m["per_class"].items())
         assert f"commit{record['provenance']['commit']}" in text and "split" in text
-
-
-def test_hover_and_tap_tell_the_intervals(page: Browser, report: Path, rows: list[Row]) -> None:
-    cell = "document.querySelector('#main-table tbody tr[data-row=\"2\"] td.number a')"
-    where = (
-        f"(() => {{ {cell}.scrollIntoView({{block: 'center', behavior: 'instant'}});"
-        f" const r = {cell}.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
-    )
-    tip = "document.getElementById('tip').hidden ? '' : document.getElementById('tip').innerText"
-    page.run("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
-    spot = page.run(where)
-    page.run("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")  # a scroll hides the hover
-    page.hover(*spot)
-    text = page.run(tip)
-    accuracy, seeds = rows[2].accuracy, rows[2].seeds
-    assert accuracy and seeds
-    assert f"closed: {100 * accuracy.low:.2f} to {100 * accuracy.high:.2f} over 300 episodes" in text
-    assert f"seeds: {100 * seeds.low:.2f} to {100 * seeds.high:.2f}" in text
-    assert "open: " in text and "classes: " in text and "bootstrap over 10" in text
-    page.hover(1, 1)
-    assert page.run(tip) == ""
-    page.open(report, 390, 844)
-    spot = page.run(where)
-    page.run("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
-    page.tap(*spot)
-    page.run("new Promise(r => setTimeout(r, 50))")
-    assert "closed: " in page.run(tip) and "open the record" in page.run(tip)
-    assert page.run("document.getElementById('panel').open") is False
-    page.run("document.querySelector('#tip a').click()")
-    assert page.run("document.getElementById('panel').open") is True
 
 
 def test_plot_shows_intervals_and_the_front(page: Browser, rows: list[Row]) -> None:
@@ -425,23 +164,6 @@ def test_forest_equals_the_gains(page: Browser, rows: list[Row]) -> None:
         assert marks[1][at] == pytest.approx(100 * row.gain.mean)
         assert bars[at] == pytest.approx([100 * wide.low, 100 * wide.high])
         assert bars[len(gained) + at] == pytest.approx([100 * episodes.low, 100 * episodes.high])
-
-
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
-def test_it_fits_the_window(browser: Browser, report: Path, width: int, dark: bool) -> None:
-    browser.errors.clear()
-    browser.open(report, width, 844, dark)
-    assert browser.run("document.documentElement.scrollWidth") <= width
-    paper = browser.run("getComputedStyle(document.body).backgroundColor")
-    assert (paper == "rgb(20, 23, 27)") is dark
-    parts = "[...document.querySelectorAll('h1,h2,p,select,input,details,.chart,.scroll')]"
-    assert browser.run(f"{parts}.filter(e => e.getBoundingClientRect().right > innerWidth + 1).length") == 0
-    browser.run("openRecord(Object.keys(data.records)[0])")
-    assert browser.run("(p => p.scrollWidth <= p.clientWidth)(document.getElementById('panel'))") is True
-    assert browser.run("document.querySelectorAll('select:not([aria-label])').length") == browser.run(
-        "document.querySelectorAll('label select').length"
-    )
-    assert browser.errors == []
 
 
 def test_warnings_and_published_are_there(page: Browser) -> None:
@@ -528,39 +250,3 @@ def test_nothing_to_report(new_store: Stores, tmp_path: Path) -> None:
     empty.root.mkdir()
     with pytest.raises(ResultError, match="no readable record"):
         write_report(empty.root, tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("argv", "wanted"),
-    [
-        (["fewdistill", "run", "lite"], "fewdistill run lite --only 'resnet18/d2m/s3'"),
-        (
-            ["fewdistill", "run", "--runs", "/r", "my.toml", "--set", "seeds=[3,4]", "--only", "x/*", "--set=a.b=1",
-             "--overwrite", "--device", "cuda", "--engine=ray", "--compile"],
-            "fewdistill run my.toml --set 'seeds=[3,4]' --set=a.b=1 --device cuda --compile --only 'resnet18/d2m/s3'",
-        ),
-        (["fewdistill", "demo"], "fewdistill run lite --only 'resnet18/d2m/s3'"),
-        (None, "fewdistill run lite --only 'resnet18/d2m/s3'"),
-    ],
-)  # fmt: skip
-def test_the_command_keeps_what_changes_the_numbers(argv: list[str] | None, wanted: str) -> None:
-    record, _ = made.finished(made.student(distillation="d2m", seed=3), 0.5)
-    record = record.model_copy(update={"provenance": {"argv": argv} if argv else {}})
-    assert command(record) == wanted and told(record) is bool(argv)
-    many = record.model_copy(update={"provenance": {"argv": argv or [], "processes": 2, "row": "teacher/-/s0@odd"}})
-    assert command(many).startswith("torchrun --nproc-per-node 2 -m benchmark.cli run ")
-    assert command(many).endswith(" --only 'teacher/-/s0@odd'")
-
-
-def test_the_commands_of_the_reference_records_name_rows_of_their_suites() -> None:
-    names: dict[tuple[str, ...], set[str]] = {}
-    for folder in ("demo", "embedded", "ablation"):
-        for record in RecordStore(Path(made.__file__).parents[2] / "results/reference" / folder / "records").all():
-            words = shlex.split(command(record))
-            assert words[:2] == ["fewdistill", "run"] and told(record)
-            settings = tuple(words[at + 1] for at, word in enumerate(words) if word == "--set")
-            if (words[2], *settings) not in names:
-                suite = load_suite(words[2], settings)
-                found = {row.name for row in suite_rows(cast(Workspace, SimpleNamespace(suite=suite)))}
-                names[words[2], *settings] = found
-            assert words[-1] in names[words[2], *settings]
