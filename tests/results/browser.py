@@ -26,7 +26,8 @@ class Browser:
         (ours_in, theirs_out), (theirs_in, ours_out) = _pipe(), _pipe()
         # A test clicks faster than any reader: Chromium would throttle what it takes for a flood.
         command = [found, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-                   "--disable-dev-shm-usage", "--disable-ipc-flooding-protection", f"--user-data-dir={profile}", "--remote-debugging-pipe"]  # fmt: skip
+                   "--disable-dev-shm-usage", "--disable-ipc-flooding-protection",
+                   f"--user-data-dir={profile}", "--remote-debugging-pipe"]  # fmt: skip
         self._process = subprocess.Popen(  # the protocol wants descriptors 3 and 4
             ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "browser", *command],
             pass_fds=(theirs_in, theirs_out),

@@ -138,6 +138,10 @@ def test_the_panel_opens_by_keyboard_and_address_and_gives_focus_back(page: Brow
         field, scale = ("val_accuracy", 100) if "accuracy" in name else ("train_loss", 1)
         assert steps == [point["step"] for point in cells[key]["curve"]]
         assert curve == pytest.approx([scale * point[field] for point in cells[key]["curve"]], rel=1e-5)
+    page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    page.run("new Promise(r => { document.getElementById('copy').click(); setTimeout(r, 100); })")
+    assert page.run("document.getElementById('copy').innerText") == "copied"
+    assert page.run("navigator.clipboard.readText()") == page.run(f"data.records['{key}'].command")
     page.press("Escape", 27)
     page.run("new Promise(r => setTimeout(r))")
     assert page.run("document.getElementById('panel').open") is False
