@@ -39,10 +39,12 @@ class PartCost:
     """One part of a network on one test episode, for an encoder or a head.
 
     macs_per_video: work done once for a video, whatever it is compared with: encoding, or projection to keys over all
-    branches. macs_match: a head's matching, over the episode. thop_macs: the published count, over the episode.
+    branches. bytes: see ``weight_bytes``.
+    macs_match: a head's matching, over the episode. thop_macs: the published count, over the episode.
     """
 
     parameters: int
+    bytes: int
     macs_per_video: int
     macs_match: int
     thop_macs: float
@@ -60,10 +62,11 @@ class EpisodeCost:
 
     macs_per_video: all encoders (and a teacher's fusion) on one clip. macs_per_support, macs_per_query: what one more
     video of each kind costs, from its frames. macs_head_per_episode: projection and matching over all branches.
-    thop_macs_per_episode: see ``thop_gmacs``.
+    thop_macs_per_episode: see ``thop_gmacs``. bytes: see ``weight_bytes``.
     """
 
     parameters: int
+    bytes: int
     macs_per_video: int
     macs_per_support: int
     macs_per_query: int
@@ -87,6 +90,15 @@ def count_macs(module: nn.Module, *inputs: Any) -> int:
     with torch.no_grad(), _attention_by_parts(), counter:
         counted.eval()(*inputs)
     return counter.get_total_flops() // 2
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Bytes of the tensors that a file of the module's weights holds: parameters and persistent buffers, each once.
+
+    Floats count 4 bytes each, whatever precision they have now; integers (a batch norm's counter) their own size.
+    """
+    kept = {id(tensor): tensor for tensor in module.state_dict(keep_vars=True).values()}
+    return sum(t.numel() * (4 if t.is_floating_point() else t.element_size()) for t in kept.values())
 
 
 def episode_cost(student: FewShotStudent, *, way: int, shot: int, query: int, image_size: int) -> EpisodeCost:
@@ -205,6 +217,7 @@ def encoder_cost(encoder: nn.Module, episode: Episode) -> PartCost:
     passes = (episode.pixels(episode.way * videos) for videos in (episode.shot, episode.query))
     return PartCost(
         parameters=sum(p.numel() for p in encoder.parameters()),
+        bytes=weight_bytes(encoder),
         macs_per_video=count_macs(encoder, episode.pixels(1)),  # exact: eval mode, videos are independent
         macs_match=0,
         thop_macs=sum(_profile(encoder, pixels) for pixels in passes),
@@ -223,7 +236,8 @@ def head_cost(head: Head, episode: Episode, widths: Sequence[int]) -> PartCost:
         projection += once
         match += count_macs(on_cpu, *inputs) - episode.videos * once
         published += _published(on_cpu, episode, width)
-    return PartCost(sum(p.numel() for p in head.parameters()), projection, match, published, episode)
+    parameters = sum(p.numel() for p in head.parameters())
+    return PartCost(parameters, weight_bytes(head), projection, match, published, episode)
 
 
 def _published(head: Head, episode: Episode, width: int) -> float:
@@ -241,6 +255,7 @@ def combined(encoder: PartCost, head: PartCost) -> EpisodeCost:
     per_video = encoder.macs_per_video + head.macs_per_video
     return EpisodeCost(
         parameters=encoder.parameters + head.parameters,
+        bytes=encoder.bytes + head.bytes,
         macs_per_video=encoder.macs_per_video,
         macs_per_support=per_video,
         macs_per_query=per_video + round(head.macs_match / head.episode.queries),

@@ -111,10 +111,12 @@ def match(head: Head, keys: list[Keys], episodes: Episodes, tick: Tick = no_tick
 
 @dataclass(frozen=True)
 class Scores:
-    """Per-episode outcome. correct: uint8 (E, Q); query_class: int16 (E, Q), class index in the split;
-    confidence: float32 (E, Q), the largest softmax entry; nll: mean negative log-likelihood in nats."""
+    """Per-episode outcome. correct: uint8 (E, Q); predicted: int16 (E, Q), class index in the split of the one largest
+    logit, -1 where several share it; query_class: int16 (E, Q), class index in the split; confidence: float32 (E, Q),
+    the largest softmax entry; nll: mean negative log-likelihood in nats."""
 
     correct: NDArray[np.uint8]
+    predicted: NDArray[np.int16]
     query_class: NDArray[np.int16]
     confidence: NDArray[np.float32]
     nll: float
@@ -126,20 +128,24 @@ class Scores:
 
 
 def score(logits: Tensor, episodes: Episodes) -> Scores:
-    """Scores of logits (E, Q, way) whose queries stand class by class. A tie counts as wrong.
+    """Scores of logits (E, Q, way) whose queries stand class by class. A tie is no answer, and wrong.
 
     A tie would otherwise go to the first class, and a collapsed network would look better than chance on episodes
     whose queries stand in class order.
     """
     count, queries, way = logits.shape
     target = torch.arange(way).repeat_interleave(queries // way)
-    of_target = logits.gather(2, target.expand(count, -1)[..., None])[..., 0]
-    others = logits.scatter(2, target.expand(count, -1)[..., None], -torch.inf).amax(2)
+    best = logits.topk(2, dim=2)
+    classes = torch.from_numpy(episodes.classes)[:, None].expand(count, queries, way)
+    answered = classes.gather(2, best.indices[..., :1])[..., 0]
+    predicted = torch.where(best.values[..., 0] > best.values[..., 1], answered, -1).numpy().astype(np.int16)
+    query_class = np.repeat(episodes.classes, queries // way, axis=1).astype(np.int16)
     log_probability = logits.log_softmax(-1)
     nll = -log_probability.gather(2, target.expand(count, -1)[..., None]).mean()
     return Scores(
-        correct=(of_target > others).numpy().astype(np.uint8),
-        query_class=np.repeat(episodes.classes, queries // way, axis=1).astype(np.int16),
+        correct=(predicted == query_class).astype(np.uint8),
+        predicted=predicted,
+        query_class=query_class,
         confidence=log_probability.amax(-1).exp().numpy().astype(np.float32),
         nll=float(nll),
     )

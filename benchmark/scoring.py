@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -150,16 +150,35 @@ def _score(
         cell=describe(ws, row, shot),
         metrics=_metrics(ws, scores, episodes),
         cost=paid,
+        settings=_settings(ws, row, stage),
         selection=selection,
         curve=_thin(summary["curve"]),
         provenance=provenance(ws, row),
     )
     arrays: dict[str, np.ndarray] = {
         "correct": scores.correct,
+        "predicted": scores.predicted,
         "classes": episodes.classes.astype(np.int16),
         "query_class": scores.query_class,
+        "support": episodes.support.reshape(len(episodes), -1),
+        "query": episodes.query.reshape(len(episodes), -1),
+        "class_names": np.array(ws.folder.classes("test")),
+        "videos": np.array(ws.videos("test")),
     }
     return record, arrays
+
+
+def _settings(ws: Workspace, row: Row, stage: Stage) -> dict[str, dict[str, Any]]:
+    """What was trained, and what the hashes in its identity stand for."""
+    found = {"trained": stage.identity}
+    if row.model != TEACHER:
+        found["base"] = ws.stage_by_key("base", stage.identity["base"]).identity
+    if row.model != TEACHER and stage.identity["teacher"]:
+        found["teacher"] = fusion_identity(ws, row.seed)
+    if row.model == TEACHER or stage.identity["teacher"]:
+        encoders = ((modality, encoder_identity(ws, modality, row.seed)) for modality in ws.suite.teacher.modalities)
+        found |= {f"encoder {modality}": spelt_out for modality, spelt_out in encoders}
+    return found
 
 
 def _metrics(ws: Workspace, scores: Scores, episodes: Episodes) -> Metrics:
@@ -228,6 +247,7 @@ def _cost_settings(ws: Workspace, shot: int) -> dict[str, Any]:
     """What decides the cost of every model of a suite."""
     suite = ws.suite
     return {
+        "figures": [field.name for field in fields(cost.EpisodeCost)],  # a file that lacks one is of another name
         "width": suite.width,
         "token_norm": suite.token_norm,
         "patch_enrichment": suite.patch_enrichment,
@@ -248,6 +268,7 @@ def _cost_of(ws: Workspace, name: str, settings: dict[str, Any], measure: Callab
     timed = "p50_ms" in found
     return Cost(
         parameters=found["parameters"],
+        bytes=found["bytes"],
         macs_per_video=found["macs_per_video"],
         macs_per_episode=found["macs_per_episode"],
         counter=found["counter"],

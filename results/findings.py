@@ -131,6 +131,10 @@ class Front:
     students: int
     area: float
 
+    @staticmethod
+    def title(setting: Setting) -> str:
+        return f"{setting.suite}, {setting.dataset} {setting.split}, {setting.way}-way"
+
 
 def fronts(rows: Sequence[Row]) -> list[Front]:
     """How much of the accuracy-over-MACs plane each distillation's students cover, against chance at the dearest.
@@ -154,6 +158,5 @@ def fronts(rows: Sequence[Row]) -> list[Front]:
                 100 / chosen[0].setting.way,
             )
             setting = chosen[0].setting
-            table = f"{setting.suite}, {setting.dataset} {setting.split}, {setting.way}-way"
-            found.append(Front(table, chosen[0].shot, name, len(chosen), area))
+            found.append(Front(Front.title(setting), chosen[0].shot, name, len(chosen), area))
     return found

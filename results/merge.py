@@ -13,29 +13,31 @@ def merge(folders: Iterable[Path | str]) -> tuple[list[Result], list[Problem]]:
     """Records of several folders as one list by key.
 
     The same key may stand in several: a done record wins over an unfinished one. Two done records of one key that
-    differ in metrics or outcome raise ResultError naming both files, since nothing says which of them holds.
+    differ in metrics or outcome raise ResultError naming both files, since nothing says which of them holds. What two
+    suites have in common stands in the folder of each: it is kept as a cell of both, under the one key.
     """
-    found: dict[str, tuple[Path, Result]] = {}
+    found: dict[tuple[str, str, str], tuple[Path, Result]] = {}
+    finished: dict[str, tuple[Path, Result]] = {}
     problems: list[Problem] = []
     for folder in folders:
         store = RecordStore(folder)
         results, bad = store.scan()
         problems += bad
         for result in results:
-            key = result.record.key
-            path = store.root / f"{key}.json"
-            if key not in found:
-                found[key] = (path, result)
-                continue
-            other_path, other = found[key]
-            done = [result.record.status == "done", other.record.status == "done"]
-            if all(done) and not _same_outcome(result, other):
-                raise ResultError(f"{path} and {other_path}: the same cell with different results; delete one of them")
-            if not any(done) and result.record.status != other.record.status:
-                problems.append(Problem(path, f"{result.record.status} here, {other.record.status} in {other_path}"))
+            record = result.record
+            path = store.root / f"{record.key}.json"
+            if record.status == "done":
+                before, twin = finished.setdefault(record.key, (path, result))
+                if not _same_outcome(result, twin):
+                    raise ResultError(f"{path} and {before}: the same cell with different results; delete one of them")
+            place = (record.key, record.cell.suite, record.cell.variant)
+            other_path, other = found.setdefault(place, (path, result))
+            done = [record.status == "done", other.record.status == "done"]
+            if not any(done) and record.status != other.record.status:
+                problems.append(Problem(path, f"{record.status} here, {other.record.status} in {other_path}"))
             if done == [True, False]:
-                found[key] = (path, result)
-    return [found[key][1] for key in sorted(found)], problems
+                found[place] = (path, result)
+    return [found[place][1] for place in sorted(found)], problems
 
 
 def _same_outcome(one: Result, two: Result) -> bool:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from results import ResultError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+OLDEST_READ: Final = 2
 
 Status = Literal["started", "done", "failed", "diverged", "skipped"]
 
@@ -73,12 +74,12 @@ class Metrics(_Frozen):
 class Cost(_Frozen):
     """What the cell costs; None where it was not measured.
 
-    bytes: the deployed model, float32 parameters and buffers. macs_per_video: backbone on one clip;
-    macs_per_episode: support, query and head; ``counter`` names who counted.
+    macs_per_video: backbone on one clip; macs_per_episode: support, query and head; ``counter`` names who counted.
+    bytes: of a file of its weights, floats as float32; None in schema 2.
     thop_gmacs_per_episode: the figure thop prints, with ``thop_note`` on what it leaves out. latency_ms_p50: median
     wall time in milliseconds with ``latency_threads`` threads at ``latency_load`` (1-minute load average),
-    ``latency_note`` says of what. peak_memory_mib: MiB. training_seconds: wall time of all training behind the cell,
-    its base included, no teacher in a student's. training_macs, extraction_macs: totals over the cell.
+    ``latency_note`` says of what. training_seconds: wall time of all training behind the cell, its base included, no
+    teacher in a student's.
     """
 
     parameters: int | None = None
@@ -92,21 +93,20 @@ class Cost(_Frozen):
     latency_threads: int | None = None
     latency_load: float | None = None
     latency_note: str | None = None
-    peak_memory_mib: float | None = None
-    training_macs: float | None = None
     training_seconds: float | None = None
-    extraction_macs: float | None = None
 
 
 class Record(_Frozen):
     """One cell. ``key`` must be ``key_of(identity)``; a done record has metrics, a failed one says why.
 
+    settings: what hashes stand for: ``settings["trained"]`` has the identity's "trained" for its sha256, and the other
+    entries ("base", "teacher", "encoder rgb" ...) spell out the hashes in it. Empty in schema 2.
     selection: how the setting or step was chosen; ``selection["split"]`` names the split it was chosen on.
     curve: training history, each point a dict with an integer "step" and plain numbers (None where not finite).
     provenance: commit, versions, hardware, dates and ``argv`` (list of str); no part of the identity.
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[2, 3] = SCHEMA_VERSION
     key: str
     identity: dict[str, Any]
     status: Status
@@ -114,11 +114,12 @@ class Record(_Frozen):
     cell: Cell
     metrics: Metrics | None = None
     cost: Cost | None = None
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     selection: dict[str, Any] = Field(default_factory=dict)
     curve: list[dict[str, Any]] = Field(default_factory=list)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("identity", "selection", "curve", "provenance")
+    @field_validator("identity", "settings", "selection", "curve", "provenance")
     @classmethod
     def _plain_json(cls, value: Any) -> Any:
         bad = next(_unspeakable(value, ""), None)
@@ -130,6 +131,9 @@ class Record(_Frozen):
     def _consistent(self) -> Self:
         if self.key != key_of(self.identity):
             raise ValueError(f"key {self.key[:12]}... is not the sha256 of the identity: build it with key_of")
+        for name, spelt_out in self.settings.items():
+            if self.identity.get(name, key_of(spelt_out)) != key_of(spelt_out):
+                raise ValueError(f"settings.{name} is not what the identity's {name} is the sha256 of")
         if self.status == "done" and self.metrics is None:
             raise ValueError("a done record needs metrics")
         if self.status in ("failed", "diverged", "skipped") and not self.reason:
@@ -138,6 +142,13 @@ class Record(_Frozen):
             if not isinstance(point.get("step"), int):
                 raise ValueError(f'curve[{index}] needs an integer "step"')
         return self
+
+    @property
+    def standing(self) -> str:
+        """A line on a record that is not done: its status, and the reason or since when it has been running."""
+        if self.status == "started":
+            return f"started {self.provenance.get('date', 'at a time not recorded')}, not finished"
+        return f"{self.status}: {self.reason}" if self.reason else self.status
 
 
 def _unspeakable(value: Any, where: str) -> Any:

@@ -5,12 +5,10 @@ they stand once, in ``episodes-<digest>.npz``.
 """
 
 import hashlib
-import io
 import json
 import os
 import secrets
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +18,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from results import ResultError
-from results.record import SCHEMA_VERSION, Record
+from results.arrays import OWN, Arrays, check_drawn, check_outcome, digest_of, load, npz
+from results.record import OLDEST_READ, SCHEMA_VERSION, Record
 
-Arrays = dict[str, NDArray[np.generic]]
-
-# What a done cell must bring, and what it may: video numbers let disjoint episodes be found and pairing be proved.
-REQUIRED = {"correct": np.uint8, "classes": np.int16, "query_class": np.int16}
-OPTIONAL = {"support": np.int32, "query": np.int32}
+_NEVER_FILLED = {"peak_memory_mib", "training_macs", "extraction_macs"}  # costs that schema 2 had room for
 _SHARED = "episodes"  # in a record's npz: the digest of the episodes' arrays, uint8 (32,); and their files' prefix
 
 
@@ -44,13 +39,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Result:
-    """A record with its per-episode outcome; ``correct`` and ``query_class`` are None unless it is done.
+    """A record with its per-episode outcome; every array is None unless it is done. Treat the arrays as read only.
 
     correct: uint8 (E, Q), 1 where the query was classified rightly. query_class: int16 (E, Q), class number within
-    the split. episodes: sha256 over the drawn episodes and the identity's "content" (hash of the videos' files) and
-    "episodes" where it has them: equal exactly when two cells met the same episodes of the same videos.
-    predicted: int16 (E, Q), class number answered, -1 for a tie; class_names (C,): unicode, what the numbers stand
-    for; None where the record keeps neither.
+    the split; predicted: int16 (E, Q), the class answered, TIE (-1) where several shared the highest score. classes:
+    int16 (E, way), the classes to choose from. support int32 (E, S), query int32 (E, Q): video numbers within the
+    split. class_names (C,), videos (V,): unicode, what the numbers stand for. A record of schema 2 has None for
+    predicted, support, query, class_names and videos; see ``no_answers``.
+    episodes: sha256 that is equal exactly when two cells met the same episodes of the same videos: over classes,
+    query_class and the identity's "content" (hash of the videos' files) and "episodes" (hash of all drawn numbers).
     """
 
     record: Record
@@ -58,7 +55,18 @@ class Result:
     query_class: NDArray[np.int16] | None = None
     episodes: str = ""
     predicted: NDArray[np.int16] | None = None
+    classes: NDArray[np.int16] | None = None
+    support: NDArray[np.int32] | None = None
+    query: NDArray[np.int32] | None = None
     class_names: NDArray[np.str_] | None = None
+    videos: NDArray[np.str_] | None = None
+
+    @property
+    def no_answers(self) -> str:
+        """Why ``predicted`` is None, for a table's empty cell; "" where it is not."""
+        if self.record.status != "done":
+            return self.record.standing
+        return f"record of schema {self.record.schema_version} keeps no answers" if self.predicted is None else ""
 
 
 class RecordStore:
@@ -70,25 +78,26 @@ class RecordStore:
     def write(self, record: Record, arrays: Mapping[str, NDArray[np.generic]] | None = None) -> Path:
         """Put a record, arrays first, so that a finished JSON always finds its arrays; returns the JSON's path.
 
-        arrays: ``correct`` uint8 (E, Q), ``classes`` int16 (E, way), ``query_class`` int16 (E, Q); optionally
-        ``support`` int32 (E, S) and ``query`` int32 (E, Q), video numbers. A done record needs them and they must
-        give its accuracy; any other status must not bring them. Raises ResultError.
+        arrays: those of Result, of which ``support``, ``query``, ``class_names`` and ``videos`` may be missing. A done
+        record needs them, they must agree with each other and give its accuracy; any other status must not bring
+        them. Raises ResultError.
         """
         name = self.root / f"{record.key}.npz"
         if (arrays is not None) != (record.status == "done"):
             raise ResultError(f"{name}: a done record brings its arrays and no other does (status {record.status})")
         self.root.mkdir(parents=True, exist_ok=True)
         if arrays is not None:
-            _check_arrays(name, record, arrays)
-            shared = {key: array for key, array in arrays.items() if key != "correct"}
-            digest = _digest(shared)
+            own = {key: array for key, array in arrays.items() if key in OWN}
+            shared = {key: array for key, array in arrays.items() if key not in OWN}
+            check_drawn(name, shared)
+            check_outcome(name, record, own, shared)
+            digest = digest_of(shared)
             episodes = self._episodes_path(digest)
             try:
                 self._episodes(digest)
             except ResultError:  # not there yet, or damaged
-                _write_whole(episodes, _npz(shared))
-            own = {"correct": arrays["correct"], _SHARED: np.frombuffer(digest, np.uint8)}
-            _write_whole(name, _npz(own))
+                _write_whole(episodes, npz(shared, zipfile.ZIP_BZIP2))  # two thirds of zlib's size for drawn numbers
+            _write_whole(name, npz(own | {_SHARED: np.frombuffer(digest, np.uint8)}))
         text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         path = self.root / f"{record.key}.json"
         _write_whole(path, text.encode() + b"\n")
@@ -112,7 +121,8 @@ class RecordStore:
 
     def arrays(self, key: str) -> Arrays:
         """The arrays of a done record, checked against it; raises ResultError naming the file."""
-        return self._arrays(self.read(key), {})
+        own, drawn = self._arrays(self.read(key), {})
+        return own | drawn.arrays
 
     def all(self) -> list[Record]:
         """Every record, by key. Raises ResultError naming each bad file; writes still under way are let pass."""
@@ -128,7 +138,7 @@ class RecordStore:
             raise ResultError(f"{self.root}: no such folder of records; run a suite first, or check the path")
         results: list[Result] = []
         problems: list[Problem] = []
-        read: dict[bytes, Arrays] = {}
+        read: dict[bytes, _Drawn] = {}
         files = {path.name: path for path in sorted(self.root.iterdir())}
         for name, path in files.items():
             if name.endswith(".tmp"):
@@ -146,64 +156,48 @@ class RecordStore:
                     problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
         return results, problems
 
-    def _result(self, key: str, read: dict[bytes, Arrays]) -> Result:
+    def _result(self, key: str, read: dict[bytes, "_Drawn"]) -> Result:
         record = self.read(key)
         if record.status != "done":
             return Result(record)
-        arrays = self._arrays(record, read)
-        digest = hashlib.sha256()
-        digest.update(json.dumps([record.identity.get(name) for name in ("content", "episodes")]).encode())
-        digest.update(_digest({name: array for name, array in arrays.items() if name != "correct"}))
-        correct, query_class = arrays["correct"].astype(np.uint8), arrays["query_class"].astype(np.int16)
-        return Result(record, correct, query_class, digest.hexdigest())
+        own, drawn = self._arrays(record, read)
+        named = {name: record.identity.get(name) for name in ("content", "episodes")}
+        digest = hashlib.sha256(json.dumps(list(named.values())).encode())
+        digest.update(drawn.classes_digest if named["episodes"] else drawn.digest)
+        return Result(record, episodes=digest.hexdigest(), **own, **drawn.arrays)  # type: ignore[arg-type]
 
-    def _arrays(self, record: Record, read: dict[bytes, Arrays]) -> Arrays:
-        """A record's outcome with the episodes behind it; ``read`` remembers episodes between records."""
+    def _arrays(self, record: Record, read: dict[bytes, "_Drawn"]) -> tuple[Arrays, "_Drawn"]:
+        """A record's outcome and the episodes behind it; ``read`` remembers episodes between records."""
         path = self.root / f"{record.key}.npz"
-        own = _load(path, "the arrays of a done record are missing")
+        own = load(path, "the arrays of a done record are missing")
         named = own.pop(_SHARED, np.empty(0))
         if named.dtype != np.uint8 or named.shape != (32,):
             raise ResultError(f"{path}: does not name its episodes; delete it and run the cell again")
         digest = named.tobytes()
         if digest not in read:
             read[digest] = self._episodes(digest)
-        arrays = own | read[digest]
-        _check_arrays(path, record, arrays)
-        return arrays
+        check_outcome(path, record, own, read[digest].arrays)
+        return own, read[digest]
 
-    def _episodes(self, digest: bytes) -> Arrays:
+    def _episodes(self, digest: bytes) -> "_Drawn":
         path = self._episodes_path(digest)
-        arrays = _load(path, "the episodes of a done record are missing")
-        if _digest(arrays) != digest:
+        arrays = load(path, "the episodes of a done record are missing")
+        if digest_of(arrays) != digest:
             raise ResultError(f"{path}: corrupt (not what its name says); delete it and run the cell again")
-        return arrays
+        check_drawn(path, arrays)
+        return _Drawn(arrays, digest, digest_of({name: arrays[name] for name in ("classes", "query_class")}))
 
     def _episodes_path(self, digest: bytes) -> Path:
         return self.root / f"{_SHARED}-{digest.hex()[:16]}.npz"
 
 
-def _digest(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """sha256 over names, shapes and contents."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(f"{name}{arrays[name].shape}".encode() + np.ascontiguousarray(arrays[name]).tobytes())
-    return digest.digest()
+@dataclass(frozen=True)
+class _Drawn:
+    """Episodes that records share: their arrays, the digest of all, and that of what every schema keeps of them."""
 
-
-def _npz(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{key: arrays[key] for key in sorted(arrays)})  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def _load(path: Path, missing: str) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise ResultError(f"{path}: {missing}; run the cell again") from None
-    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise ResultError(f"{path}: corrupt ({error}); delete it and run the cell again") from error
+    arrays: Arrays
+    digest: bytes
+    classes_digest: bytes
 
 
 def _parse(path: Path, text: str) -> Record:
@@ -214,14 +208,14 @@ def _parse(path: Path, text: str) -> Record:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, int):
         raise ResultError(f"{path}: not a record (no schema_version); move it out of the folder of records")
-    if version > SCHEMA_VERSION:
-        raise ResultError(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}: upgrade fewdistill")
-    if version < SCHEMA_VERSION:
-        raise ResultError(
-            f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}: delete it, run again"
-        )
+    if not OLDEST_READ <= version <= SCHEMA_VERSION:
+        remedy = "upgrade fewdistill" if version > SCHEMA_VERSION else "delete it, run again"
+        reads = f"this program reads {OLDEST_READ} to {SCHEMA_VERSION}"
+        raise ResultError(f"{path}: schema version {version}, {reads}: {remedy}")
+    if version == 2 and isinstance(data.get("cost"), dict):
+        data["cost"] = {name: value for name, value in data["cost"].items() if name not in _NEVER_FILLED}
     try:
-        record = Record.model_validate_json(text)
+        record = Record.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -229,30 +223,6 @@ def _parse(path: Path, text: str) -> Record:
     if record.key != path.stem:
         raise ResultError(f"{path}: holds the record {record.key}; give the file that name")
     return record
-
-
-def _check_arrays(path: Path, record: Record, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-    """Names, dtypes and shapes as promised, and the accuracy the record claims; raises ResultError."""
-    allowed = REQUIRED | OPTIONAL
-    missing, foreign = sorted(REQUIRED.keys() - arrays.keys()), sorted(arrays.keys() - allowed.keys())
-    if missing or foreign:
-        raise ResultError(f"{path}: arrays missing {missing}, unknown {foreign}; wanted {sorted(allowed)}")
-    for name, array in arrays.items():
-        if array.dtype != allowed[name] or array.ndim != 2:
-            raise ResultError(f"{path}: {name} is {array.dtype} {array.shape}, wanted {np.dtype(allowed[name])} (E, n)")
-    metrics = record.metrics
-    assert metrics is not None  # a done record has them
-    rows = {name: len(array) for name, array in arrays.items()}
-    if set(rows.values()) != {metrics.episodes}:
-        raise ResultError(f"{path}: rows {rows} for {metrics.episodes} episodes; run the cell again")
-    shape = arrays["correct"].shape
-    if arrays["query_class"].shape != shape or arrays.get("query", arrays["correct"]).shape != shape:
-        raise ResultError(f"{path}: query_class and query must have the shape of correct {shape}")
-    if arrays["correct"].size == 0 or arrays["correct"].astype(np.uint8).max() > 1:
-        raise ResultError(f"{path}: correct must hold zeros and ones, at least one; run the cell again")
-    accuracy = float(arrays["correct"].astype(np.uint8).mean())
-    if abs(accuracy - metrics.accuracy) > 1e-6:
-        raise ResultError(f"{path}: correct averages {accuracy:.6f}, the record says {metrics.accuracy:.6f}")
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -57,10 +57,7 @@ class RowCost:
     thop_gmacs_per_episode: float | None
     latency_ms: float | None
     latency_threads: int | None
-    peak_memory_mib: float | None
-    training_gmacs: float | None
     training_seconds: float | None
-    extraction_gmacs: float | None
     counter: str
 
 
@@ -215,10 +212,7 @@ def _row(
 ) -> Row:
     scored = by_seed(done(group))
     unfinished = tuple(
-        f"seed {result.record.cell.seed} {result.record.status}"
-        + (f": {result.record.reason}" if result.record.reason else "")
-        for result in group
-        if result.record.status != "done"
+        f"seed {result.record.cell.seed} {result.record.standing}" for result in group if result.record.status != "done"
     )
     why = "" if scored else "; ".join(unfinished) or "not run"
     gain, gain_why = None, "a teacher" if setting.role == "teacher" else "the reference"
@@ -259,9 +253,6 @@ def _cost(costs: list[Cost]) -> RowCost:
         thop_gmacs_per_episode=middle(lambda cost: cost.thop_gmacs_per_episode),
         latency_ms=middle(lambda cost: cost.latency_ms_p50),
         latency_threads=None if threads is None else int(threads),
-        peak_memory_mib=middle(lambda cost: cost.peak_memory_mib),
-        training_gmacs=middle(lambda cost: cost.training_macs, 1e9),
         training_seconds=middle(lambda cost: cost.training_seconds),
-        extraction_gmacs=middle(lambda cost: cost.extraction_macs, 1e9),
         counter=", ".join(sorted({cost.counter for cost in costs if cost.counter})),
     )

@@ -71,14 +71,11 @@ def cost_table(rows: Sequence[Row]) -> pd.DataFrame:
             "GMACs/video": cost.gmacs_per_video,
             "GMACs/episode": cost.gmacs_per_episode,
             "thop GMACs/episode": cost.thop_gmacs_per_episode,
-            "training GMACs": cost.training_gmacs,
-            "extraction GMACs": cost.extraction_gmacs,
             "counter": cost.counter or None,
         }
         measured = {
             "latency ms/video (p50)": cost.latency_ms,
             "threads": cost.latency_threads,
-            "peak memory MiB": cost.peak_memory_mib,
             "training s": cost.training_seconds,
         }
         record: dict[str, object] = dict(zip(axes_of(rows), place, strict=True))

@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.cost import Episode, count_macs, episode_cost, teacher_cost, thop_gmacs
+from benchmark.cost import Episode, count_macs, episode_cost, teacher_cost, thop_gmacs, weight_bytes
 from benchmark.cost_table import compare, published_head, table
 from benchmark.errors import UserError
 from benchmark.published_trx import PublishedTRX
@@ -281,3 +282,14 @@ def test_published_figures() -> None:
         assert row.ours == pytest.approx(row.counted, abs=6e-4), row.name  # three digits are recorded
         if row.printed is not None:
             assert row.ours == pytest.approx(row.printed, rel=1e-3), row.name
+
+
+def test_bytes_are_those_of_a_weights_file_in_float32() -> None:
+    network = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
+    network.register_buffer("scratch", torch.zeros(100), persistent=False)
+    network.tied = network[0]
+    floats, counter = 3 * 5 + 5 + 4 * 5, 8
+    assert weight_bytes(network) == 4 * floats + counter == weight_bytes(copy.deepcopy(network).half())
+    stored = save({name: tensor.clone() for name, tensor in network.state_dict().items() if "tied" not in name})
+    header = 8 + int.from_bytes(stored[:8], "little")
+    assert weight_bytes(network) == len(stored) - header

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.episodes import ClassIndex, draw
+from benchmark.episodes import ClassIndex, Episodes, draw
 from benchmark.evaluate import embed, match, project, score
 from benchmark.seeds import torch_scope
 from students.backbones import TokenEncoder
@@ -54,3 +54,28 @@ def test_scoring_leaves_the_training_mode_as_it_was(student: FewShotStudent, pix
     assert student.encoder.training and student.head.training
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
     student.eval()
+
+
+def test_the_answer_is_the_one_largest_logit_and_a_tie_is_none() -> None:
+    classes = np.array([[7, 3, 5]], np.int32)
+    episodes = Episodes(classes, np.zeros((1, 3, 1), np.int32), np.ones((1, 3, 2), np.int32))
+    inf, nan = float("inf"), float("nan")
+    logits = torch.tensor([[[2, 1, 0], [0, 2, 1], [1, 1, 0], [0, 1, 1], [-inf, -inf, 0], [0, nan, 1]]])
+    scores = score(logits, episodes)
+    assert scores.query_class.tolist() == [[7, 7, 3, 3, 5, 5]]
+    assert scores.predicted.tolist() == [[7, 3, -1, -1, 5, -1]] and scores.predicted.dtype == np.int16
+    assert scores.correct.tolist() == [[1, 0, 0, 0, 1, 0]] and scores.correct.dtype == np.uint8
+
+
+def test_answers_agree_with_a_plain_count_of_the_logits() -> None:
+    rng = np.random.default_rng(3)
+    by_class = [np.arange(9 * c, 9 * c + 9) for c in range(12)]
+    episodes = draw(ClassIndex.of(by_class), way=5, shot=1, query=3, episodes=200, rng=rng)
+    logits = rng.integers(0, 6, (200, 15, 5)).astype(np.float32)  # small integers: ties are frequent
+    scores = score(torch.from_numpy(logits), episodes)
+    for e in range(200):
+        for q in range(15):
+            best = np.flatnonzero(logits[e, q] == logits[e, q].max())
+            expected = episodes.classes[e, best[0]] if len(best) == 1 else -1
+            assert scores.predicted[e, q] == expected
+            assert scores.correct[e, q] == (list(best) == [q // 3])

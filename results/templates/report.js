@@ -1,134 +1,133 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const chosen = {};
 const byId = (id) => document.getElementById(id);
+const all = (selector, from = document) => [...from.querySelectorAll(selector)];
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const narrow = () => window.innerWidth < 640;
-const shown = (axes) => Object.entries(chosen).every(([axis, value]) => !value || axes[axis] === value);
+const make = (tag, text = "", attributes = {}) => {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+};
 
-// Filters: one select per axis; rows carry their axes as data attributes.
+// What the reader chose stands in the address: axis=value, q=words, x=cost, quantity=curve, confusion=KEY, sort-TABLE=column.down,
+// and record-KEY for the open panel. An axis with an empty value is chosen, an axis that is missing is not.
+const state = { axes: {}, q: "", x: "", quantity: "", confusion: "", sorts: {}, record: "" };
+let shown = new Set();
+
+function readState() {
+  Object.assign(state, { axes: {}, q: "", x: "", quantity: "", confusion: "", sorts: {}, record: "" });
+  const parts = location.hash.slice(1).split("&");
+  for (const part of parts) if (part.startsWith("record-")) state.record = part.slice(7);
+  for (const [name, value] of new URLSearchParams(parts.filter((part) => part.includes("=")).join("&"))) {
+    if (name.startsWith("sort-")) state.sorts[name.slice(5)] = value;
+    else if (["q", "x", "quantity", "confusion"].includes(name)) state[name] = value;
+    else if (data.axes.includes(name)) state.axes[name] = value;
+  }
+}
+
+function address() {
+  const found = new URLSearchParams();
+  for (const [axis, value] of Object.entries(state.axes)) found.set(axis, value);
+  for (const name of ["q", "x", "quantity", "confusion"]) if (state[name]) found.set(name, state[name]);
+  for (const [table, value] of Object.entries(state.sorts)) found.set(`sort-${table}`, value);
+  return "#" + [found.toString(), state.record && `record-${state.record}`].filter(Boolean).join("&");
+}
+
+function writeState(push = false) {
+  const hash = address();
+  if (hash === (location.hash || "#")) return;
+  history[push ? "pushState" : "replaceState"](null, "", hash === "#" ? location.pathname + location.search : hash);
+}
+
+// Controls show the state; a value that this page does not have counts as not chosen.
+function showState() {
+  for (const select of all(".filters select")) {
+    const wanted = select.name in state.axes ? "=" + state.axes[select.name] : "";
+    select.value = wanted;
+    if (select.selectedIndex < 0) { select.value = ""; delete state.axes[select.name]; }
+  }
+  byId("search").value = state.q;
+  for (const name of ["x", "quantity"]) {
+    const select = byId(name);
+    if (!select) continue;
+    select.value = state[name] || select.options[0].value;
+    if (select.selectedIndex < 0) { select.selectedIndex = 0; state[name] = ""; }
+  }
+}
+
+function takeControls() {
+  state.axes = {};
+  for (const select of all(".filters select")) if (select.value) state.axes[select.name] = select.value.slice(1);
+  state.q = byId("search").value.trim();
+  for (const name of ["x", "quantity"]) if (byId(name)) state[name] = byId(name).selectedIndex ? byId(name).value : "";
+}
+
 function filter() {
-  for (const select of document.querySelectorAll(".filters select")) chosen[select.name] = select.value;
-  let count = 0, all = 0;
-  for (const row of document.querySelectorAll("tr[data-axes]")) {
-    row.hidden = !shown(JSON.parse(row.dataset.axes));
-    if (row.closest("#main-table")) { all += 1; count += row.hidden ? 0 : 1; }
-  }
-  for (const cell of document.querySelectorAll("details[data-axes]")) cell.hidden = !shown(JSON.parse(cell.dataset.axes));
-  byId("count").value = count === all ? `${all} rows` : `${count} of ${all} rows`;
-  drawCost();
-  drawCurves();
-}
-
-// Sorting: numbers by data-value, words by text; what was not measured stays last either way.
-function sortBy(th) {
-  const head = th.parentElement, body = th.closest("table").tBodies[0];
-  const up = th.getAttribute("aria-sort") === "descending" || (!th.hasAttribute("aria-sort") && th.classList.contains("word"));
-  for (const other of head.children) other.removeAttribute("aria-sort");
-  th.setAttribute("aria-sort", up ? "ascending" : "descending");
-  const place = [...head.children].indexOf(th);
-  const value = (row) => {
-    const cell = row.children[place];
-    if (!("value" in cell.dataset)) return cell.textContent.trim();
-    return cell.dataset.value === "" ? null : Number(cell.dataset.value);
+  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+  const fits = (row) => {
+    if (Object.entries(state.axes).some(([axis, value]) => row.axes[axis] !== value)) return false;
+    const text = `${row.name} ${Object.values(row.axes).join(" ")} ${row.axes.shot}-shot`.toLowerCase();
+    return words.every((word) => text.includes(word));
   };
-  const compare = (a, b) => (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
-  const rows = [...body.rows].map((row, index) => ({ row, index, key: value(row) }));
-  rows.sort((a, b) => {
-    if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.index - b.index;
-    return (up ? 1 : -1) * compare(a.key, b.key) || a.index - b.index;
-  });
-  body.append(...rows.map((entry) => entry.row));
-}
-
-// 1, 2, 5 of each decade; on a narrow screen over several decades the powers of ten alone.
-function decades(values) {
-  const low = Math.floor(Math.log10(Math.min(...values))), high = Math.ceil(Math.log10(Math.max(...values)));
-  const steps = high - low > (narrow() ? 2 : 4) ? [1] : [1, 2, 5], ticks = [];
-  for (let power = low; power <= high; power += 1) for (const step of steps) ticks.push(Number(`${step}e${power}`));
-  return { type: "log", tickvals: ticks, ticktext: ticks.map((tick) => tick.toLocaleString("en")), minor: { showgrid: false } };
-}
-
-function layout(xTitle, yTitle, xAxis) {
-  const axis = { gridcolor: css("--line"), linecolor: css("--soft"), zeroline: false, ticks: "outside", tickcolor: css("--line"), automargin: true };
-  return {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: css("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
-    margin: { l: 52, r: 10, t: 10, b: 48 }, hovermode: "closest",
-    hoverlabel: { bgcolor: css("--band"), bordercolor: css("--soft"), font: { color: css("--ink") }, align: "left" },
-    dragmode: narrow() ? false : "zoom",
-    xaxis: { ...axis, title: { text: xTitle, standoff: 8 }, ...xAxis },
-    yaxis: { ...axis, title: { text: yTitle } },
-    legend: narrow() ? { orientation: "h", y: -0.2, yanchor: "top", x: -0.08, font: { size: 12 } } : { orientation: "v", x: 1.02, y: 1 },
-  };
-}
-const config = { responsive: true, displayModeBar: false };
-
-// No other point is as cheap and better: the same rule as the tables' front.
-function front(points, x) {
-  const line = [];
-  for (const point of [...points].sort((a, b) => a[x] - b[x] || b.accuracy - a.accuracy))
-    if (!line.length || point.accuracy > line[line.length - 1].accuracy) line.push(point);
-  return line;
-}
-
-function drawCost() {
-  const x = byId("cost-axis").value;
-  const points = data.points.filter((point) => shown(point.axes) && point[x] > 0);
-  byId("cost-empty").hidden = points.length > 0;
-  byId("cost-chart").hidden = points.length === 0;
-  if (!points.length) return;
-  const last = Math.max(...points.map((point) => Number(point.axes.shot)));
-  const symbol = (point) => point.symbol + (Number(point.axes.shot) === last ? "" : "-open");
-  const colour = (point) => (point.role === "teacher" ? css("--ink") : point.colour);
-  const traces = [];
-  const groups = Map.groupBy(points, (point) => `${point.table} ${point.axes.shot}`);
-  let first = true;
-  for (const group of groups.values()) {
-    const line = front(group, x);
-    traces.push({
-      x: line.map((point) => point[x]), y: line.map((point) => point.accuracy), mode: "lines", hoverinfo: "skip", name: "Pareto front",
-      legendgroup: "front", showlegend: first, line: { shape: "hv", dash: "dash", width: 1, color: css("--soft") }, meta: line.map((point) => point.row),
-    });
-    first = false;
+  shown = new Set(data.rows.flatMap((row, index) => (fits(row) ? [index] : [])));
+  for (const row of all("tr[data-row]")) row.hidden = !shown.has(Number(row.dataset.row));
+  for (const body of all("tbody")) {
+    const empty = body.rows.length > 0 && [...body.rows].every((row) => row.hidden);
+    body.parentElement.parentElement.classList.toggle("empty", empty);
   }
-  const filledFirst = [...points].sort((a, b) => Number(b.axes.shot) - Number(a.axes.shot)); // the legend shows the first
-  const names = [...new Set(points.filter((point) => point.role !== "teacher").map((point) => point.axes.distillation))];
-  const wide = Math.log10(Math.max(...points.map((p) => p[x])) / Math.min(...points.map((p) => p[x])) * 3);
-  const aside = (point) => {
-    const at = names.indexOf(point.axes.distillation);
-    return at < 0 ? 1 : 10 ** (0.008 * wide * (at - (names.length - 1) / 2));
-  };
-  for (const [name, group] of Map.groupBy(filledFirst, (point) => (point.role === "teacher" ? `${point.axes.model} (teacher)` : point.axes.distillation))) {
-    traces.push({
-      x: group.map((point) => point[x] * aside(point)), y: group.map((point) => point.accuracy), mode: "markers",
-      name: name === "none" ? "no distillation" : name, text: group.map((point) => point.text), hovertemplate: "%{text}<extra></extra>",
-      marker: { symbol: group.map(symbol), color: group.map(colour), size: group.map((p) => (p.role === "teacher" ? 15 : 10)) },
-      error_y: { array: group.map((point) => point.half), color: colour(group[0]), thickness: 1.2, width: 3 },
-      customdata: group.map((point) => point.row),
-    });
-  }
-  const models = new Map(points.filter((point) => point.role !== "teacher").map((point) => [point.axes.model, point]));
-  for (const [model, point] of [...models].sort())
-    traces.push({ x: [null], y: [null], mode: "markers", name: model, hoverinfo: "skip", marker: { symbol: point.symbol, color: css("--soft"), size: 10 } });
-  Plotly.react("cost-chart", traces, layout(byId("cost-axis").selectedOptions[0].text, "accuracy (%)", decades(points.map((point) => point[x]))), config);
+  const total = data.rows.length;
+  byId("count").value = shown.size === total ? `${total} rows` : `${shown.size} of ${total} rows`;
+  byId("reset").disabled = location.hash.length < 2 && !state.q && !Object.keys(state.axes).length;
+  drawCharts();
 }
 
-function drawCurves() {
-  if (!data.curves.length) return;
-  const quantity = byId("quantity").value;
-  const traces = data.curves.filter((entry) => entry.quantity === quantity && shown({ ...entry.axes, shot: chosen.shot })).map((entry) => ({
-    x: entry.x, y: entry.y, mode: "lines", name: entry.label, hovertemplate: "%{fullData.name}<br>step %{x}: %{y:.4g}<extra></extra>",
-    line: { color: entry.teacher ? css("--ink") : entry.colour, dash: entry.dash, width: 1.6 },
-  }));
-  const look = layout("training step", quantity, {});
-  look.showlegend = !narrow() || traces.length <= 6;
-  look.legend.font = { size: 11 };
-  Plotly.react("curves-chart", traces, look, config);
+function changed(event) {
+  takeControls();
+  if (event.target.id === "confusion") state.confusion = event.target.value;
+  writeState();
+  filter();
 }
 
-for (const button of document.querySelectorAll("th button")) button.addEventListener("click", () => sortBy(button.parentElement));
-for (const select of document.querySelectorAll("select")) select.addEventListener("change", filter);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", filter);
-matchMedia("(max-width: 639px)").addEventListener("change", filter);
-filter();
+// Typing changes the address once it pauses: browsers refuse pages that change it too often.
+let pause = 0;
+function typed() {
+  takeControls();
+  clearTimeout(pause);
+  pause = setTimeout(() => writeState(), 400);
+  filter();
+}
+
+function reset() {
+  clearTimeout(pause);
+  Object.assign(state, { axes: {}, q: "", x: "", quantity: "", confusion: "", sorts: {} });
+  writeState();
+  showState();
+  sortAll();
+  filter();
+}
+
+// A link to a place within the page (#source-..., #main-table) says nothing about the state.
+const elsewhere = () => /^#[^=&]+$/.test(location.hash) && !location.hash.startsWith("#record-");
+
+function follow(event) {
+  if (event && elsewhere()) return;
+  readState();
+  showState();
+  sortAll();
+  filter();
+  showPanel();
+}
+
+function start() {
+  for (const select of all("select")) select.addEventListener("change", changed);
+  byId("search").addEventListener("input", typed);
+  byId("reset").addEventListener("click", reset);
+  window.addEventListener("hashchange", follow);
+  window.addEventListener("popstate", follow);
+  for (const query of ["(prefers-color-scheme: dark)", "(max-width: 639px)"]) matchMedia(query).addEventListener("change", drawCharts);
+  startTables();
+  startPanel();
+  follow();
+}

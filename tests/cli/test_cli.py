@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from results.record import key_of
 from results.store import RecordStore
 from students.backbones import TokenEncoder
 from students.few_shot import FewShotStudent
@@ -126,8 +127,25 @@ def test_another_head_fusion_and_backbone_run_through_the_chain(tmp_path: Path) 
     (tmp_path / "tiny.toml").write_text(text)
     result = fewdistill("run", "tiny.toml", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    records = RecordStore(tmp_path / "runs" / "tiny" / "records").all()
-    assert {record.cell.head for record in records} == {"otam"} and all(record.metrics for record in records)
+    results, problems = RecordStore(tmp_path / "runs" / "tiny" / "records").scan()
+    assert not problems and {result.record.cell.head for result in results} == {"otam"}
+    for result in results:
+        record, videos, support, query = result.record, result.videos, result.support, result.query
+        assert record.metrics is not None and record.cost is not None and result.predicted is not None
+        assert videos is not None and support is not None and query is not None and result.class_names is not None
+        assert result.query_class is not None
+        names = [Path(video).parts[0] for video in videos[query].ravel()]  # a video's id begins with its class
+        assert names == list(result.class_names[result.query_class].ravel())
+        assert not any(set(drawn) & set(asked) for drawn, asked in zip(support, query, strict=True))
+        assert record.cost.bytes is not None and record.cost.parameters is not None
+        assert record.cost.bytes >= 4 * record.cost.parameters
+        assert key_of(record.settings["trained"]) == record.identity["trained"]
+        if record.cell.role == "student":
+            assert key_of(record.settings["base"]) == record.settings["trained"]["base"]
+        encoders = [key_of(found) for name, found in record.settings.items() if name.startswith("encoder ")]
+        if record.cell.distillation in ("-", "both"):
+            trained = record.settings["trained" if record.cell.role == "teacher" else "teacher"]
+            assert sorted(encoders) == sorted(trained["encoders"])
 
 
 def test_any_distiller_runs_through_the_chain(tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ class Browser:
         if found is None:
             raise AssertionError(f"no browser ({', '.join(NAMES)}) on PATH: apt-get install -y chromium")
         (ours_in, theirs_out), (theirs_in, ours_out) = _pipe(), _pipe()
+        # A test clicks faster than any reader: Chromium would throttle what it takes for a flood.
         command = [found, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-                   "--disable-dev-shm-usage", f"--user-data-dir={profile}", "--remote-debugging-pipe"]  # fmt: skip
+                   "--disable-dev-shm-usage", "--disable-ipc-flooding-protection",
+                   f"--user-data-dir={profile}", "--remote-debugging-pipe"]  # fmt: skip
         self._process = subprocess.Popen(  # the protocol wants descriptors 3 and 4
             ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "browser", *command],
             pass_fds=(theirs_in, theirs_out),
@@ -80,8 +82,15 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self._load("Page.navigate", url=path.as_uri())
+
+    def reload(self) -> None:
+        """Load the page again at its present address, the part after # included."""
+        self._load("Page.reload")
+
+    def _load(self, method: str, **params: Any) -> None:
         self._events.clear()
-        self.call("Page.navigate", url=path.as_uri())
+        self.call(method, **params)
         deadline = time.monotonic() + PATIENCE
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._receive(deadline, "load")
@@ -91,6 +100,23 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def hover(self, x: float, y: float) -> None:
+        """Move the mouse to a place in the window."""
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def tap(self, x: float, y: float) -> None:
+        """Touch a place in the window with a finger."""
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.call("Emulation.setTouchEmulationEnabled", enabled=False)
+
+    def press(self, key: str, code: int) -> None:
+        """Press and let go a key: its name in JavaScript, and its Windows key code."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]

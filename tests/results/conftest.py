@@ -1,10 +1,15 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from results.report import write_report
 from results.store import RecordStore
+from results.summary import Row, summarise
+from tests.results.browser import Browser
 from tests.results.made import believable, student, unfinished
+from tests.results.pages import raw_records
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +25,36 @@ def believable_store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
 @pytest.fixture
 def new_store(tmp_path: Path) -> Callable[[str], RecordStore]:
     return lambda name: RecordStore(tmp_path / name)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def report(believable_store: RecordStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(believable_store.root, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def page(browser: Browser, report: Path) -> Iterator[Browser]:
+    browser.errors.clear()
+    browser.requests.clear()
+    browser.open(report)
+    yield browser
+    assert browser.errors == []
+    wanted = {url.partition("#")[0] for url in browser.requests if not url.startswith("data:")}
+    assert wanted == {report.as_uri()}
+
+
+@pytest.fixture(scope="session")
+def rows(believable_store: RecordStore) -> list[Row]:
+    return summarise(believable_store.scan()[0])
+
+
+@pytest.fixture(scope="session")
+def cells(believable_store: RecordStore) -> dict[str, dict[str, Any]]:
+    """Every record as its files have it, read without the program."""
+    return raw_records(believable_store.root)

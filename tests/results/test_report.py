@@ -1,113 +1,125 @@
-"""The report in a real browser: it opens from disk, shows the records' numbers, filters and sorts."""
+"""The report in a real browser: it opens from disk, and every number on it is the records'."""
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from plotly.offline import get_plotlyjs
 
 from results import ResultError
 from results.report import write_report
 from results.stats import pareto_front
 from results.store import RecordStore
-from results.summary import Row, summarise
+from results.summary import Row
 from tests.results import made
 from tests.results.browser import Browser
+from tests.results.pages import LINES, ROWS, by_place, choose, column, values
 
 Stores = Callable[[str], RecordStore]
 
-ROWS = "[...document.querySelectorAll('#main-table tbody tr')].filter(r => !r.hidden)"
+
+def test_accuracies_and_gains_equal_the_npz_files(page: Browser, cells: dict[str, dict[str, Any]]) -> None:
+    groups = by_place(cells)
+    names = [column(page, name) for name in ("model", "distillation", "shot")]
+    places = page.run(f"{ROWS}.map(r => {names}.map(at => r.children[at].querySelector('a')?.innerText"
+                      " ?? r.children[at].innerText))")  # fmt: skip
+    texts = page.run(f"{ROWS}.map(r => r.children[{column(page, 'accuracy %')}].innerText)")
+    shown = zip(places, values(page, "accuracy %"), texts, values(page, "gain"), strict=True)
+    checked = 0
+    for (model, distillation, shot), accuracy, text, gain in shown:
+        seeds = {
+            s: c["correct"].mean(axis=1) for s, c in groups[model, distillation, int(shot)].items() if "correct" in c
+        }
+        if not seeds:
+            assert accuracy is None and gain is None
+            continue
+        episodes = np.mean(list(seeds.values()), axis=0)
+        half = 196 * episodes.std() / np.sqrt(len(episodes))
+        assert accuracy == pytest.approx(100 * episodes.mean(), abs=1e-9)
+        assert text == f"{100 * episodes.mean():.2f} ± {half:.2f}"
+        plain = {s: c["correct"].mean(axis=1) for s, c in groups[model, "none", int(shot)].items() if "correct" in c}
+        if distillation in ("none", "-"):
+            assert gain is None
+        else:
+            both = [(seeds[s] - plain[s]).mean() for s in seeds if s in plain]
+            assert gain == pytest.approx(100 * np.mean(both), abs=1e-9)
+            checked += 1
+    assert checked == 18
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def report(believable_store: RecordStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(believable_store.root, tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture
-def page(browser: Browser, report: Path) -> Iterator[Browser]:
-    browser.errors.clear()
-    browser.requests.clear()
-    browser.open(report)
-    yield browser
-    assert browser.errors == []
-    assert {url for url in browser.requests if not url.startswith("data:")} == {report.as_uri()}
-
-
-@pytest.fixture(scope="module")
-def rows(believable_store: RecordStore) -> list[Row]:
-    return summarise(believable_store.scan()[0])
-
-
-def choose(page: Browser, name: str, value: str) -> None:
-    page.run(
-        f"(() => {{ const s = document.querySelector('select[name={name}], select#{name}'); s.value = {value!r};"
-        " s.dispatchEvent(new Event('change')); })()"
-    )
-
-
-def column(page: Browser, name: str, table: str = "main-table") -> int:
-    heads = page.run(f"[...document.querySelectorAll('#{table} thead th')].map(h => h.textContent.trim())")
-    return int(heads.index(name))
-
-
-def test_numbers_equal_the_records(page: Browser, rows: list[Row]) -> None:
+def test_every_other_number_equals_the_summary(page: Browser, rows: list[Row]) -> None:
     for name, wanted in {
-        "accuracy %": [100 * row.accuracy.mean if row.accuracy else None for row in rows],
-        "gain": [100 * row.gain.mean if row.gain else None for row in rows],
+        "rank": [row.rank.place if row.rank else None for row in rows],
+        "seeds": [len(row.by_seed) for row in rows],
         "p (Holm)": [row.p for row in rows],
         "GMACs": [row.cost.gmacs_per_episode for row in rows],
+        "thop GMACs": [row.cost.thop_gmacs_per_episode for row in rows],
+        "ms/video": [row.cost.latency_ms for row in rows],
+        "params M": [row.cost.parameters_m for row in rows],
+        "MB": [row.cost.size_mb for row in rows],
     }.items():
-        at = column(page, name)
-        shown = page.run(f"{ROWS}.map(r => r.children[{at}].dataset.value).map(v => v === '' ? null : Number(v))")
-        assert shown == wanted, name
-    at = column(page, "accuracy %")
-    texts = page.run(f"{ROWS}.map(r => r.children[{at}].innerText)")
-    for text, row in zip(texts, rows, strict=True):
-        if row.accuracy:
-            assert text == f"{100 * row.accuracy.mean:.2f} ± {100 * row.accuracy.half_width:.2f}"
-        else:
-            assert text == row.why
+        assert values(page, name) == wanted, name
+    gained = [row for row in rows if row.gain]
+    for name, span in (("over episodes", "episodes"), ("over seeds", "seeds"), ("over both", "both")):
+        at = column(page, name, "gains")
+        texts = page.run(f"{LINES.format('gains')}.map(r => r.children[{at}].innerText)")
+        parts = [getattr(row.gain, span) for row in gained]
+        assert [text.replace("\N{MINUS SIGN}", "-") for text in texts] == [
+            f"{100 * part.low:.2f} to {100 * part.high:.2f}" for part in parts
+        ]
+    assert page.run(f"{LINES.format('gains')}.map(r => Number(r.dataset.row))") == [
+        index for index, row in enumerate(rows) if row.gain
+    ]
 
 
-def test_filters_hold_for_table_plot_and_curves(page: Browser, rows: list[Row]) -> None:
-    choose(page, "model", "resnet18")
-    choose(page, "shot", "5")
-    wanted = [i for i, row in enumerate(rows) if row.setting.model == "resnet18" and row.shot == 5]
-    assert page.run(f"{ROWS}.map(r => Number(r.dataset.row))") == wanted
-    assert page.run("document.getElementById('count').value") == f"{len(wanted)} of {len(rows)} rows"
-    drawn = page.run("document.getElementById('cost-chart').data.flatMap(t => t.customdata ? [...t.customdata] : [])")
-    assert sorted(drawn) == wanted
-    assert page.run("document.getElementById('curves-chart').data.length") == len(wanted)
-    visible = "[...document.querySelectorAll('#gains-table tbody tr')].filter(r => !r.hidden).length"
-    assert page.run(visible) == 3
-    choose(page, "model", "resnet50")
-    assert page.run("document.getElementById('cost-chart').hidden") is True
-    choose(page, "model", "")
-    choose(page, "shot", "")
-    assert page.run(f"{ROWS}.length") == len(rows)
+def test_classes_and_confusion_equal_the_npz_files(page: Browser, rows: list[Row], cells: dict[str, Any]) -> None:
+    groups = by_place(cells)
+    heads = page.run("[...document.querySelectorAll('#classes-1-table th.turned')].map(h => h.textContent.trim())")
+    assert heads == made.CLASSES
+    lines = LINES.format("classes-1")
+    shown = page.run(f"{lines}.map(r => [Number(r.dataset.row), [...r.querySelectorAll('td.number')]"
+                     ".map(c => Number(c.dataset.value))])")  # fmt: skip
+    assert len(shown) == sum(row.accuracy is not None for row in rows)
+    for index, accuracies in shown:
+        setting = rows[index].setting
+        done = [c for c in groups[setting.model, setting.distillation, rows[index].shot].values() if "correct" in c]
+        for number, accuracy in enumerate(accuracies):
+            each = [c["correct"][c["query_class"] == number].mean() for c in done]
+            assert accuracy == pytest.approx(100 * np.mean(each), abs=1e-9)
+        counts = page.run(f"data.confusions[{index}]")["counts"]
+        wanted = np.zeros((10, 11), dtype=int)
+        for cell in done:
+            np.add.at(wanted, (cell["query_class"].ravel(), cell["predicted"].ravel()), 1)  # -1, a tie, is the last
+        assert counts == wanted.tolist()
+    assert page.run("document.getElementById('confusion-chart').data[0].z.length") == 10
 
 
-def test_sorting_by_number_and_by_word(page: Browser, rows: list[Row]) -> None:
-    known = sorted((100 * row.accuracy.mean for row in rows if row.accuracy), reverse=True)
-    at = column(page, "accuracy %")
-    click = f"document.querySelectorAll('#main-table thead th button')[{at}].click()"
-    values = f"{ROWS}.map(r => r.children[{at}].dataset.value).map(v => v === '' ? null : Number(v))"
-    page.run(click)
-    assert page.run(values) == [*known, None, None]
-    page.run(click)
-    assert page.run(values) == [*reversed(known), None, None]  # what was not measured stays last
-    assert page.run(f"document.querySelectorAll('#main-table thead th')[{at}].ariaSort") == "ascending"
-    page.run("document.querySelector('#main-table thead th button').click()")
-    names = page.run(f"{ROWS}.map(r => r.children[0].textContent)")
-    assert names == sorted(names)
+def test_every_panel_shows_its_own_record(page: Browser, cells: dict[str, dict[str, Any]], report: Path) -> None:
+    panels = page.run("Object.fromEntries(Object.entries(data.records).map(([key, record]) => "
+                      "[key, contents(key, record).map(e => e.textContent).join('\\n')]))")  # fmt: skip
+    hrefs = page.run("Object.fromEntries(Object.entries(data.records).map(([k, r]) => [k, r.files.map(f => f.href)]))")
+    assert panels.keys() == cells.keys()
+    for key, text in panels.items():
+        record = cells[key]
+        axes = record["cell"]
+        assert f"{axes['shot']}-shot, seed {axes['seed']}" in text and axes["model"] in text
+        assert (
+            f"{axes['model'] if axes['role'] == 'student' else 'teacher'}/{axes['distillation']}/s{axes['seed']}"
+            in text
+        )
+        assert [(report.parent / href).resolve().name for href in hrefs[key]] == [f"{key}.json"]
+        if record["status"] != "done":
+            assert f"{record['status']}: {record['reason']}".rstrip(": ") in text
+            continue
+        m = record["metrics"]
+        assert f"{100 * record['correct'].mean():.2f} %" in text
+        assert f"{100 * m['closed_low']:.2f} to {100 * m['closed_high']:.2f}" in text
+        assert all(f"{name}{100 * value:.1f}" in text for name, value in m["per_class"].items())
+        assert f"commit{record['provenance']['commit']}" in text and "split" in text
 
 
 def test_plot_shows_intervals_and_the_front(page: Browser, rows: list[Row]) -> None:
@@ -125,41 +137,49 @@ def test_plot_shows_intervals_and_the_front(page: Browser, rows: list[Row]) -> N
     accuracy = [a.mean for i in five if (a := rows[i].accuracy)]
     assert data[0]["meta"] == [five[i] for i in pareto_front(cost, accuracy)]
     texts = page.run("document.getElementById('cost-chart').data.flatMap(t => t.text ? [...t.text] : [])")
-    assert all(
-        "over 3 seeds" in text and "GMACs" in text and "ms per video, 2 threads" in text
-        for text in texts
-        if "mfm" not in text
-    )
-    choose(page, "cost-axis", "latency")
-    assert page.run("document.getElementById('cost-chart').layout.xaxis.title.text") == "latency per video (ms)"
+    assert len(texts) == 13 and all("closed: " in text and "GMACs per episode" in text for text in texts)
+    assert all(re.search(r"on the front in \d+ % of draws", text) for text in texts)
+    assert all("ms per video, 2 threads" in text for text in texts if "mfm" not in text)
+    odds = page.run("data.odds")
+    assert len(odds) == 26 and all(0 <= share <= 1 for of in odds.values() for share in of.values())
+    cheapest = [i for i in five if rows[i].cost.gmacs_per_episode == min(cost)]
+    assert sum(odds[str(i)]["gmacs"] for i in cheapest) >= 1  # in every draw one of them is on the front
+    assert odds[str(five[accuracy.index(max(accuracy))])]["gmacs"] > 0.9
+    options = page.run("[...document.getElementById('x').options].map(o => o.value)")
+    assert options == ["gmacs", "latency", "parameters", "size"]
+    for name, text in (("latency", "latency per video (ms)"), ("size", "size of the weights (MB)")):
+        choose(page, "x", name)
+        assert page.run("document.getElementById('cost-chart').layout.xaxis.title.text") == text
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
-def test_it_fits_the_window(browser: Browser, report: Path, width: int, dark: bool, tmp_path: Path) -> None:
-    browser.errors.clear()
-    browser.open(report, width, 844, dark)
-    assert browser.run("document.documentElement.scrollWidth") <= width
-    paper = browser.run("getComputedStyle(document.body).backgroundColor")
-    assert (paper == "rgb(20, 23, 27)") is dark
-    parts = "[...document.querySelectorAll('h1,h2,p,select,details,.chart')]"
-    assert browser.run(f"{parts}.filter(e => e.getBoundingClientRect().right > innerWidth + 1).length") == 0
-    assert browser.errors == []
+def test_forest_equals_the_gains(page: Browser, rows: list[Row]) -> None:
+    traces = page.run("document.getElementById('gains-chart').data.map(t => [t.mode, [...t.x], t.customdata ?? []])")
+    (marks,) = (trace for trace in traces if trace[0] == "markers")
+    gained = [row for row in rows if row.gain]
+    assert [rows[index] for index in marks[2]] == gained
+    bars = [trace[1] for trace in traces if trace[0] == "lines"]
+    for at, row in enumerate(gained):
+        assert row.gain
+        wide, episodes = row.gain.headline, row.gain.episodes
+        assert marks[1][at] == pytest.approx(100 * row.gain.mean)
+        assert bars[at] == pytest.approx([100 * wide.low, 100 * wide.high])
+        assert bars[len(gained) + at] == pytest.approx([100 * episodes.low, 100 * episodes.high])
 
 
-def test_warnings_details_and_published_are_there(page: Browser) -> None:
+def test_warnings_and_published_are_there(page: Browser) -> None:
     text = page.run("document.body.textContent")
     assert "resnet18 / tokens, 5-shot: seed 3 failed: loss is nan at step 40" in text
     assert "Fewer than 3 training seeds" in text
-    assert "Published, not reproduced" in text and "94.76" in page.run(
-        "document.getElementById('published').textContent"
-    )
+    assert "Published, not reproduced" in text
+    assert "94.76" in page.run("document.getElementById('published').textContent")
     assert "94.76" not in page.run("document.getElementById('main-table').textContent")
-    cell = page.run("document.querySelectorAll('details.cell').length")
-    assert cell == 77 and "fewdistill run lite" in text and "bootstrap over 10 test classes" in text
+    page.run("document.querySelector('#published a[href^=\"#source-\"]').click()")
+    assert page.run(f"{ROWS}.length") > 20 and page.run("document.getElementById('panel').open") is False
 
 
-def test_files_beside_exist(report: Path) -> None:
-    links = re.findall(r'<li><a href="([^"]+)"', report.read_text())
+def test_files_beside_exist_and_two_hundred_records_stay_small(report: Path) -> None:
+    text = report.read_text()
+    links = re.findall(r'<li><a href="([^"]+)"', text)
     names = {Path(link).name for link in links}
     stems = ["main", "cost", "gains", "classes-1-shot", "confusions-5-shot"]
     assert names >= {f"{stem}.{kind}" for stem in stems for kind in ("csv", "md", "tex")}
@@ -167,31 +187,65 @@ def test_files_beside_exist(report: Path) -> None:
     stems += ["accuracy-over-cost-1-shot", "gains-1-shot", "gains-5-shot", "classes-resnet18-5-shot", "learning-curves"]
     assert names >= {f"{stem}.{kind}" for stem in stems for kind in ("svg", "png", "pdf")}
     assert all((report.parent / html.unescape(link)).stat().st_size > 0 for link in links)
+    plotly = len(get_plotlyjs())
+    assert plotly + (len(text) - plotly) / 77 * 200 < 8e6
 
 
 def test_one_unfinished_record_and_hostile_names(new_store: Stores, browser: Browser, tmp_path: Path) -> None:
     store = new_store("a")
-    odd = made.student(model="<img src=x onerror=alert(1)>", dataset="</script><b>&amp;")
-    store.write(*made.finished(odd, 0.6))
+    odd = made.student(model="<img src=x onerror=alert(1)>", dataset="</script><b>&amp;", distillation="<b>'\"&")
+    record, arrays = made.finished(odd, 0.6)
+    store.write(record, arrays)
     store.write(made.unfinished(made.student(model="x", dataset="y"), "started"))
     (store.root / "notes.txt").write_text("mine")
     path = write_report([store.root], tmp_path / "out")
     browser.errors.clear()
     browser.requests.clear()
     browser.open(path)
+    browser.run(f"openRecord('{record.key}')")
+    assert "<img src=x" in browser.run("document.getElementById('panel').innerText")
     assert browser.errors == [] and {u for u in browser.requests if not u.startswith("data:")} == {path.as_uri()}
     assert browser.run(f"{ROWS}.length") == 2
-    assert browser.run("document.querySelectorAll('img').length") == 0
+    assert browser.run("document.querySelectorAll('img, td b').length") == 0
     assert "notes.txt: not a record" in browser.run("document.body.textContent")
 
 
-def test_gains_of_nothing_have_a_page_too(new_store: Stores, tmp_path: Path) -> None:
+def test_gains_of_nothing_and_a_variant_have_a_page_too(new_store: Stores, browser: Browser, tmp_path: Path) -> None:
     store = new_store("same")
     plain, arrays = made.finished(made.student(), 0.7)
     distilled, _ = made.finished(made.student(distillation="d2m"), 0.7)
     store.write(plain, arrays)
     store.write(distilled.model_copy(update={"metrics": plain.metrics}), arrays)
-    assert "±1.0 points" in write_report(store.root, tmp_path / "out").read_text()
+    store.write(*made.finished(made.student(distillation="d2m", variant="flips"), 0.6))
+    browser.errors.clear()
+    browser.open(write_report(store.root, tmp_path / "out"))
+    assert browser.run(f"{LINES.format('ablations')}.length") == 1
+    assert browser.run("document.getElementById('ablations-chart').data.at(-1).customdata.length") == 1
+    assert browser.run("document.getElementById('cost-empty').hidden") is False  # no costs
+    choose(browser, "variant", "flips")
+    assert browser.run(f"{ROWS}.length") == 1 and browser.run("location.hash") == "#variant=flips"
+    browser.run(
+        "(s => { s.selectedIndex = 1; s.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('select[name=variant]'))"
+    )
+    assert browser.run(f"{ROWS}.length") == 2 and browser.run("location.hash") == "#variant="
+    browser.reload()
+    assert browser.run(f"{ROWS}.length") == 2
+    assert browser.errors == []
+
+
+def test_a_record_of_two_suites_is_a_cell_of_both(new_store: Stores, tmp_path: Path) -> None:
+    one, two, broken = new_store("one"), new_store("two"), new_store("broken")
+    record, arrays = made.finished(made.student(), 0.7)
+    one.write(record, arrays)
+    cell = record.cell.model_copy(update={"suite": "other"})
+    two.write(record.model_copy(update={"cell": cell}), arrays)
+    text = write_report([one.root, two.root], tmp_path / "out").read_text()
+    assert "1 of 1 records finished" in text and "<h1>lite, other on" in text
+    shorter, arrays = made.finished(made.student(), 0.7, count=200)
+    broken.write(shorter.model_copy(update={"cell": cell}), arrays)
+    with pytest.raises(ResultError, match="the same cell with different results"):
+        write_report([one.root, broken.root], tmp_path / "out")
 
 
 def test_nothing_to_report(new_store: Stores, tmp_path: Path) -> None:

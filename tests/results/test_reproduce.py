@@ -1,0 +1,51 @@
+"""The command that makes a record again."""
+
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from benchmark.scoring import rows as suite_rows
+from benchmark.suite_file import load_suite
+from benchmark.workspace import Workspace
+from results.reproduce import command, told
+from results.store import RecordStore
+from tests.results import made
+
+
+@pytest.mark.parametrize(
+    ("argv", "wanted"),
+    [
+        (["fewdistill", "run", "lite"], "fewdistill run lite --only 'resnet18/d2m/s3'"),
+        (
+            ["fewdistill", "run", "--runs", "/r", "my.toml", "--set", "seeds=[3,4]", "--only", "x/*", "--set=a.b=1",
+             "--overwrite", "--device", "cuda", "--engine=ray", "--compile"],
+            "fewdistill run my.toml --set 'seeds=[3,4]' --set=a.b=1 --device cuda --compile --only 'resnet18/d2m/s3'",
+        ),
+        (["fewdistill", "demo"], "fewdistill run lite --only 'resnet18/d2m/s3'"),
+        (None, "fewdistill run lite --only 'resnet18/d2m/s3'"),
+    ],
+)  # fmt: skip
+def test_the_command_keeps_what_changes_the_numbers(argv: list[str] | None, wanted: str) -> None:
+    record, _ = made.finished(made.student(distillation="d2m", seed=3), 0.5)
+    record = record.model_copy(update={"provenance": {"argv": argv} if argv else {}})
+    assert command(record) == wanted and told(record) is bool(argv)
+    many = record.model_copy(update={"provenance": {"argv": argv or [], "processes": 2, "row": "teacher/-/s0@odd"}})
+    assert command(many).startswith("torchrun --nproc-per-node 2 -m benchmark.cli run ")
+    assert command(many).endswith(" --only 'teacher/-/s0@odd'")
+
+
+def test_the_commands_of_the_reference_records_name_rows_of_their_suites() -> None:
+    names: dict[tuple[str, ...], set[str]] = {}
+    for folder in ("demo", "embedded", "ablation"):
+        for record in RecordStore(Path(made.__file__).parents[2] / "results/reference" / folder / "records").all():
+            words = shlex.split(command(record))
+            assert words[:2] == ["fewdistill", "run"] and told(record)
+            settings = tuple(words[at + 1] for at, word in enumerate(words) if word == "--set")
+            if (words[2], *settings) not in names:
+                suite = load_suite(words[2], settings)
+                found = {row.name for row in suite_rows(cast(Workspace, SimpleNamespace(suite=suite)))}
+                names[words[2], *settings] = found
+            assert words[-1] in names[words[2], *settings]
