@@ -29,11 +29,15 @@ _SHARED = "episodes"  # in a record's npz: the digest of the episodes' arrays, u
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that is no readable record. ``unfinished``: an interrupted or still running write."""
+    """A file that is no readable record, or contradicts another. unfinished: an interrupted or still running write.
+
+    note: only worth knowing, nothing is left out for it.
+    """
 
     path: Path
     message: str
     unfinished: bool = False
+    note: bool = False
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
