@@ -169,14 +169,6 @@ def test_arrays_reach_the_disk_before_their_record(new_store: Stores, monkeypatc
     assert order == [".npz", ".npz", ".json"]
 
 
-def _write_for_ever(root: str) -> None:
-    """The same cell with two outcomes in turn, as a run with --overwrite on another machine might."""
-    outcomes = [made.finished(made.student(), accuracy, count=2000) for accuracy in (0.7, 0.2)]
-    while True:
-        for record, arrays in outcomes:
-            RecordStore(root).write(record, arrays)
-
-
 def test_a_killed_writer_leaves_a_whole_record_or_a_named_one(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")  # imports once
     context.set_forkserver_preload(["tests.results.made"])
@@ -185,7 +177,7 @@ def test_a_killed_writer_leaves_a_whole_record_or_a_named_one(tmp_path: Path) ->
     for _ in range(6):
         for file in tmp_path.iterdir():
             file.unlink()
-        writer = context.Process(target=_write_for_ever, args=(str(tmp_path),))
+        writer = context.Process(target=made.write_for_ever, args=(str(tmp_path),))
         writer.start()
         while key not in store:
             writer.join(0.005)
