@@ -24,14 +24,21 @@ class _Found:
     def done(self) -> bool:
         return self.result.record.status == "done"
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Its key, and the suite and variant whose cell it is."""
+        record = self.result.record
+        return record.key, record.cell.suite, record.cell.variant
+
 
 def merge(folders: Iterable[Path | str], keys: Collection[str] | None = None) -> tuple[list[Result], list[Problem]]:
     """Records of several folders as one list by key, and what is wrong, or worth a note, with their files.
 
     keys: the records asked for, by default all. The same key may stand in several folders: of two equal outcomes
-    one is taken and a note names both files; a done record wins over one that is not. Nothing says which holds where
-    two done records of one key differ in metrics or outcome, or where two of one cell have different identities: a
-    problem names their files and what differs, and they become skipped records, without a figure.
+    one is taken and a note names both files; a done record wins over one that is not. What two suites or variants
+    have in common is kept as a cell of each. Nothing says which holds where two done records of one key differ in
+    metrics or outcome, or where two of one cell have different identities: a problem names their files and what
+    differs, and they become skipped records, without a figure.
     """
     by_key: dict[str, list[_Found]] = defaultdict(list)
     problems: list[Problem] = []
@@ -42,33 +49,43 @@ def merge(folders: Iterable[Path | str], keys: Collection[str] | None = None) ->
         for result in results:
             if keys is None or result.record.key in keys:
                 by_key[result.record.key].append(_Found(store.root / f"{result.record.key}.json", result))
-    chosen = {key: _one_of(by_key[key], problems) for key in sorted(by_key)}
+    chosen = {found.place: found for key in sorted(by_key) for found in _of_key(by_key[key], problems)}
     by_cell: dict[Cell, list[_Found]] = defaultdict(list)
     for found in chosen.values():
         if found.done:
             by_cell[found.result.record.cell].append(found)
     for twins in by_cell.values():
         if len(twins) > 1:
-            chosen |= {found.result.record.key: found for found in _set_aside(twins, _mismatch(twins), problems)}
+            chosen |= {found.place: found for found in _set_aside(twins, _mismatch(twins), problems)}
     _note_seeds(list(chosen.values()), problems)
     return [found.result for found in chosen.values()], problems
 
 
-def _one_of(same: Sequence[_Found], problems: list[Problem]) -> _Found:
-    """The record of one key that counts, of its files."""
+def _of_key(same: Sequence[_Found], problems: list[Problem]) -> list[_Found]:
+    """The records of one key that count, one of each suite and variant."""
     done = [found for found in same if found.done]
-    if len(done) < 2:
-        one, *others = done or same
+    if any(not _same_outcome(done[0].result, other.result) for other in done[1:]):
+        same = _set_aside(done, "the same cell with different results: delete all but one", problems)
+        return list({found.place: found for found in same}.values())
+    places: dict[tuple[str, str, str], list[_Found]] = defaultdict(list)
+    for found in same:
+        places[found.place].append(found)
+    return [_one_of(places[place], problems) for place in sorted(places)]
+
+
+def _one_of(same: Sequence[_Found], problems: list[Problem]) -> _Found:
+    done = [found for found in same if found.done]
+    if not done:
+        one, *others = same
         for other in others:
             if other.result.record.status != one.result.record.status:
                 said = f"{other.result.record.standing} here, {one.result.record.standing} in {one.path}"
-                problems.append(Problem(other.path, said))
+                problems.append(Problem(other.path, said, note=True))
         return one
-    if any(not _same_outcome(done[0].result, other.result) for other in done[1:]):
-        return _set_aside(done, "the same cell with different results: delete all but one", problems)[0]
     one = max(done, key=lambda found: found.result.record.schema_version)  # a newer one keeps more; the first of equals
-    copies = ", ".join(str(found.path) for found in done if found is not one)
-    problems.append(Problem(one.path, f"the same record as {copies}; counted once", note=True))
+    if len(done) > 1:
+        copies = ", ".join(str(found.path) for found in done if found is not one)
+        problems.append(Problem(one.path, f"the same record as {copies}; counted once", note=True))
     return one
 
 

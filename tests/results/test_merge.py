@@ -1,6 +1,8 @@
 """Folders of records as one list: what stands twice, and what contradicts itself."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,33 @@ def test_a_record_in_two_folders_counts_once_and_is_noted(new_store: Stores) -> 
         merge([a.root / "nowhere"])
 
 
+def test_a_record_of_two_suites_is_a_cell_of_each(new_store: Stores) -> None:
+    a, b = new_store("a"), new_store("b")
+    record, arrays = made.finished(made.student(), 0.7)
+    other = record.model_copy(update={"cell": record.cell.model_copy(update={"suite": "other"})})
+    a.write(record, arrays)
+    b.write(other, arrays)
+    results, problems = merge([a.root, b.root])
+    assert [result.record.cell.suite for result in results] == ["lite", "other"] and not problems
+    worse, answers = made.finished(made.student(), 0.2)
+    b.write(other.model_copy(update={"metrics": worse.metrics}), answers)
+    results, problems = merge([a.root, b.root])
+    assert [result.record.status for result in results] == ["skipped", "skipped"] and len(problems) == 1
+
+
+def test_the_committed_folders_contradict_nothing() -> None:
+    folders = sorted(Path("results/reference").glob("*/records"))
+    results, problems = merge(folders)
+    cells = {(path.stem, *_suite(path)) for folder in folders for path in folder.glob("*.json")}
+    assert len(results) == len(cells) and not problems
+    assert all(result.record.status == "done" for result in results)
+
+
+def _suite(path: Path) -> tuple[str, str]:
+    cell = json.loads(path.read_text())["cell"]
+    return cell["suite"], cell["variant"]
+
+
 def test_of_two_copies_the_newer_schema_is_taken(new_store: Stores) -> None:
     a, b = new_store("a"), new_store("b")
     record, arrays = made.finished(made.student(), 0.7)
@@ -84,7 +113,7 @@ def test_different_answers_of_the_same_accuracy_are_different_results(new_store:
     assert result.record.status == "skipped" and "different results" in str(problem)
 
 
-def test_a_cell_with_two_identities_is_named_with_the_settings_that_differ(new_store: Stores, tmp_path: Any) -> None:
+def test_a_cell_with_two_identities_is_named_with_the_settings_that_differ(new_store: Stores, tmp_path: Path) -> None:
     a, b = new_store("a"), new_store("b")
     record, arrays = made.finished(made.student(), 0.7)
     short, long = trained(record), trained(record, base={"base": {"epochs": 20, "lr": 0.1}}, episodic={"lr": 1e-3})
