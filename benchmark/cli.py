@@ -179,7 +179,7 @@ def demo(runs: Runs = Path("runs"), data: Data = Path("data"), device: Device = 
 def status_command(
     suite: SuiteName, set_: Set = None, runs: Runs = Path("runs"), data: Data = Path("data"), as_json: Json = False
 ) -> None:
-    """What of a suite stands: done, failed, diverged or missing, row by row."""
+    """What of a suite stands: done, failed, diverged, started or missing, row by row."""
     from benchmark.runner import open_workspace
     from benchmark.standing import status
     from benchmark.suite_file import load_suite

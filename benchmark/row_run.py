@@ -16,7 +16,7 @@ from benchmark.tracked_row import track_row
 from benchmark.train import Diverged
 from benchmark.workspace import Workspace
 from feature_cache import CacheError, InUseError, run_lock
-from results.record import Record, key_of
+from results.record import Record, Status, key_of
 from results.store import RecordStore
 
 
@@ -52,6 +52,7 @@ def run_row(
         if standing.done and not overwrite:
             return ""
         say(f"{place}{row.name}")
+        _record_unfinished(at, standing, store, "started")
         try:
             teacher = None
             if needs_teacher(at, row):
@@ -107,6 +108,10 @@ def told(record: Record) -> str:
 
 def record_failure(ws: Workspace, standing: Standing, store: RecordStore, error: Exception) -> None:
     """The reason, at every shot that has no finished record."""
+    _record_unfinished(ws, standing, store, "diverged" if isinstance(error, Diverged) else "failed", str(error))
+
+
+def _record_unfinished(ws: Workspace, standing: Standing, store: RecordStore, status: Status, reason: str = "") -> None:
     row = standing.row
     for shot in (shot for shot, status in standing.status.items() if status != "done"):
         record_of = record_identity(ws, row, shot)
@@ -114,8 +119,8 @@ def record_failure(ws: Workspace, standing: Standing, store: RecordStore, error:
             Record(
                 key=key_of(record_of),
                 identity=record_of,
-                status="diverged" if isinstance(error, Diverged) else "failed",
-                reason=str(error),
+                status=status,
+                reason=reason,
                 cell=describe(ws, row, shot),
                 provenance=provenance(ws, row),
             )

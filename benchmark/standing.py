@@ -14,7 +14,7 @@ from results.store import RecordStore
 
 @dataclass(frozen=True)
 class Standing:
-    """A row, and by shot its records' keys and status: done, failed, diverged, or missing."""
+    """A row, and by shot its records' keys and status: done, failed, diverged, started (now or once) or missing."""
 
     row: Row
     keys: dict[int, str]

@@ -75,7 +75,7 @@ def _against_teacher(best: Row, rows: Iterable[Row]) -> str:
 def warnings(results: Sequence[Result], rows: Sequence[Row], problems: Sequence[Problem]) -> list[Notice]:
     """Everything a reader must know, worst first."""
     found = [
-        Notice("problem", "Files left out of this report", tuple(str(problem) for problem in problems)),
+        Notice("problem", "Files left out of this report", tuple(str(each) for each in problems if not each.note)),
         Notice("problem", "Chosen on the test split: these accuracies are too high", _chosen_on(results, "test")),
         Notice(
             "problem",
@@ -105,6 +105,7 @@ def warnings(results: Sequence[Result], rows: Sequence[Row], problems: Sequence[
             "Checkpoint or setting chosen on the validation split, as it should be",
             _chosen_on(results, "val"),
         ),
+        Notice("note", "Worth knowing about the records", tuple(str(each) for each in problems if each.note)),
     ]
     return [warning for warning in found if warning.items]
 

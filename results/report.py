@@ -40,11 +40,10 @@ def write_report(
 
     keys: the records to report, by default all; a run's folder may hold those of other settings, too.
     Returns the path of the HTML. Unreadable files are listed in it, not dropped. Raises ResultError when a folder is
-    missing or holds no record, when two records contradict each other, or when ``out`` cannot be written.
+    missing or holds no record, or when ``out`` cannot be written.
     """
     places = [Path(place) for place in ([folders] if isinstance(folders, str | Path) else folders)]
-    results, problems = merge(places)
-    results = [result for result in results if keys is None or result.record.key in keys]
+    results, problems = merge(places, keys)
     if not results:
         named = ", ".join(str(place) for place in places)
         raise ResultError("\n".join([f"{named}: no readable record; run a suite first", *map(str, problems)]))

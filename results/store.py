@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +20,24 @@ from pydantic import ValidationError
 
 from results import ResultError
 from results.arrays import OWN, Arrays, check_drawn, check_outcome, digest_of, load, npz
-from results.record import OLDEST_READ, SCHEMA_VERSION, Record
+from results.record import OLDEST_READ, PLAIN, SCHEMA_VERSION, Record, key_of
 
 _NEVER_FILLED = {"peak_memory_mib", "training_macs", "extraction_macs"}  # costs that schema 2 had room for
+_SEAL = "sha256"  # in a record's JSON since schema 3: of all else in it, as key_of takes it
 _SHARED = "episodes"  # in a record's npz: the digest of the episodes' arrays, uint8 (32,); and their files' prefix
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that is no readable record. ``unfinished``: an interrupted or still running write."""
+    """A file that is no readable record, or contradicts another. unfinished: an interrupted or still running write.
+
+    note: only worth knowing, nothing is left out for it.
+    """
 
     path: Path
     message: str
     unfinished: bool = False
+    note: bool = False
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
@@ -98,7 +104,9 @@ class RecordStore:
             except ResultError:  # not there yet, or damaged
                 _write_whole(episodes, npz(shared, zipfile.ZIP_BZIP2))  # two thirds of zlib's size for drawn numbers
             _write_whole(name, npz(own | {_SHARED: np.frombuffer(digest, np.uint8)}))
-        text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        data = record.model_dump(mode="json")
+        data[_SEAL] = key_of(data)
+        text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         path = self.root / f"{record.key}.json"
         _write_whole(path, text.encode() + b"\n")
         if arrays is None:
@@ -138,7 +146,7 @@ class RecordStore:
             raise ResultError(f"{self.root}: no such folder of records; run a suite first, or check the path")
         results: list[Result] = []
         problems: list[Problem] = []
-        read: dict[bytes, _Drawn] = {}
+        read: dict[bytes, _Drawn | str] = {}
         files = {path.name: path for path in sorted(self.root.iterdir())}
         for name, path in files.items():
             if name.endswith(".tmp"):
@@ -156,7 +164,7 @@ class RecordStore:
                     problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
         return results, problems
 
-    def _result(self, key: str, read: dict[bytes, "_Drawn"]) -> Result:
+    def _result(self, key: str, read: "dict[bytes, _Drawn | str]") -> Result:
         record = self.read(key)
         if record.status != "done":
             return Result(record)
@@ -166,7 +174,7 @@ class RecordStore:
         digest.update(drawn.classes_digest if named["episodes"] else drawn.digest)
         return Result(record, episodes=digest.hexdigest(), **own, **drawn.arrays)  # type: ignore[arg-type]
 
-    def _arrays(self, record: Record, read: dict[bytes, "_Drawn"]) -> tuple[Arrays, "_Drawn"]:
+    def _arrays(self, record: Record, read: "dict[bytes, _Drawn | str]") -> tuple[Arrays, "_Drawn"]:
         """A record's outcome and the episodes behind it; ``read`` remembers episodes between records."""
         path = self.root / f"{record.key}.npz"
         own = load(path, "the arrays of a done record are missing")
@@ -175,9 +183,15 @@ class RecordStore:
             raise ResultError(f"{path}: does not name its episodes; delete it and run the cell again")
         digest = named.tobytes()
         if digest not in read:
-            read[digest] = self._episodes(digest)
-        check_outcome(path, record, own, read[digest].arrays)
-        return own, read[digest]
+            try:
+                read[digest] = self._episodes(digest)
+            except ResultError as error:
+                read[digest] = str(error)  # named for every record, looked for once
+        drawn = read[digest]
+        if isinstance(drawn, str):
+            raise ResultError(drawn)
+        check_outcome(path, record, own, drawn.arrays)
+        return own, drawn
 
     def _episodes(self, digest: bytes) -> "_Drawn":
         path = self._episodes_path(digest)
@@ -203,7 +217,7 @@ class _Drawn:
 def _parse(path: Path, text: str) -> Record:
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultError(f"{path}: not whole JSON ({error}); delete it and run the cell again") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, int):
@@ -212,10 +226,13 @@ def _parse(path: Path, text: str) -> Record:
         remedy = "upgrade fewdistill" if version > SCHEMA_VERSION else "delete it, run again"
         reads = f"this program reads {OLDEST_READ} to {SCHEMA_VERSION}"
         raise ResultError(f"{path}: schema version {version}, {reads}: {remedy}")
+    seal = data.pop(_SEAL, None)
+    if version > 2 and seal != _seal_of(data):
+        raise ResultError(f"{path}: corrupt (not what its checksum says); delete it and run the cell again")
     if version == 2 and isinstance(data.get("cost"), dict):
         data["cost"] = {name: value for name, value in data["cost"].items() if name not in _NEVER_FILLED}
     try:
-        record = Record.model_validate(data)
+        record = Record.model_validate(data, context=PLAIN if version > 2 else None)  # key_of takes plain JSON alone
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -223,6 +240,14 @@ def _parse(path: Path, text: str) -> Record:
     if record.key != path.stem:
         raise ResultError(f"{path}: holds the record {record.key}; give the file that name")
     return record
+
+
+def _seal_of(data: dict[str, Any]) -> str:
+    """Checksum of a record's JSON; "" where a number in it is none, which nothing written here has."""
+    try:
+        return key_of(data)
+    except ResultError:
+        return ""
 
 
 def _write_whole(path: Path, data: bytes) -> None:

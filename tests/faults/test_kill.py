@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -81,7 +82,11 @@ def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
     kill_when(lambda: there(killed / "data" / "cache", "*/*.npy"), killed)  # deriving
     kill_when(lambda: there(run, "stages/encoder-*/*.pt"), killed)  # training an encoder
     kill_when(lambda: there(run, "stages/student-*/episodic.pt"), killed)  # training a student
-    kill_when(lambda: there(run, "records/*.json"), killed)  # between the records of a row
+    results, _ = RecordStore(run / "records").scan()
+    left = [result.record.standing for result in results if result.record.status == "started"]
+    assert left and all(re.match(r"started 20\d\d-\S+, not finished", line) for line in left)
+    assert all(result.correct is None for result in results if result.record.status != "done")
+    kill_when(lambda: there(run, "records/*.npz"), killed)  # between the records of a row
     stood = written(killed)
     assert stood
     finished(killed, "--track", "tensorboard")

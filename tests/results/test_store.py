@@ -1,11 +1,10 @@
 """Records on disk: what goes in comes out, and what is broken is named."""
 
-import errno
 import json
-import multiprocessing
-import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from benchmark.episodes import ClassIndex, draw
 from results import ResultError
-from results.arrays import OWN
-from results.merge import merge
+from results.arrays import OWN, TIE, Arrays
 from results.record import Record, key_of
-from results.store import RecordStore
+from results.store import RecordStore, Result
+from results.summary import summarise
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]
@@ -135,32 +135,6 @@ def test_a_failed_rerun_drops_the_old_arrays(new_store: Stores) -> None:
     assert store.read(record.key).status == "failed"
 
 
-def test_every_broken_file_is_named(new_store: Stores) -> None:
-    store = new_store("a")
-    record, arrays = made.finished(made.student(), 0.7)
-    good = store.write(record, arrays)
-    whole = good.read_text()
-    half = store.root / ("1" * 64 + ".json")
-    half.write_text(whole[: len(whole) // 2])
-    renamed = store.root / ("2" * 64 + ".json")
-    renamed.write_text(whole)
-    foreign = store.root / "notes.txt"
-    foreign.write_text("mine")
-    other = store.root / "other.json"
-    other.write_text("[1, 2]")
-    left = store.root / f".{record.key}.npz.17.tmp"
-    left.write_bytes(b"half")
-    results, problems = store.scan()
-    assert [result.record for result in results] == [record]
-    assert {problem.path for problem in problems} == {half, renamed, foreign, other, left}
-    assert {problem.path for problem in problems if problem.unfinished} == {left}
-    with pytest.raises(ResultError) as caught:
-        store.all()
-    for path in (half, renamed, foreign, other):
-        assert str(path) in str(caught.value)
-    assert str(left) not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("version", "says"), [(4, "upgrade fewdistill"), (1, "delete it, run again"), (None, "no schema_version")]
 )
@@ -175,112 +149,124 @@ def test_other_schema_versions_are_refused_by_name(new_store: Stores, version: i
     assert str(path) in str(caught.value)
 
 
-def test_cut_or_missing_arrays_are_named(new_store: Stores) -> None:
-    store = new_store("a")
-    record, arrays = made.finished(made.student(), 0.7)
-    npz = store.write(record, arrays).with_suffix(".npz")
-    npz.write_bytes(npz.read_bytes()[:200])
-    with pytest.raises(ResultError, match=f"{record.key}.npz: corrupt"):
-        store.arrays(record.key)
-    npz.unlink()
-    with pytest.raises(ResultError, match=f"{record.key}.npz: the arrays"):
-        store.all()
+REFERENCE = Path("results/reference/embedded/records")
 
 
-@pytest.mark.parametrize("of", ["the record", "its episodes"])
-def test_no_flipped_bit_in_the_arrays_gets_past(new_store: Stores, of: str) -> None:
-    store = new_store("a")
-    record, arrays = made.finished(made.student(), 0.7)
-    npz = store.write(record, arrays).with_suffix(".npz")
-    npz = npz if of == "the record" else next(store.root.glob("episodes-*.npz"))
-    sound, before = npz.read_bytes(), store.scan()[0][0]
-    for place in range(0, len(sound), max(1, len(sound) // 300)):
-        spoilt = bytearray(sound)
-        spoilt[place] ^= 0x10
-        npz.write_bytes(spoilt)
-        results, problems = store.scan()
-        if problems:
-            assert record.key in str(problems[0].path)
-        else:  # a bit that carries nothing, such as a time stamp
-            assert np.array_equal(results[0].correct, before.correct) and results[0].episodes == before.episodes
+def test_committed_records_of_schema_2_are_read_without_answers() -> None:
+    results, problems = RecordStore(REFERENCE).scan()
+    old = [result for result in results if result.record.schema_version == 2]
+    assert old and not problems
+    for result in old:
+        assert result.predicted is None and result.no_answers == "record of schema 2 keeps no answers"
+        assert result.record.cost is not None and result.record.cost.bytes is None and not result.record.settings
+        assert result.correct is not None and result.record.metrics is not None
+        assert result.correct.mean() == pytest.approx(result.record.metrics.accuracy, abs=1e-9)
 
 
-def test_a_pickle_in_disguise_is_not_loaded(new_store: Stores) -> None:
-    store = new_store("a")
-    record, arrays = made.finished(made.student(), 0.7)
-    npz = store.write(record, arrays).with_suffix(".npz")
-    np.savez(npz, **(arrays | {"correct": np.array([[object()]], dtype=object)}))  # type: ignore[arg-type]
-    with pytest.raises(ResultError, match="corrupt"):
-        store.arrays(record.key)
+def of_today(old: Result, identity: dict[str, Any]) -> tuple[Record, Arrays]:
+    """What scoring would write today of an old record's episodes."""
+    assert old.correct is not None and old.classes is not None and old.query_class is not None
+    drawn: Arrays = {"classes": old.classes, "query_class": old.query_class}
+    videos = np.arange(old.query_class.size, dtype=np.int32).reshape(old.query_class.shape)
+    names: Arrays = {"class_names": np.array(made.CLASSES), "videos": np.array([str(i) for i in range(videos.size)])}
+    new = old.record.identity | identity
+    record = old.record.model_copy(update={"schema_version": 3, "identity": new, "key": key_of(new)})
+    return record, drawn | made.answers(old.correct, drawn) | {"support": videos[:, :1], "query": videos} | names
 
 
-def test_a_write_cut_off_before_the_rename_changes_nothing(new_store: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = new_store("a")
-    record, arrays = made.finished(made.student(), 0.7)
-    store.write(record, arrays)
-    before = {file.name: file.read_bytes() for file in store.root.iterdir()}
-
-    def full_disk(source: Path, target: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.replace", full_disk)
-    with pytest.raises(ResultError, match=f"{record.key}.npz: cannot be written .*No space"):
-        store.write(*made.finished(made.student(), 0.2))
-    assert {file.name: file.read_bytes() for file in store.root.iterdir()} == before
-
-
-def test_arrays_reach_the_disk_before_their_record(new_store: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    rename = os.replace
-
-    def noted(source: Path, target: Path) -> None:
-        order.append(Path(target).suffix)
-        rename(source, target)
-
-    monkeypatch.setattr("os.replace", noted)
-    new_store("a").write(*made.finished(made.student(), 0.7))
-    assert order == [".npz", ".npz", ".json"]
-
-
-def _write_for_ever(root: str) -> None:
-    record, arrays = made.finished(made.student(), 0.7, count=20_000)
-    while True:
-        RecordStore(root).write(record, arrays)
-
-
-def test_a_killed_writer_leaves_whole_files_only(tmp_path: Path) -> None:
-    writer = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(str(tmp_path),))
-    writer.start()
-    record, _ = made.finished(made.student(), 0.7, count=20_000)
+def test_an_old_and_a_new_record_of_the_same_episodes_are_paired(tmp_path: Path) -> None:
+    old = RecordStore(REFERENCE).scan()[0][0]
+    assert old.record.schema_version == 2
     store = RecordStore(tmp_path)
-    try:
-        for _ in range(2000):
-            if record.key in store:
-                break
-            writer.join(0.01)
-        for _ in range(20):
-            assert store.arrays(record.key)["correct"].shape == (20_000, 5)
-    finally:
-        writer.kill()
-        writer.join()
-    assert store.all() == [record]
+    store.write(*of_today(old, {"trained": "0" * 64}))
+    store.write(*of_today(old, {"episodes": "1" * 64}))
+    by_trained = {result.record.identity["trained"]: result for result in store.scan()[0]}
+    same, other = by_trained.pop("0" * 64), by_trained.popitem()[1]
+    assert same.predicted is not None and same.query is not None and not same.no_answers
+    assert same.episodes == old.episodes != other.episodes
 
 
-def test_merge_joins_folders_and_names_what_contradicts(new_store: Stores) -> None:
-    a, b = new_store("a"), new_store("b")
+def test_an_old_record_is_written_again_as_it_was(tmp_path: Path) -> None:
+    """As a variant that was renamed makes it."""
+    committed, store = RecordStore(REFERENCE), RecordStore(tmp_path)
+    before = committed.scan()[0][0]
+    store.write(before.record, committed.arrays(before.record.key))
+    [after], problems = store.scan()
+    assert not problems and after.record == before.record and after.episodes == before.episodes
+
+
+def test_confusion_follows_from_the_answers(new_store: Stores) -> None:
+    store = new_store("a")
+    store.write(*made.finished(made.student(), 0.6))
+    [[result], _] = store.scan()
+    assert result.predicted is not None and result.query_class is not None and result.class_names is not None
+    assert result.correct is not None and result.record.metrics is not None
+    assert (result.predicted == TIE).any()
+    table = np.zeros((len(result.class_names), len(result.class_names) + 1), int)
+    np.add.at(table, (result.query_class.ravel(), result.predicted.ravel()), 1)  # the last column: ties
+    assert table.sum() == result.correct.size and table.trace() == result.correct.sum()
+    recall = {
+        str(name): row[i] / row.sum() for i, (name, row) in enumerate(zip(result.class_names, table, strict=True))
+    }
+    assert recall == pytest.approx(result.record.metrics.per_class)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"predicted": None}, r"missing \['predicted'\]"),
+        ({"predicted": lambda a: np.full_like(a["predicted"], TIE)}, "contradict each other"),
+        ({"predicted": lambda a: np.where(a["correct"] == 1, a["predicted"], np.int16(77))}, "not in their episode"),
+        ({"query_class": lambda a: a["query_class"] + np.int16(50)}, "not in their episode"),
+        ({"classes": lambda a: np.where(a["classes"] == 3, 13, a["classes"]).astype(np.int16)}, "not in their episode"),
+        ({"videos": lambda a: a["videos"][:9]}, "outside the videos"),
+        ({"class_names": lambda a: a["class_names"][:9]}, "outside the class_names"),
+        ({"support": lambda a: a["support"] - 1000}, "outside the videos"),
+        ({"videos": lambda a: a["videos"].astype(object)}, "videos is object"),
+        ({"query": lambda a: a["query"][:, :2]}, "shape of query_class"),
+        ({"colour": lambda a: a["query"]}, r"unknown \['colour'\]"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_answers_and_episodes_must_agree(change: dict[str, Any], says: str, new_store: Stores) -> None:
+    store = new_store("a")
     record, arrays = made.finished(made.student(), 0.7)
-    a.write(made.unfinished(made.student(), "started"))
-    b.write(record, arrays)
-    b.write(*made.finished(made.student(seed=1), 0.7))
-    results, problems = merge([a.root, b.root])
-    assert [r.record.status for r in results] == ["done", "done"] and not problems
-    a.write(record, arrays)
-    assert len(merge([a.root, b.root])[0]) == 2  # the same twice is once
-    other, others = made.finished(made.student(), 0.2)
-    assert other.key == record.key
-    a.write(other, others)
-    with pytest.raises(ResultError, match="different results") as caught:
-        merge([a.root, b.root])
-    assert str(a.root) in str(caught.value) and str(b.root) in str(caught.value)
-    with pytest.raises(ResultError, match="no such folder"):
-        merge([a.root / "nowhere"])
+    changed = arrays | {name: make(arrays) for name, make in change.items() if make}
+    with pytest.raises(ResultError, match=says):
+        store.write(record, {name: array for name, array in changed.items() if change.get(name, "") is not None})
+    assert not store.root.exists() or not list(store.root.iterdir())
+
+
+def test_files_of_ten_thousand_episodes_stay_small(tmp_path: Path) -> None:
+    """24 classes of 100 videos, 5-way 5-shot: episodes, videos and names once, the answers for each record."""
+    index = ClassIndex.of([np.arange(100) + 100 * number for number in range(24)])
+    rng = np.random.default_rng(0)
+    episodes = draw(index, way=5, shot=5, query=1, episodes=10_000, rng=rng)
+    drawn: Arrays = {
+        "classes": episodes.classes.astype(np.int16),
+        "query_class": episodes.classes.astype(np.int16),
+        "support": episodes.support.reshape(10_000, -1),
+        "query": episodes.query.reshape(10_000, -1),
+        "class_names": np.array([f"class {number}" for number in range(24)]),
+        "videos": np.array([f"class_{number // 100:02d}/v_g{number % 100:03d}_c01" for number in range(2400)]),
+    }
+    correct = (rng.random((10_000, 5)) < 0.6).astype(np.uint8)
+    record, _ = made.finished(made.student(query=1), 0.7)
+    assert record.metrics is not None
+    metrics = record.metrics.model_copy(update={"episodes": 10_000, "accuracy": correct.mean()})
+    store = RecordStore(tmp_path)
+    path = store.write(record.model_copy(update={"metrics": metrics}), drawn | made.answers(correct, drawn))
+    [shared] = tmp_path.glob("episodes-*.npz")
+    assert shared.stat().st_size < 500_000 and path.with_suffix(".npz").stat().st_size < 60_000
+    [[back], _] = store.scan()
+    assert np.array_equal(back.support, drawn["support"]) and np.array_equal(back.videos, drawn["videos"])  # type: ignore[arg-type]
+
+
+def test_ten_thousand_records_are_read_and_summarised_within_ten_seconds(tmp_path: Path) -> None:
+    store = made.many(tmp_path, 2000, 100)
+    before = time.process_time()  # of this core, whatever else the machine does
+    results, problems = store.scan()
+    rows = summarise(results)
+    spent = time.process_time() - before
+    assert len(results) == 2000 and not problems and sum(len(row.by_seed) for row in rows) == 2000
+    assert 5 * spent < 10
