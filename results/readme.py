@@ -63,14 +63,12 @@ def stale(text: str, reference: Reference, page: str = "the page") -> list[str]:
 
 
 def write_pages(pages: Iterable[Path], reference: Reference) -> list[Path]:
-    """Write the blocks of the pages anew; returns the pages that changed. Raises ResultError."""
-    changed = []
-    for page in pages:
-        text = _read(page)
-        fresh = rendered(text, reference, str(page))
-        if fresh != text:
-            page.write_text(fresh, encoding="utf-8")
-            changed.append(page)
+    """Write the blocks of the pages anew, all or, where one cannot be, none; returns the pages that changed."""
+    old = {page: _read(page) for page in pages}
+    fresh = {page: rendered(text, reference, str(page)) for page, text in old.items()}
+    changed = [page for page in old if fresh[page] != old[page]]
+    for page in changed:
+        page.write_text(fresh[page], encoding="utf-8")
     return changed
 
 

@@ -123,7 +123,7 @@ def findings(reference: Reference, suite: str) -> str:
         rows = sorted((row for row in plain if row.setting.distillation == name and row.gain), key=_reading_order)
         each = ", ".join(f"{model_name(row)} {gain_text(row)}" for row in rows)
         above = sum(1 for row in rows if row.gain and row.gain.headline.low > 0)
-        stands = [f"{model_name(row)} ({p_text(row.p)})" for row in rows if row.p is not None and row.p < ALPHA]
+        stands = [f"{model_name(row)} (p {row.p:.3g})" for row in rows if row.p is not None and row.p < ALPHA]
         title = "Token distillation" if name == "tokens" else "D2M alone"
         lines.append(
             f"* **{title}** at {shot} shots: {each} points. The interval is above zero for {above} of {len(rows)}"

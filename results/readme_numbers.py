@@ -8,7 +8,14 @@ import numpy as np
 from results import ResultError
 from results.readme_words import DISTILLATIONS, MODELS, table, wrapped
 from results.reference_records import TEACHER, Reference
-from results.stats import Paired, class_bootstrap, closed_interval, paired_difference
+from results.stats import (
+    Paired,
+    class_bootstrap,
+    closed_interval,
+    detectable_over_seeds,
+    difference_components,
+    paired_difference,
+)
 from results.store import Result
 from results.summary import by_episode
 from results.tables import DASH, number
@@ -73,6 +80,21 @@ def pairing(reference: Reference, suite: str, name: str, other: str, shot: str) 
         f" ± {100 * apart:.2f} had each met {len(a):,} of its own (the correlation over episodes is"
         f" {np.corrcoef(a, b)[0, 1]:.2f})."
     )
+
+
+def detectable(reference: Reference, suite: str, name: str, other: str, shot: str) -> str:
+    """What difference between two settings would be found four times in five, by seeds and episodes."""
+    ours, theirs = (
+        {r.record.cell.seed: by_episode(r) for r in reference.of_row(reference.row(suite, n, int(shot)))}
+        for n in (name, other)
+    )
+    seeds = sorted(ours.keys() & theirs.keys())
+    parts = difference_components([ours[s] for s in seeds], [theirs[s] for s in seeds])
+    lines = []
+    for count in (3, 5, 10, 20):
+        found = [100 * detectable_over_seeds(parts, count, episodes) for episodes in (600, 10_000, math.inf)]
+        lines.append([str(count), *(f"{value:.1f}" for value in found)])
+    return table(["seeds", "600 episodes", "10,000 episodes", "any number of episodes"], lines)
 
 
 def classes(reference: Reference, suite: str, name: str, shot: str) -> str:
@@ -160,6 +182,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "intervals": intervals,
     "gain intervals": gain_intervals,
     "pairing": pairing,
+    "detectable": detectable,
     "classes": classes,
     "corrections": corrections,
     "costs": costs,

@@ -43,6 +43,16 @@ def test_a_page_is_written_once(tmp_path: Path) -> None:
     assert write_pages([page], SOURCE) == []
 
 
+def test_pages_are_written_together_or_not_at_all(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.md", tmp_path / "bad.md"
+    good.write_text("<!-- begin: claims: demo -->\n<!-- end -->\n")
+    bad.write_text("<!-- begin: nothing -->\n<!-- end -->\n")
+    before = good.read_text()
+    with pytest.raises(ResultError, match=r"bad\.md: no block 'nothing'"):
+        write_pages([good, bad], SOURCE)
+    assert good.read_text() == before
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -89,6 +99,42 @@ def test_the_table_equals_a_recomputation(model: str, distillation: str) -> None
     gain = np.mean([ours[seed].mean() - plain[seed].mean() for seed in ours.keys() & plain.keys()])
     if distillation != "none":
         assert f"| {100 * gain:+.2f} [" in (ROOT / "README.md").read_text()
+
+
+def test_what_the_prose_concludes_holds() -> None:
+    """The sentences around the blocks are typed: each conclusion of theirs, against the rows."""
+    embedded = [row for row in SOURCE.rows("embedded") if row.gain and row.shot == 5]
+    beyond = {(r.setting.model, r.setting.distillation) for r in embedded if r.gain and r.gain.headline.low > 0}
+    assert {model for model, name in beyond if name == "d2m"} == {"resnet18"}
+    assert {model for model, name in beyond if name == "tokens"} == {r.setting.model for r in embedded}
+    for model in ("resnet18", "mobilenetv3_large", "mobilenetv3_small"):
+        added = SOURCE.difference("embedded", f"{model}/both", f"{model}/tokens", 5).headline
+        assert added.low < 0 < added.high
+        chosen = {
+            name: np.mean(
+                [
+                    result.record.selection["val_accuracy"]
+                    for result in SOURCE.of_row(SOURCE.row("embedded", f"{model}/{name}", 5))
+                ]
+            )
+            for name in ("none", "tokens", "d2m", "both")
+        }
+        assert max(chosen, key=chosen.__getitem__) == "tokens"
+    small, large = (SOURCE.row("embedded", name, 5) for name in ("mobilenetv3_small/tokens", "mobilenetv3_large/none"))
+    assert small.accuracy and large.accuracy and small.accuracy.low > large.accuracy.high
+    assert small.cost.gmacs_per_episode and large.cost.gmacs_per_episode
+    assert 0.2 < small.cost.gmacs_per_episode / large.cost.gmacs_per_episode < 0.3
+    teachers = {row.setting.variant: row for row in SOURCE.rows("ablation") if row.setting.role == "teacher"}
+    best = max(teachers, key=lambda name: teachers[name].accuracy.mean if teachers[name].accuracy else 0)
+    assert best == "teacher-skeleton"
+    defects = [row for row in SOURCE.rows("defects") if row.gain and row.shot == 5]
+    sure = {
+        (row.setting.distillation, row.setting.variant)
+        for row in defects
+        if row.gain and (row.gain.headline.low > 0 or row.gain.headline.high < 0)
+    }
+    assert sure == {("d2m", "flips"), ("d2m", "all-of-these")}
+    assert all(row.p is None or row.p > 0.05 for row in SOURCE.rows("defects"))
 
 
 def test_figures_of_other_records_are_named(tmp_path: Path) -> None:
@@ -141,7 +187,7 @@ def test_the_command(tmp_path: Path) -> None:
     good = fewdistill("report", "--readme", "--check", *reference, cwd=tmp_path)
     assert good.returncode == 0, good.stderr
     page = tmp_path / "docs" / "results.md"
-    page.write_text(page.read_text().replace("| p 0.048 |", "| p 0.040 |"))
+    page.write_text(page.read_text().replace("| ResNet18 | tokens | 1 | 5 | +", "| ResNet18 | tokens | 1 | 5 | -"))
     bad = fewdistill("report", "--readme", "--check", *reference, cwd=tmp_path)
     assert bad.returncode == 1 and "gains table embedded" in bad.stderr and COMMAND in bad.stderr
     page.unlink()
