@@ -132,6 +132,8 @@ def blocks(text: str, page: str = "the page") -> list[Block]:
         if marker[3]:
             assert opened is not None
             before = text[text.rfind("\n", 0, opened.start()) + 1 : opened.start()]
+            if not before.strip() and text[: opened.start()].rstrip(" ")[-2:] not in ("", "\n\n"):
+                raise ResultError(f"{page}: block {opened[1]!r} begins a line of a paragraph: move a word before it")
             found.append(Block(opened[1], opened[2] or "", opened.end(), marker.start(), not before.strip()))
             opened = None
         elif opened is not None:

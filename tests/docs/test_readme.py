@@ -64,6 +64,7 @@ def test_pages_are_written_together_or_not_at_all(tmp_path: Path) -> None:
         ("<!-- begin: main table: nowhere -->\n<!-- end -->", "nowhere"),
         ("<!-- begin: accuracy: demo resnet18/none five --><!-- end -->", "does not take 'demo resnet18/none five'"),
         ("<!-- begin: accuracy: demo resnet18/d2m 5 --><!-- end -->", "no finished row 'resnet18/d2m' at 5-shot"),
+        ("a\n<!-- begin: claims: demo -->\n<!-- end -->", "'claims' begins a line of a paragraph"),
         ("a <!-- begin: main table: demo --><!-- end -->", "begin it on a line of its own"),
     ],
 )
