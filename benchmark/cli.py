@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import cli_cache, cli_compare, cli_cost, cli_data, cli_derive, cli_import, cli_view
+from benchmark import cli_cache, cli_compare, cli_cost, cli_data, cli_derive, cli_import, cli_readme, cli_view
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
@@ -191,14 +191,36 @@ def status_command(
     _print_standing(found)
 
 
-@app.command(epilog="Example: fewdistill report runs/embedded/records --out report")
+@app.command(
+    epilog="Examples: fewdistill report runs/embedded/records --out report | fewdistill report --readme | "
+    "fewdistill report --readme --check"
+)
 def report(
-    records: Annotated[list[Path], typer.Argument(help="Record folders, merged.")],
+    records: Annotated[list[Path] | None, typer.Argument(help="Record folders, merged.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page, tables and plots.")] = Path("report"),
+    readme: Annotated[
+        bool, typer.Option("--readme", help="Instead, in a checkout: write README.md and docs/ anew from --reference.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="With --readme: change nothing, name what is stale.")] = False,
+    reference: Annotated[Path, typer.Option(help="With --readme: folder of the reference records.")] = Path(
+        "results/reference"
+    ),
 ) -> None:
-    """Tables, plots and one self-contained HTML page from record folders."""
+    """Tables, plots and one self-contained HTML page from record folders.
+
+    --readme writes what stands between the markers of README.md and docs/*.md, and the reference suites' plots.
+    """
     from results.report import write_report
 
+    if readme:
+        if records:
+            raise UserError("--readme reads the folder of --reference: leave the record folders out")
+        cli_readme.write(reference, check)
+        return
+    if check:
+        raise UserError("--check is of --readme: add it")
+    if not records:
+        raise UserError("name one or more folders of records; a run writes runs/<suite>/records")
     for folder in records:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder of records; a run writes runs/<suite>/records")

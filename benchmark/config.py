@@ -37,6 +37,7 @@ class Suite(Section):
     """A grid of cells: students x distillation x seeds, and the teacher of each seed."""
 
     name: str
+    plugins: tuple[str, ...] = Field((), description="files of your own students, heads, losses, fusions or experts")
     seeds: tuple[NotNegative, ...] = (0, 1, 2)
     students: tuple[str, ...] = ("resnet18", "mobilenetv3_small", "mobilenetv3_large")
     distillation: tuple[str, ...] = ("none", "tokens", "d2m", "both")
@@ -120,7 +121,7 @@ class Suite(Section):
                 raise ValueError(f"own.{student}: {_why(error)}") from error
         for name, changes in self.variant.items():
             data = changes.get("data", {})
-            fixed = {*changes} & {"name", "evaluate", "variant"}
+            fixed = {*changes} & {"name", "plugins", "evaluate", "variant"}
             fixed |= {*(data if isinstance(data, dict) else [])} - _VARIABLE_DATA
             if fixed:
                 raise ValueError(f"variant.{name}: {', '.join(sorted(fixed))} must stay the suite's")

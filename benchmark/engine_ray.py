@@ -5,6 +5,7 @@ is started again, and goes on from its checkpoint. What keeps two tasks, or anot
 its lock (Workspace.turn); the order of the tasks only keeps workers from waiting for one another.
 """
 
+import json
 import logging
 import os
 import socket
@@ -217,7 +218,7 @@ def _opened(place: _Place) -> tuple[Workspace, Teachers]:
     """Opened once a worker: it keeps decoded clips and the last teacher from task to task."""
     os.chdir(place.folder)  # a suite may name files from there
     keep_freed_memory()
-    load_plugins()
+    load_plugins(json.loads(place.suite).get("plugins", ()))
     suite = Suite.model_validate_json(place.suite)
     return open_workspace(suite, place.runs, place.data, place.device, place.compile_trunks, track=place.track), {}
 

@@ -5,6 +5,7 @@ from typing import Any
 from benchmark.config import Suite
 from benchmark.distillation import distillation as parse
 from benchmark.distillation import options
+from benchmark.registry import code_of
 from benchmark.sections import FusionConfig
 from benchmark.weights import weights_identity
 
@@ -27,6 +28,7 @@ def encoder(suite: Suite, content_hash: str, modality: str, expert: dict[str, An
         "modality": modality,
         "expert": expert,
         "backbone": teacher.encoder,
+        **code_of("students", teacher.encoder),
         "weights": weights_identity(teacher.encoder, teacher.weights),
         "width": suite.width,
         "token_norm": suite.token_norm,
@@ -48,7 +50,10 @@ def fusion(suite: Suite, encoders: list[str], seed: int) -> dict[str, Any]:
         "encoders": encoders,
         "width": suite.width,
         "head": head(suite),
-        "fusion": config.model_dump(mode="json", exclude=FusionConfig.unread_by(config.name)),
+        "fusion": {
+            **config.model_dump(mode="json", exclude=FusionConfig.unread_by(config.name)),
+            **code_of("fusions", config.name),
+        },
         "selection": _selection(suite),
         "seed": seed,
     }
@@ -66,6 +71,7 @@ def base(
         "stage": "base",
         "data": data(suite, content_hash),
         "student": student,
+        **code_of("students", student),
         "weights": weights_identity(student, suite.weights),
         "width": suite.width,
         "token_norm": suite.token_norm,
@@ -91,7 +97,11 @@ def student(suite: Suite, base_key: str, distillation: str, teacher: str | None,
         "teacher": teacher,
         "head": head(suite),
         "episodic": suite.episodic.model_dump(mode="json", exclude=unread),
-        "distiller": {"name": setting.distiller, **options(setting.distiller, suite.options_of(setting.distiller))},
+        "distiller": {
+            "name": setting.distiller,
+            **options(setting.distiller, suite.options_of(setting.distiller)),
+            **code_of("distillers", setting.distiller),
+        },
         "token_target": suite.base.token_target if reads_tokens else None,
         "switches": _switches(suite, suite.distiller_of(setting.distiller).reads),
         "selection": _selection(suite),
@@ -131,4 +141,4 @@ def _selection(suite: Suite) -> dict[str, Any]:
 
 def head(suite: Suite) -> dict[str, Any]:
     """The head's name and the settings it reads."""
-    return {"name": suite.head.name, **suite.head.options()}
+    return {"name": suite.head.name, **suite.head.options(), **code_of("heads", suite.head.name)}

@@ -31,7 +31,6 @@ def suite_path(name_or_path: str) -> Path:
 
 def load_suite(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite:
     """Read and check a suite; ``overrides`` are ``section.key=value`` in TOML. UserError names line and remedy."""
-    load_plugins()
     path = suite_path(name_or_path)
     text = path.read_text(encoding="utf-8")
     try:
@@ -40,12 +39,20 @@ def load_suite(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite:
         raise UserError(f"{path.name}: not valid TOML: {error}") from error
     for override in overrides:
         _apply(values, override)
+    load_plugins(_plugins(path.name, values.get("plugins", [])))
     try:
         return Suite.model_validate(values)
     except UnknownNameError as error:
         raise UserError(f"{path.name}: {error}") from error
     except ValidationError as error:
         raise UserError("\n".join(_explain(path.name, text, problem) for problem in error.errors())) from error
+
+
+def _plugins(suite: str, files: Any) -> list[str]:
+    """They must be loaded before the suite can be checked, since it names what they bring."""
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise UserError(f'{suite}: plugins: write a list of files, plugins = ["my_head.py"]')
+    return files
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmark import identity
+from benchmark.errors import UserError
 from benchmark.registry import load_plugins
+from benchmark.suite_file import load_suite
+from students.heads import HEADS
 from teachers.modalities import EXPERTS
 
 MODULE = """
@@ -35,3 +39,64 @@ def test_entry_points_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     load_plugins()
     sys.modules.pop("night_plugin")
     assert "night_vision" in EXPERTS
+
+
+HEAD = """
+from students.heads import HEADS
+from students.heads.mean_token import ProtoNet
+
+@HEADS.register("{name}")
+class Mine(ProtoNet):
+    pass
+"""
+
+
+def suite_of(folder: Path, plugins: str, head: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(f'name = "mine"\nplugins = {plugins}\n[head]\nname = "{head}"\n')
+    return str(path)
+
+
+def test_a_suite_names_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HEADS, "_entries", dict(HEADS._entries))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    found = []
+    for part in ("a", "b"):  # two files of one name, as before and after an edit
+        folder = tmp_path / part
+        folder.mkdir()
+        (folder / "head_of_mine.py").write_text(f"# {part}\n{HEAD.format(name='mine')}")
+        suite = load_suite(suite_of(folder, f'["{folder / "head_of_mine.py"}"]', "mine"))
+        found.append(identity.head(suite))
+        sys.modules.pop("head_of_mine")
+        sys.path.remove(str(folder))
+        del HEADS._entries["mine"]
+    assert found[0]["name"] == found[1]["name"] == "mine"
+    assert found[0]["code"] != found[1]["code"], "an edited file is another head"
+    assert "code" not in identity.head(load_suite("demo")), "the shipped ones keep their keys"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("gone.py", None, "no such file of Python"),
+        ("my-head.py", "", "no such file of Python"),
+        ("json.py", "", "another module 'json'"),
+        ("plug_empty.py", "", "registers nothing"),
+        ("plug_broken.py", "1 / 0", "ZeroDivisionError"),
+        ("plug_taken.py", HEAD.format(name="trx"), "head 'trx' is registered twice"),
+    ],
+)
+def test_a_wrong_file_is_named(
+    file: str, text: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    if text is not None:
+        (tmp_path / file).write_text(text)
+    with pytest.raises(UserError, match=says):
+        load_suite(suite_of(tmp_path, f'["{tmp_path / file}"]', "trx"))
+    sys.modules.pop(Path(file).stem if file.startswith("plug_") else "", None)
+
+
+def test_plugins_are_a_list(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="write a list of files"):
+        load_suite(suite_of(tmp_path, '"head.py"', "trx"))

@@ -1,0 +1,161 @@
+"""Pages whose figures come from records: what stands between two markers is written anew from the reference records.
+
+``<!-- begin: NAME -->`` or ``<!-- begin: NAME: ARGUMENTS -->`` opens a block, ``<!-- end -->`` closes it. A marker that
+begins its line holds a block of lines; within a line it holds a figure. What stands around blocks is left alone.
+"""
+
+import difflib
+import hashlib
+import inspect
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from results import ResultError
+from results.readme_blocks import BLOCKS as SUITE_BLOCKS
+from results.readme_numbers import BLOCKS as NUMBER_BLOCKS
+from results.readme_quotes import BLOCKS as QUOTES
+from results.readme_speed import BLOCKS as SPEED_BLOCKS
+from results.reference_records import Reference
+
+BLOCKS: dict[str, Callable[..., str]] = SUITE_BLOCKS | QUOTES | SPEED_BLOCKS | NUMBER_BLOCKS
+COMMAND = "fewdistill report --readme"
+MADE_FROM = "made-from.json"
+_MARKER = re.compile(r"<!-- (?:begin: *([^:>]+?) *(?:: *([^>]*?) *)?|(end)) -->")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A place in a page: text[start:end] stands between the markers; own_lines: they begin their lines."""
+
+    name: str
+    arguments: str
+    start: int
+    end: int
+    own_lines: bool
+
+
+def rendered(text: str, reference: Reference, page: str = "the page") -> str:
+    """The page with every block written anew; ResultError names a block that nobody knows, or that never ends."""
+    parts, at = [], 0
+    for block in blocks(text, page):
+        body = _body(block, reference, page)
+        if "\n" in body and not block.own_lines:
+            raise ResultError(f"{page}: the block {block.name!r} has several lines: begin it on a line of its own")
+        parts += [text[at : block.start], f"\n{body}\n" if block.own_lines else body]
+        at = block.end
+    return "".join([*parts, text[at:]])
+
+
+def stale(text: str, reference: Reference, page: str = "the page") -> list[str]:
+    """Names of the blocks of a page that say something else than the records do now."""
+    fresh = rendered(text, reference, page)
+    pairs = zip(blocks(text, page), blocks(fresh, page), strict=True)
+    return [
+        " ".join(filter(None, [old.name, old.arguments]))
+        for old, new in pairs
+        if text[old.start : old.end] != fresh[new.start : new.end]
+    ]
+
+
+def write_pages(pages: Iterable[Path], reference: Reference) -> list[Path]:
+    """Write the blocks of the pages anew, all or, where one cannot be, none; returns the pages that changed."""
+    old = {page: _read(page) for page in pages}
+    fresh = {page: rendered(text, reference, str(page)) for page, text in old.items()}
+    changed = [page for page in old if fresh[page] != old[page]]
+    for page in changed:
+        page.write_text(fresh[page], encoding="utf-8")
+    return changed
+
+
+def stale_parts(pages: Iterable[Path], reference: Reference) -> list[str]:
+    """One line for each block, and for each folder of tables and plots, that the records have left behind."""
+    lines = [f"{page}: block {name!r}" for page in pages for name in stale(_read(page), reference, str(page))]
+    return lines + [
+        f"{reference.root / suite / 'report'}: tables and plots are of other records"
+        for suite in reference.suites()
+        if _made_from(reference, suite) != fingerprint(reference, suite)
+    ]
+
+
+def write_figures(reference: Reference, suite: str) -> Path:
+    """Write a suite's tables and plots, as the report has them, to its folder ``report``; returns that folder."""
+    from results.report import write_report
+
+    out = reference.root / suite / "report"
+    with tempfile.TemporaryDirectory() as made:
+        write_report(reference.root / suite / "records", made)
+        shutil.rmtree(out, ignore_errors=True)
+        for part in ("tables", "plots"):
+            if (Path(made) / part).is_dir():
+                shutil.copytree(Path(made) / part, out / part)
+    said = {"records": fingerprint(reference, suite)}
+    (out / MADE_FROM).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    return out
+
+
+def fingerprint(reference: Reference, suite: str) -> str:
+    """sha256 over a suite's record files: their names and contents."""
+    digest = hashlib.sha256()
+    for path in sorted((reference.root / suite / "records").iterdir()):
+        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _made_from(reference: Reference, suite: str) -> str:
+    path = reference.root / suite / "report" / MADE_FROM
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["records"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _read(page: Path) -> str:
+    try:
+        return page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ResultError(f"{page}: cannot be read ({error})") from error
+
+
+def blocks(text: str, page: str = "the page") -> list[Block]:
+    """The blocks of a page in order; ResultError names a marker without its other half."""
+    found: list[Block] = []
+    opened: re.Match[str] | None = None
+    for marker in _MARKER.finditer(text):
+        line = text.count("\n", 0, marker.start()) + 1
+        if marker[3] and opened is None:
+            raise ResultError(f"{page}:{line}: an end without a begin")
+        if marker[3]:
+            assert opened is not None
+            before = text[text.rfind("\n", 0, opened.start()) + 1 : opened.start()]
+            if not before.strip() and text[: opened.start()].rstrip(" ")[-2:] not in ("", "\n\n"):
+                raise ResultError(f"{page}: block {opened[1]!r} begins a line of a paragraph: move a word before it")
+            found.append(Block(opened[1], opened[2] or "", opened.end(), marker.start(), not before.strip()))
+            opened = None
+        elif opened is not None:
+            raise ResultError(f"{page}:{line}: block {marker[1]!r} begins within block {opened[1]!r}")
+        else:
+            opened = marker
+    if opened is not None:
+        raise ResultError(f"{page}: block {opened[1]!r} never ends; close it with <!-- end -->")
+    return found
+
+
+def _body(block: Block, reference: Reference, page: str) -> str:
+    name, arguments = block.name, block.arguments.split()
+    if name not in BLOCKS:
+        near = difflib.get_close_matches(name, BLOCKS, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(BLOCKS))}"
+        raise ResultError(f"{page}: no block {name!r}: {hint}")
+    try:
+        inspect.signature(BLOCKS[name]).bind(reference, *arguments)
+    except TypeError as error:
+        raise ResultError(f"{page}: block {name!r} does not take {block.arguments!r} ({error})") from error
+    try:
+        return BLOCKS[name](reference, *arguments)
+    except ValueError as error:  # a word where a number is wanted
+        raise ResultError(f"{page}: block {name!r} does not take {block.arguments!r} ({error})") from error

@@ -1,0 +1,86 @@
+"""How the pages say what records abbreviate: names of models and settings, figures, tables of Markdown."""
+
+import textwrap
+from collections.abc import Sequence
+
+from results.reference_records import TEACHER
+from results.stats import Paired
+from results.summary import Row
+from results.tables import DASH
+
+MODELS = {
+    "resnet18": "ResNet18",
+    "mobilenetv3_large": "MobileNetV3-large",
+    "mobilenetv3_small": "MobileNetV3-small",
+}
+DISTILLATIONS = {"none": "none", "tokens": "tokens", "d2m": "D2M", "both": "tokens and D2M"}
+VARIANTS = {
+    "support-level": "D2M without the query level",
+    "episodes-alone": "D2M, both levels, in the episodes alone",
+    "query-level": "D2M, query level alone",
+    "random-teacher-head": "teacher's head never loaded",
+    "teacher-in-train-mode": "teacher in train mode",
+    "support-as-drawn": "support set taken for sorted",
+    "shift-at-extraction": "last stream rolled in the cache alone",
+    "labels-down-weighted": "cross entropy divided by 16",
+    "released-loss": "released loss",
+    "no-normalisation": "no input normalisation",
+    "flips": "flips, where left and right make the class",
+    "all-of-these": "all of these",
+}
+"""How the pages name what the suites' files abbreviate; a name that is not here stands as it is."""
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    every = [list(head), ["---"] * len(head), *map(list, lines)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in every)
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def model_name(row: Row) -> str:
+    if row.setting.role == TEACHER:
+        fusion, _, rest = row.setting.model.partition("(")
+        return f"teacher: {fusion} over {rest.partition(';')[0].replace('+', ', ').replace('rgb', 'RGB')}"
+    return MODELS.get(row.setting.model, row.setting.model)
+
+
+def distillation_name(row: Row) -> str:
+    return (
+        DASH if row.setting.role == TEACHER else DISTILLATIONS.get(row.setting.distillation, row.setting.distillation)
+    )
+
+
+def variant_name(row: Row) -> str:
+    """A teacher of other modalities says so by its own name."""
+    name = row.setting.variant
+    return VARIANTS.get(name, "" if row.setting.role == TEACHER and name.startswith(TEACHER) else name)
+
+
+def against(row: Row) -> str:
+    if not row.setting.variant:
+        return "none" if row.gain else ""
+    return "the suite's teacher" if row.setting.role == TEACHER else distillation_name(row)
+
+
+def accuracy_text(row: Row) -> str:
+    if not row.accuracy:
+        return row.why
+    return f"{100 * row.accuracy.mean:.2f} ± {100 * row.accuracy.half_width:.2f}"
+
+
+def gain_text(row: Row) -> str:
+    return span_text(row.gain.headline) if row.gain else ""
+
+
+def span_text(found: Paired) -> str:
+    return f"{100 * found.mean:+.2f} [{100 * found.low:.2f}, {100 * found.high:.2f}]"
+
+
+def row_name(row: Row, distillation: str | None = None) -> str:
+    model = TEACHER if row.setting.role == TEACHER else row.setting.model
+    variant = f"@{row.setting.variant}" if row.setting.variant else ""
+    return f"{model}/{distillation or row.setting.distillation}{variant}"

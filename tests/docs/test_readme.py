@@ -1,0 +1,200 @@
+"""Pages say what the records say: stale blocks are named, and quoted figures equal a recomputation from the npz."""
+
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.cost import count_macs
+from results import ResultError
+from results.readme import COMMAND, blocks, rendered, stale, stale_parts, write_pages
+from results.readme_speed import RESNET18_GMACS
+from results.reference_records import Reference
+from students.trunks import BACKBONES
+from tests.command import fewdistill
+from tests.docs.pages import PAGES, REFERENCE, ROOT, prose
+
+SOURCE = Reference(REFERENCE)
+
+
+def test_every_block_and_figure_is_fresh() -> None:
+    old = stale_parts(PAGES, SOURCE)
+    assert not old, "\n".join([*old, f"run `{COMMAND}` and commit what it writes"])
+
+
+def test_a_changed_figure_is_named() -> None:
+    page = (ROOT / "README.md").read_text()
+    assert stale(page, SOURCE) == []
+    assert stale(page.replace("59.51 ± 0.30", "59.91 ± 0.30"), SOURCE) == ["main table embedded"]
+    assert rendered(page.replace("59.51 ± 0.30", "59.91 ± 0.30"), SOURCE) == page, "the rest is left alone"
+
+
+def test_a_page_is_written_once(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("It reaches <!-- begin: accuracy: embedded resnet18/tokens 5 --><!-- end -->.\n")
+    assert write_pages([page], SOURCE) == [page]
+    assert page.read_text().endswith("5 -->59.51 ± 0.30 %<!-- end -->.\n")
+    assert write_pages([page], SOURCE) == []
+
+
+def test_pages_are_written_together_or_not_at_all(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.md", tmp_path / "bad.md"
+    good.write_text("<!-- begin: claims: demo -->\n<!-- end -->\n")
+    bad.write_text("<!-- begin: nothing -->\n<!-- end -->\n")
+    before = good.read_text()
+    with pytest.raises(ResultError, match=r"bad\.md: no block 'nothing'"):
+        write_pages([good, bad], SOURCE)
+    assert good.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("<!-- begin: main tabel: embedded -->\n<!-- end -->", "no block 'main tabel': did you mean main table"),
+        ("<!-- begin: main table: embedded -->\n", "'main table' never ends"),
+        ("a\n<!-- end -->", "page:2: an end without a begin"),
+        ("<!-- begin: claims: demo --><!-- begin: claims: demo --><!-- end -->", "begins within block 'claims'"),
+        ("<!-- begin: main table -->\n<!-- end -->", "'main table' does not take ''"),
+        ("<!-- begin: main table: nowhere -->\n<!-- end -->", "nowhere"),
+        ("<!-- begin: accuracy: demo resnet18/none five --><!-- end -->", "does not take 'demo resnet18/none five'"),
+        ("<!-- begin: accuracy: demo resnet18/d2m 5 --><!-- end -->", "no finished row 'resnet18/d2m' at 5-shot"),
+        ("a\n<!-- begin: claims: demo -->\n<!-- end -->", "'claims' begins a line of a paragraph"),
+        ("a <!-- begin: main table: demo --><!-- end -->", "begin it on a line of its own"),
+    ],
+)
+def test_a_wrong_marker_is_named(text: str, says: str) -> None:
+    with pytest.raises(ResultError, match=re.escape(says)):
+        rendered(text, SOURCE, "page")
+
+
+def seeds_of(model: str, distillation: str, shot: int) -> dict[int, np.ndarray]:
+    """Per-episode accuracies (E,) by seed, straight from the files."""
+    found = {}
+    for path in sorted((REFERENCE / "embedded" / "records").glob("*.json")):
+        record = json.loads(path.read_text())
+        cell = record["cell"]
+        if (cell["model"], cell["distillation"], cell["shot"]) == (model, distillation, shot):
+            with np.load(path.with_suffix(".npz")) as stored:
+                found[cell["seed"]] = stored["correct"].mean(axis=1)
+    return found
+
+
+@pytest.mark.parametrize("model", ["resnet18", "mobilenetv3_large", "mobilenetv3_small"])
+@pytest.mark.parametrize("distillation", ["none", "tokens", "d2m", "both"])
+def test_the_table_equals_a_recomputation(model: str, distillation: str) -> None:
+    for shot in (1, 5):
+        ours = seeds_of(model, distillation, shot)
+        mean = np.mean(list(ours.values()), axis=0)
+        half = 1.96 * mean.std() / math.sqrt(len(mean))
+        cell = f"{100 * mean.mean():.2f} ± {100 * half:.2f}"
+        text = f"x <!-- begin: accuracy: embedded {model}/{distillation} {shot} --><!-- end -->"
+        assert f">{cell} %<" in rendered(text, SOURCE)
+        assert cell in (ROOT / "README.md").read_text()
+    plain = seeds_of(model, "none", 5)
+    gain = np.mean([ours[seed].mean() - plain[seed].mean() for seed in ours.keys() & plain.keys()])
+    if distillation != "none":
+        assert f"| {100 * gain:+.2f} [" in (ROOT / "README.md").read_text()
+
+
+def test_what_the_prose_concludes_holds() -> None:
+    """The sentences around the blocks are typed: each conclusion of theirs, against the rows."""
+    embedded = [row for row in SOURCE.rows("embedded") if row.gain and row.shot == 5]
+    beyond = {(r.setting.model, r.setting.distillation) for r in embedded if r.gain and r.gain.headline.low > 0}
+    assert {model for model, name in beyond if name == "d2m"} == {"resnet18"}
+    assert {model for model, name in beyond if name == "tokens"} == {r.setting.model for r in embedded}
+    for model in ("resnet18", "mobilenetv3_large", "mobilenetv3_small"):
+        added = SOURCE.difference("embedded", f"{model}/both", f"{model}/tokens", 5).headline
+        assert added.low < 0 < added.high
+        chosen = {
+            name: np.mean(
+                [
+                    result.record.selection["val_accuracy"]
+                    for result in SOURCE.of_row(SOURCE.row("embedded", f"{model}/{name}", 5))
+                ]
+            )
+            for name in ("none", "tokens", "d2m", "both")
+        }
+        assert max(chosen, key=chosen.__getitem__) == "tokens"
+    small, large = (SOURCE.row("embedded", name, 5) for name in ("mobilenetv3_small/tokens", "mobilenetv3_large/none"))
+    assert small.accuracy and large.accuracy and small.accuracy.low > large.accuracy.high
+    assert small.cost.gmacs_per_episode and large.cost.gmacs_per_episode
+    assert 0.2 < small.cost.gmacs_per_episode / large.cost.gmacs_per_episode < 0.3
+    teachers = {row.setting.variant: row for row in SOURCE.rows("ablation") if row.setting.role == "teacher"}
+    best = max(teachers, key=lambda name: teachers[name].accuracy.mean if teachers[name].accuracy else 0)
+    assert best == "teacher-skeleton"
+    defects = [row for row in SOURCE.rows("defects") if row.gain and row.shot == 5]
+    sure = {
+        (row.setting.distillation, row.setting.variant)
+        for row in defects
+        if row.gain and (row.gain.headline.low > 0 or row.gain.headline.high < 0)
+    }
+    assert sure == {("d2m", "flips"), ("d2m", "all-of-these")}
+    assert all(row.p is None or row.p > 0.05 for row in SOURCE.rows("defects"))
+
+
+def test_figures_of_other_records_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "reference"
+    shutil.copytree(REFERENCE / "demo", root / "demo")
+    assert stale_parts([], Reference(root)) == []
+    next((root / "demo" / "records").glob("*.json")).unlink()
+    [line] = stale_parts([], Reference(root))
+    assert "demo" in line and "other records" in line
+
+
+def speed_record(tmp_path: Path, **changes: Any) -> Reference:
+    found = json.loads((REFERENCE / "speed" / "cpu.json").read_text())
+    for row in found["rows"]:
+        row |= changes
+    (tmp_path / "speed").mkdir()
+    (tmp_path / "speed" / "cpu.json").write_text(json.dumps(found))
+    return Reference(tmp_path)
+
+
+def test_the_speed_blocks_take_what_the_record_holds(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "speed.md").read_text()
+    fresh = rendered(page, speed_record(tmp_path, ratio=0.5, aim=2, conditions={"load": 0.1}))
+    assert {block.name for block in blocks(page)} >= {"speed aims", "speed cases", "speed memory"}
+    assert re.search(r"\n0 of \d+ aims are reached", fresh)
+
+
+def test_a_speed_case_that_does_not_agree_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match="do not agree"):
+        rendered(
+            "<!-- begin: speed agreement -->\n<!-- end -->", speed_record(tmp_path, largest_difference=1, agrees=False)
+        )
+
+
+def test_the_macs_that_the_speed_page_uses_are_counted() -> None:
+    counted = count_macs(BACKBONES["resnet18"].build(), torch.zeros(1, 3, 224, 224, device="meta"))
+    assert counted / 1e9 == pytest.approx(RESNET18_GMACS, abs=1e-3)
+
+
+def test_no_measured_figure_is_typed_into_the_readme() -> None:
+    words = prose(ROOT / "README.md").replace("Python 3.11", "")
+    assert not re.findall(r"\d+\.\d+|[-+]?\d+(?:\.\d+)? points", words)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    for name in ("README.md", "docs"):
+        source = ROOT / name
+        shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
+    reference = ["--reference", REFERENCE]
+    good = fewdistill("report", "--readme", "--check", *reference, cwd=tmp_path)
+    assert good.returncode == 0, good.stderr
+    page = tmp_path / "docs" / "results.md"
+    page.write_text(page.read_text().replace("| ResNet18 | tokens | 1 | 5 | +", "| ResNet18 | tokens | 1 | 5 | -"))
+    bad = fewdistill("report", "--readme", "--check", *reference, cwd=tmp_path)
+    assert bad.returncode == 1 and "gains table embedded" in bad.stderr and COMMAND in bad.stderr
+    page.unlink()
+    for arguments, says in (
+        (["report", "records", "--readme"], "leave the record folders out"),
+        (["report", "--readme", "--reference", "nowhere"], "nowhere"),
+    ):
+        wrong = fewdistill(*arguments, cwd=tmp_path)
+        assert wrong.returncode == 2 and says in wrong.stderr and "Traceback" not in wrong.stderr, wrong.stderr
