@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from results import ResultError
+from results.pairing import by_episode, done
 from results.published import DATASETS, Figure, Protocol, Published, Source
 from results.sides import Side, nearest
 from results.stats import Paired
-from results.summary import Setting, by_episode, done
+from results.summary import Setting
 from results.unpaired import Estimate, estimate, unpaired_difference
 
 PREFIX = "published:"

@@ -8,10 +8,11 @@ import numpy as np
 
 from results import ResultError
 from results.by_class import Floats, class_names, episodes_asking, of_class
+from results.pairing import by_episode, done
 from results.sides import Side
 from results.stats import Paired, detectable, holm, paired_over_seeds
 from results.store import Result
-from results.summary import Setting, by_episode, done
+from results.summary import Setting
 from results.unpaired import estimate, unpaired_difference
 
 Place = tuple[Setting, int]

@@ -26,7 +26,6 @@ from results.plot_style import (
     shapes,
     used_distillations,
 )
-from results.plot_style import markers as markers
 from results.record import Record
 from results.stats import pareto_front
 from results.summary import Row, RowCost, Setting, labels

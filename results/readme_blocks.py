@@ -19,7 +19,7 @@ from results.readme_words import (
 )
 from results.reference_records import TEACHER, Reference
 from results.summary import ALPHA, Row
-from results.tables import DASH, number, p_text
+from results.table_files import DASH, number, p_text
 
 
 def main_table(reference: Reference, suite: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from results import ResultError
+from results.pairing import by_episode
 from results.readme_words import DISTILLATIONS, MODELS, table, wrapped
 from results.reference_records import TEACHER, Reference
 from results.stats import (
@@ -17,8 +18,7 @@ from results.stats import (
     paired_difference,
 )
 from results.store import Result
-from results.summary import by_episode
-from results.tables import DASH, number
+from results.table_files import DASH, number
 
 
 def intervals(reference: Reference, suite: str, shot: str, *names: str) -> str:

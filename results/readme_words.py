@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from results.reference_records import TEACHER
 from results.stats import Paired
 from results.summary import Row
-from results.tables import DASH
+from results.table_files import DASH
 
 MODELS = {
     "resnet18": "ResNet18",

@@ -8,9 +8,10 @@ from typing import Any
 
 from results import ResultError
 from results.merge import merge
+from results.pairing import by_episode, done
 from results.stats import PairedOverSeeds, paired_over_seeds
 from results.store import Result
-from results.summary import Row, by_episode, done, summarise
+from results.summary import Row, summarise
 
 TEACHER = "teacher"
 """How a quoted row names a suite's teacher, whatever its model is called."""

@@ -12,7 +12,7 @@ from results.report_rows import groups, over_classes, thin
 from results.reproduce import command, told
 from results.store import Result
 from results.summary import Row, Setting
-from results.tables import number
+from results.table_files import number
 
 _WORDS = {"macs": "MACs", "gmacs": "GMACs", "ms": "(ms)", "p50": "median", "mib": "(MiB)", "thop": "thop",
           "nll": "NLL", "ece": "ECE", "argv": "command line", "image": "image", "bf16": "bf16"}  # fmt: skip

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from results.plots import by_setting, colours, markers, mean_curve, quantities, title
+from results.plot_style import colours, markers
+from results.plots import by_setting, mean_curve, quantities, title
 from results.ranks import Rank
 from results.record import Record
 from results.stats import Interval, Paired, class_bootstrap
 from results.store import Result
 from results.summary import Row, Setting, table_of
-from results.tables import axes_of, number, p_text
+from results.table_files import number, p_text
+from results.tables import axes_of
 
 AXES = ("suite", "dataset", "split", "role", "model", "distillation", "variant", "head", "way", "query", "frames",
         "image_size", "shot")  # fmt: skip

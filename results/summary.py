@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields, replace
 from statistics import median
 
 from results import ResultError
-from results.pairing import by_episode as by_episode
 from results.pairing import by_seed, done, pair
 from results.ranks import Rank, ranks
 from results.record import Cell, Cost

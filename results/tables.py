@@ -11,13 +11,8 @@ import pandas as pd
 from results import ResultError
 from results.stats import Paired
 from results.summary import Row, Setting, model_order
-from results.table_files import DASH as DASH
 from results.table_files import Why
-from results.table_files import number as number
-from results.table_files import p_text as p_text
-from results.table_files import write_table as write_table
 from results.table_text import PARAMETERS, PER_SHOT
-from results.table_text import readable as readable
 
 _ALWAYS = ("model", "distillation")
 _SHOWN_IF_MIXED = ("suite", "dataset", "split", "way", "query", "frames", "image_size", "head", "variant")

@@ -46,21 +46,22 @@ def difference(ours: dict[int, np.ndarray], theirs: dict[int, np.ndarray]) -> tu
     s, e = grid.shape
     mean = grid.sum() / grid.size
     ms_episode = s * ((grid.mean(0) - mean) ** 2).sum() / (e - 1)
-    if s == 1:
-        variance, degrees = ms_episode / e, float(e - 1)
-    else:
+    parts = [(ms_episode / e, e - 1)]
+    if s > 1:
         ms_seed = e * ((grid.mean(1) - mean) ** 2).sum() / (s - 1)
         ms_rest = ((grid - grid.mean(0) - grid.mean(1)[:, None] + mean) ** 2).sum() / ((s - 1) * (e - 1))
-        parts = [(ms_seed / grid.size, s - 1), (ms_episode / grid.size, e - 1)]
-        variance = max(parts[0][0] + parts[1][0] - ms_rest / grid.size, parts[0][0], parts[1][0])
-        if variance == parts[0][0] + parts[1][0] - ms_rest / grid.size:
-            parts.append((ms_rest / grid.size, (s - 1) * (e - 1)))
-        spread = sum(part**2 / df for part, df in parts)
-        degrees = variance**2 / spread if spread else s - 1.0
-    if variance < 1e-20:
+        parts = [(ms_seed / grid.size, s - 1), (max(0.0, ms_episode - ms_rest) / grid.size, e - 1)]
+    if sum(variance for variance, _ in parts) < 1e-20:
         return mean, mean, mean, float(abs(mean) < 1e-12)
-    half = scipy_stats.t(degrees).ppf(0.975) * np.sqrt(variance)
-    return mean, mean - half, mean + half, 2 * scipy_stats.t(degrees).sf(abs(mean) / np.sqrt(variance))
+
+    def half(p: float) -> float:
+        return np.sqrt(sum(variance * scipy_stats.t(df).isf(p / 2) ** 2 for variance, df in parts))
+
+    low, high = -60.0, 0.0  # powers of ten between which p lies
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if half(10**middle) > abs(mean) else (low, middle)
+    return mean, mean - half(0.05), mean + half(0.05), 10**low
 
 
 def holm(p: dict[tuple[str, str, str, int], float]) -> dict[tuple[str, str, str, int], float]:
