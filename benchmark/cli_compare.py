@@ -18,7 +18,7 @@ from benchmark.errors import UserError
 if TYPE_CHECKING:
     from results.beside import Beside
     from results.compare import Comparison
-    from results.stats import Paired
+    from results.stats import Interval, Paired
 
 OUT = Console()
 _LEAST_WIDTH = 110  # a narrower terminal folds lines, but loses no digit
@@ -79,7 +79,7 @@ def _compare(a: str, b: str, shot: int | None, by_class: bool, as_json: bool, ou
     if as_json:
         _print_json(_as_json(found))
         return
-    _print_lines([f"A: {a}", f"B: {b}", "accuracies in percent, differences in percentage points"])
+    _print_lines([f"A: {a}", f"B: {b}", "accuracies in percent, differences in percentage points", *_legend(found)])
     _print_table(rows)
     for each in dict.fromkeys((row["setting"], row["shot"]) for row in classes):
         chosen = [row for row in classes if (row["setting"], row["shot"]) == each]
@@ -114,9 +114,22 @@ def _rows(found: "Comparison") -> Rows:
         name = d.a.name if d.a.name == d.b.name else f"{d.a.name} - {d.b.name}"
         row = {"setting": name, "shot": d.shot, "A": 100 * d.accuracy[0], "B": 100 * d.accuracy[1]}
         row |= _span(d.headline) | {"episodes": _ends(d.episodes) if d.episodes else "unpaired"}
+        row |= {"classes": _ends(d.elsewhere.interval) if d.elsewhere else "one class" if d.episodes else "unpaired"}
         shown = str(d.n_seeds) if len(set(map(len, d.seeds))) == 1 else f"{len(d.seeds[0])}, {len(d.seeds[1])}"
         rows.append(row | {"seeds": shown, "p (Holm)": d.p, "better": outcome(d)})
     return rows
+
+
+def _legend(found: "Comparison") -> list[str]:
+    """What the intervals beside the headline cover."""
+    videos = {d.elsewhere.videos for d in found.differences if d.elsewhere}
+    if not videos:
+        return []
+    also = "with their videos, and other seeds" if videos == {True} else "for these trained models"
+    return [
+        "low, high: 95 % over other episodes and, from two seeds on, other seeds; episodes: over those alone; "
+        f"classes: over other test classes, {also}"
+    ]
 
 
 def _class_rows(found: "Comparison") -> Rows:
@@ -135,7 +148,7 @@ def _span(span: "Paired") -> dict[str, float]:
     return {"A - B": 100 * span.mean, "low": 100 * span.low, "high": 100 * span.high}
 
 
-def _ends(span: "Paired") -> str:
+def _ends(span: "Paired | Interval") -> str:
     return f"{100 * span.low:.2f} to {100 * span.high:.2f}"
 
 

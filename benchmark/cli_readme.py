@@ -30,6 +30,6 @@ def write(reference: Path, check: bool) -> None:
         say(f"{len(every)} pages say what the records say")
         return
     for suite in source.suites():
-        say(f"{write_figures(source, suite)}")
+        say(f"{write_figures(source, suite, every)}")
     for page in write_pages(every, source):
         say(f"{page}")

@@ -1,23 +1,19 @@
 """A against B: paired over shared episodes where there are any, overall and for each class."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from results import ResultError
 from results.by_class import Floats, class_names, episodes_asking, of_class
-from results.pairing import by_episode, done
+from results.common_places import groups_of, named, nothing_shared, shared_settings, two_rows
+from results.elsewhere import Elsewhere, over_classes
+from results.pairing import by_episode
 from results.sides import Side
 from results.stats import Paired, detectable, holm, paired_over_seeds
 from results.store import Result
 from results.summary import Setting
 from results.unpaired import estimate, unpaired_difference
-
-Place = tuple[Setting, int]
-"""A setting at a shot."""
-Groups = dict[Place, list[Result]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,8 @@ class Difference:
     for these very trained models, None where A and B are not paired. detectable: the least true difference that these
     seeds and episodes find with a probability of 80 %, None likewise. seeds: of A and of B, those that were used.
     unpaired: why there is no pairing, else "". same: every answer is alike. p: of the headline, Holm-corrected over
-    the comparison. notes: what else a reader must know. classes: empty where not asked for or not to be named.
+    the comparison. elsewhere: over other test classes, for these trained models, None where A and B are not paired or
+    there is one class. notes: what else a reader must know. classes: empty where not asked for or not to be named.
     """
 
     a: Setting
@@ -57,6 +54,7 @@ class Difference:
     unpaired: str
     same: bool
     p: float
+    elsewhere: Elsewhere | None = None
     notes: tuple[str, ...] = ()
     classes: tuple[ClassDifference, ...] = ()
 
@@ -89,16 +87,14 @@ def compare(a: Side, b: Side, shot: int | None = None, by_class: bool = False) -
             f"{row.name!r} is one row, {folder.name!r} a whole folder: name a row of both, such as"
             f" {folder.name}:{asked}, or a folder of both"
         )
-    groups = _groups(a, shot), _groups(b, shot)
-    pairs = _shared_settings(*groups) if a.whole else _two_rows(a, b, *groups)
+    groups = groups_of(a, shot), groups_of(b, shot)
+    pairs = shared_settings(*groups) if a.whole else two_rows(a, b, *groups)
     if not pairs:
-        raise ResultError(_nothing_shared(a, b, *groups))
+        raise ResultError(nothing_shared(a, b, *groups))
     found = [_difference(groups[0][one], groups[1][other], by_class) for one, other in pairs]
     corrected = holm([difference.headline.p for difference in found])
     used = [{pair[side] for pair in pairs} for side in (0, 1)]
-    alone = [
-        _named([place for place in group if place not in taken]) for group, taken in zip(groups, used, strict=True)
-    ]
+    alone = [named([place for place in group if place not in taken]) for group, taken in zip(groups, used, strict=True)]
     return Comparison(
         a.name,
         b.name,
@@ -117,87 +113,6 @@ def _left_out(name: str, side: Side) -> list[str]:
         told = [(r, f": {r.reason}" if r.reason else "") for r in open_]
         notes = [f"seed {r.cell.seed} of {name}, {r.cell.shot}-shot, {r.status}{reason}" for r, reason in told]
     return notes + [f"not read: {line}" for line in side.left_out]
-
-
-def _groups(side: Side, shot: int | None) -> Groups:
-    """A side's finished records by setting and shot; raises ResultError where there is none, or a cell stands twice."""
-    groups: Groups = defaultdict(list)
-    for result in sorted(done(side.results), key=lambda result: result.record.cell.seed):
-        groups[Setting.of(result.record.cell), result.record.cell.shot].append(result)
-    if not groups:
-        states = sorted({f"{r.record.status} {r.record.reason}".strip() for r in side.results})
-        raise ResultError(f"{side.name!r}: nothing finished to compare ({'; '.join(states)})")
-    shots = sorted({at for _, at in groups})
-    if shot is not None and shot not in shots:
-        raise ResultError(f"{side.name!r}: no {shot}-shot record; there is {', '.join(map(str, shots))}-shot")
-    for (setting, at), group in groups.items():
-        if len({result.record.cell.seed for result in group}) < len(group):
-            raise ResultError(f"{side.name!r}: {setting.name}, {at}-shot, stands twice for a seed: name one by its key")
-    return {place: group for place, group in groups.items() if shot in (None, place[1])}
-
-
-def _named(places: Iterable[Place]) -> tuple[str, ...]:
-    """Settings with all their shots: "resnet18 / d2m, 1- and 5-shot"."""
-    shots: dict[Setting, list[int]] = defaultdict(list)
-    for setting, shot in sorted(places):
-        shots[setting].append(shot)
-    return tuple(f"{setting.name}, {'- and '.join(map(str, found))}-shot" for setting, found in shots.items())
-
-
-def _two_rows(a: Side, b: Side, ours: Groups, theirs: Groups) -> list[tuple[Place, Place]]:
-    """Two rows at each shot that both have; they may differ in anything but the task."""
-    (one,), (other,) = {setting for setting, _ in ours}, {setting for setting, _ in theirs}
-    for axis, what in (("dataset", "data set"), ("split", "split"), ("way", "way")):
-        left, right = getattr(one, axis), getattr(other, axis)
-        if left != right:
-            raise ResultError(f"{a.name!r} has {what} {left}, {b.name!r} {right}: not the same task, no comparison")
-    return [((one, at), (other, at)) for at in sorted(at for _, at in ours) if (other, at) in theirs]
-
-
-def _shared_settings(ours: Groups, theirs: Groups) -> list[tuple[Place, Place]]:
-    """Settings alike but for their suite; and where the sizes or the head differ, those of one task and model."""
-    pairs = _meet(lambda place: (replace(place[0], suite=""), place[1]), ours, theirs)
-    left = [place for place in ours if place not in {one for one, _ in pairs}]
-    right = [place for place in theirs if place not in {other for _, other in pairs}]
-    return sorted(pairs + _meet(_model_and_task, left, right))
-
-
-def _model_and_task(place: Place) -> tuple[object, ...]:
-    s, shot = place
-    return s.dataset, s.split, s.way, s.role, s.model, s.distillation, s.variant, shot
-
-
-def _meet(
-    key: Callable[[Place], tuple[object, ...]], ours: Iterable[Place], theirs: Iterable[Place]
-) -> list[tuple[Place, Place]]:
-    """Places that answer to the same key, where no other of their side does."""
-    left, right = (_unique(key, places) for places in (ours, theirs))
-    return [(left[name], right[name]) for name in left if name in right]
-
-
-def _unique(key: Callable[[Place], tuple[object, ...]], places: Iterable[Place]) -> dict[tuple[object, ...], Place]:
-    found: dict[tuple[object, ...], list[Place]] = defaultdict(list)
-    for place in places:
-        found[key(place)].append(place)
-    return {name: group[0] for name, group in found.items() if len(group) == 1}
-
-
-def _nothing_shared(a: Side, b: Side, ours: Groups, theirs: Groups) -> str:
-    """Why two sides have no setting at one shot in common."""
-    for what, pick in _TASK:
-        left, right = ({pick(place) for place in group} for group in (ours, theirs))
-        if not left & right:
-            had, has = (", ".join(sorted(map(str, values))) for values in (left, right))
-            return f"{a.name!r} has {what} {had}, {b.name!r} {has}: not the same task, no comparison"
-    return f"{a.name!r} and {b.name!r} have no model and distillation of one task in common: name a row of each"
-
-
-_TASK: tuple[tuple[str, Callable[[Place], object]], ...] = (
-    ("data set", lambda place: place[0].dataset),
-    ("split", lambda place: place[0].split),
-    ("way", lambda place: place[0].way),
-    ("shot", lambda place: place[1]),
-)
 
 
 def _difference(ones: list[Result], others: list[Result], by_class: bool) -> Difference:
@@ -221,6 +136,7 @@ def _difference(ones: list[Result], others: list[Result], by_class: bool) -> Dif
         unpaired=why,
         same=not why and all(_alike(x, y) for x, y in zip(a, b, strict=True)),
         p=headline.p,
+        elsewhere=None if why else over_classes(a, b),
         notes=_notes(first, second, (ones, a), (others, b)),
         classes=_by_class(a, b, shared, not why) if by_class else (),
     )

@@ -82,17 +82,26 @@ def stale_parts(pages: Iterable[Path], reference: Reference) -> list[str]:
     ]
 
 
-def write_figures(reference: Reference, suite: str) -> Path:
-    """Write a suite's tables and plots, as the report has them, to its folder ``report``; returns that folder."""
+def shown(pages: Iterable[Path]) -> set[tuple[str, str]]:
+    """Suite and plot of every figure that the pages show."""
+    every = (block for page in pages for block in blocks(_read(page), str(page)) if block.name == "figure")
+    return {(suite, plot) for suite, plot, *_ in (block.arguments.split() for block in every)}
+
+
+def write_figures(reference: Reference, suite: str, pages: Iterable[Path]) -> Path:
+    """Write a suite's tables, as the report has them, and those of its plots that the pages show, as SVG, to its folder
+    ``report``; returns that folder. The other plots are a command away and would fill a checkout."""
     from results.report import write_report
 
     out = reference.root / suite / "report"
     with tempfile.TemporaryDirectory() as made:
         write_report(reference.root / suite / "records", made)
         shutil.rmtree(out, ignore_errors=True)
-        for part in ("tables", "plots"):
-            if (Path(made) / part).is_dir():
-                shutil.copytree(Path(made) / part, out / part)
+        shutil.copytree(Path(made) / "tables", out / "tables")
+        for plot in (Path(made) / "plots").glob("*.svg"):
+            if (suite, plot.stem) in shown(pages):
+                (out / "plots").mkdir(exist_ok=True)
+                shutil.copy(plot, out / "plots")
     said = {"records": fingerprint(reference, suite)}
     (out / MADE_FROM).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     return out
