@@ -26,15 +26,15 @@ def over_classes(a: Sequence[Result], b: Sequence[Result]) -> Elsewhere | None:
     Where the records name their videos, those are drawn within the classes and the seeds' spread is added; old records
     do not, and have their classes drawn for the mean over seeds. None where all queries are of one class.
     """
-    outcomes = [[np.asarray(result.correct, np.float64) for result in side] for side in (a, b)]
-    asked = [result.query_class for result in a]
-    if any(classes is None for classes in asked):
+    ours, theirs = ([np.asarray(result.correct, np.float64) for result in side] for side in (a, b))
+    asked = [result.query_class for result in a if result.query_class is not None]
+    if len(asked) < len(a):
         raise ResultError("only finished records can be compared")
-    if len(np.unique(asked[0])) < 2:  # type: ignore[arg-type]
+    if len(np.unique(asked[0])) < 2:
         return None
     rng = np.random.default_rng(_SEED)
     if all(result.query is not None for result in a):
-        found = hierarchical_difference(*outcomes, asked, [result.query for result in a], rng)  # type: ignore[arg-type]
+        found = hierarchical_difference(ours, theirs, asked, [result.query for result in a], rng)
         return Elsewhere(found, videos=True)
-    difference = np.concatenate([one - other for one, other in zip(*outcomes, strict=True)])
-    return Elsewhere(class_bootstrap(difference, np.concatenate(asked), rng), videos=False)  # type: ignore[arg-type]
+    difference = np.concatenate([one - other for one, other in zip(ours, theirs, strict=True)])
+    return Elsewhere(class_bootstrap(difference, np.concatenate(asked), rng), videos=False)
