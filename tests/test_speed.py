@@ -3,16 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmark.errors import UserError
 from benchmark.speed import __main__ as command
 from benchmark.speed import plain
 from benchmark.speed.cases import CASES, QUICK, Bench, Sizes
-from benchmark.speed.machine import trx_gflop
+from benchmark.speed.machine import environment, trx_gflop
 from benchmark.speed.network_cases import film, student
 
 
@@ -94,43 +96,51 @@ def test_the_command_prints_ratios_limits_and_conditions(tmp_path: Path) -> None
     command._print(found)  # the table of the same
 
 
-def test_a_file_keeps_its_other_cases_and_refuses_other_sizes(tmp_path: Path) -> None:
+@pytest.fixture
+def sides(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Sides take no time here, and are told; how one really runs is another test's matter."""
+    asked: list[str] = []
+
+    def found(side: str, quick: bool, folder: Path) -> dict[str, object]:
+        asked.append(side)
+        if side == "limits::":
+            where = environment() | {"commit": "abc1234"}
+            return {"limits": {"copy_gb": 1.0}, "environment": where, "sizes": asdict(QUICK)}
+        return {"seconds": [1.0], "rate": 1.0, "memory_mib": None, "values": None, "note": "", "load": 0.0}
+
+    monkeypatch.setattr(command, "_in_process", found)
+    monkeypatch.setattr(command, "commit", lambda: "abc1234")
+    return asked
+
+
+def test_a_file_keeps_its_other_cases_and_refuses_other_sizes(tmp_path: Path, sides: list[str]) -> None:
     out = tmp_path / "speed.json"
-    assert run("--quick", "--only", "from cached keys", "--out", str(out)).returncode == 0
+    command.speed(["from cached keys"], quick=True, as_json=True, out=out)
     first = json.loads(out.read_text())
-    assert run("--quick", "--only", "sampling", "--out", str(out)).returncode == 0
+    command.speed(["sampling"], quick=True, as_json=True, out=out)
     both = json.loads(out.read_text())
     kept = [row for row in both["rows"] if "from cached keys" in row["case"]]
     assert kept == first["rows"]
     assert {row["case"] for row in both["rows"]} > {row["case"] for row in kept}
-    assert all(row["run"]["commit"] and row["run"]["copy_gb"] > 0 for row in both["rows"])
-    refused = run("--only", "sampling", "--out", str(out))
-    assert refused.returncode == 2 and "other sizes" in refused.stderr
+    assert all(row["run"]["commit"] == "abc1234" and row["run"]["copy_gb"] == 1 for row in both["rows"])
+    with pytest.raises(UserError, match="other sizes"):
+        command.speed(["sampling"], quick=False, out=out)
     out.write_text("{}")
-    assert "not written by this program" in run("--quick", "--only", "sampling", "--out", str(out)).stderr
+    with pytest.raises(UserError, match="not written by this program"):
+        command.speed(["sampling"], quick=True, out=out)
 
 
 def test_what_stands_from_this_commit_is_not_measured_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, sides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "commit", lambda: "abc1234")
-    monkeypatch.setattr("benchmark.speed.machine.commit", lambda: "abc1234")
-    measured = []
-    really = command._in_process
+    def measured(overwrite: bool = False) -> int:
+        sides.clear()
+        command.speed(["sampling"], quick=True, as_json=True, out=tmp_path / "speed.json", overwrite=overwrite)
+        return sum("sampling" in side for side in sides)
 
-    def counted(side: str, quick: bool, folder: Path) -> dict[str, object]:
-        measured.append(side)
-        found = really(side, quick, folder)
-        if side == "limits::":
-            found["environment"] = found["environment"] | {"commit": "abc1234"}  # type: ignore[operator]
-        return found
-
-    monkeypatch.setattr(command, "_in_process", counted)
-    for _ in range(2):
-        command.speed(["sampling"], quick=True, as_json=True, out=tmp_path / "speed.json")
-    assert [side for side in measured if "sampling" in side] == [
-        f"{name}::{side}" for name in CASES if "sampling" in name for side in CASES[name].sides
-    ]
+    assert measured() == 2 and measured() == 0 and measured(overwrite=True) == 2
+    monkeypatch.setattr(command, "commit", lambda: "abc1234-dirty")
+    assert measured() == 2  # changed files may be what is measured
 
 
 def test_a_case_that_is_not_there_is_one_line() -> None:

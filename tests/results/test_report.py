@@ -244,8 +244,8 @@ def test_a_record_of_two_suites_is_a_cell_of_both(new_store: Stores, tmp_path: P
     assert "1 of 1 records finished" in text and "<h1>lite, other on" in text
     shorter, arrays = made.finished(made.student(), 0.7, count=200)
     broken.write(shorter.model_copy(update={"cell": cell}), arrays)
-    with pytest.raises(ResultError, match="the same cell with different results"):
-        write_report([one.root, broken.root], tmp_path / "out")
+    text = write_report([one.root, broken.root], tmp_path / "out").read_text()
+    assert "the same cell with different results" in text and "0 of 1 records finished" in text
 
 
 def test_nothing_to_report(new_store: Stores, tmp_path: Path) -> None:
