@@ -8,7 +8,8 @@ import torch
 from benchmark.distributed import LostError
 from benchmark.errors import RunError
 from benchmark.progress import say
-from benchmark.scoring import TEACHER, Row, describe, provenance, record_identity, score_student, score_teacher
+from benchmark.provenance import provenance
+from benchmark.scoring import TEACHER, Row, describe, record_identity, score_student, score_teacher
 from benchmark.standing import Standing, standing_of
 from benchmark.student_stages import reads_teacher, train_student
 from benchmark.teacher_stages import Teacher, teacher_key, train_teacher
@@ -122,6 +123,6 @@ def _record_unfinished(ws: Workspace, standing: Standing, store: RecordStore, st
                 status=status,
                 reason=reason,
                 cell=describe(ws, row, shot),
-                provenance=provenance(ws, row),
+                provenance=provenance(ws, row.name),
             )
         )

@@ -1,15 +1,9 @@
 """From finished weights to records: test videos embedded once, frozen episodes matched, cost beside accuracy."""
 
 import copy
-import datetime
 import json
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +14,8 @@ from torch import Tensor
 from benchmark import cost, identity, latency
 from benchmark.episodes import Episodes
 from benchmark.evaluate import Scores, embed, match, project, score
-from benchmark.precision import probes
 from benchmark.progress import bar
+from benchmark.provenance import provenance
 from benchmark.student_stages import new_student, student_identities
 from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, encoder_identity, fusion_identity, new_encoder
 from benchmark.workspace import Stage, Workspace, standing
@@ -153,7 +147,7 @@ def _score(
         settings=_settings(ws, row, stage),
         selection=selection,
         curve=_thin(summary["curve"]),
-        provenance=provenance(ws, row),
+        provenance=provenance(ws, row.name),
     )
     arrays: dict[str, np.ndarray] = {
         "correct": scores.correct,
@@ -279,45 +273,3 @@ def _cost_of(ws: Workspace, name: str, settings: dict[str, Any], measure: Callab
         latency_load=found["load"] if timed else None,
         latency_note="encoder on one video, float32, CPU" if timed else None,
     )
-
-
-def processor() -> str:
-    """The processor's model, from where Linux tells it, else what Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
-
-
-def commit() -> str:
-    """The checkout's commit, marked when files differ from it."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except OSError:  # no git on this machine
-        return "not known: no git"
-    return found.stdout.strip() or "not a git checkout"
-
-
-def provenance(ws: Workspace, row: Row) -> dict[str, Any]:
-    """Where and with what a record was made; no part of its identity."""
-    hardware = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else processor()
-    return {
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "device": ws.device.type,
-        "hardware": hardware,
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "processes": ws.group.size if ws.group else 1,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": version("torchvision"),
-        "numpy": np.__version__,
-        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "row": row.name,
-        "bf16": list(ws.suite.bf16),
-        "bf16_probes": probes(ws.runs / "precision"),
-        "peak_memory_mib": round(latency.peak_memory_mib()),
-    }

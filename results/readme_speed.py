@@ -11,21 +11,26 @@ from results.reference_records import Reference
 RESNET18_GMACS = 1.814
 """Of one frame of 224 pixels, trunk and pooling; a test counts them."""
 
+CACHE = "cache: rows of an episode"
 EVALUATION = "evaluation: 10,000 episodes, ResNet18, decode included"
 
 SpeedRow = dict[str, Any]
 
 
 def machine(reference: Reference) -> str:
-    """Where the cases ran, and what that machine reaches at best."""
-    where, limit = reference.speed()["environment"], reference.speed()["limits"]
-    sizes = reference.speed()["sizes"]
+    """Where the cases ran, and what that machine reached at best, run by run."""
+    found, sizes = reference.speed(), reference.speed()["sizes"]
+    where = found["environment"]
+    runs = {(row["run"]["commit"], row["run"]["gemm_float32_gflops"]): row["run"] for row in found["rows"]}
+    each = "; ".join(
+        f"commit {run['commit']} of {run['date']}: {run['gemm_float32_gflops']:,.0f} and"
+        f" {run['gemm_bfloat16_gflops']:,.0f} GFLOP/s, {run['copy_gb']:.0f} GB/s"
+        for run in runs.values()
+    )
     return wrapped(
-        f"Commit {where['commit']}, {where['processor']}, {where['threads']} threads, torch {where['torch']}, load"
-        f" {where['load']} at the start. Medians of the same run: GEMM {limit['gemm_float32_gflops']:,.0f} GFLOP/s in"
-        f" float32, {limit['gemm_bfloat16_gflops']:,.0f} in bfloat16, copies {limit['copy_gb']:.0f} GB/s."
-        f" {sizes['way']}-way {sizes['shot']}-shot with {sizes['query']} queries a class, {sizes['frames']} frames of"
-        f" {sizes['image_size']} pixels, width {sizes['width']:,}."
+        f"{where['processor']}, {where['threads']} threads, torch {where['torch']}. GEMM in float32 and bfloat16 and"
+        f" copy speed, medians of each run: {each}. {sizes['way']}-way {sizes['shot']}-shot with {sizes['query']}"
+        f" queries a class, {sizes['frames']} frames of {sizes['image_size']} pixels, width {sizes['width']:,}."
     )
 
 
@@ -60,11 +65,12 @@ def every_case(reference: Reference) -> str:
             _aim(row["aim"]),
             _spread(row),
             f"{row['load']:.2f}",
+            row["run"]["commit"],
             row["note"] or base["note"],
         ]
         for base, row in _pairs(reference)
     ]
-    head = ["what", "against", "ours", "rate", "times as fast", "aim", "slowest / fastest", "load", "note"]
+    head = ["what", "against", "ours", "rate", "times as fast", "aim", "slowest / fastest", "load", "commit", "note"]
     return table(head, lines)
 
 
@@ -113,26 +119,19 @@ def agreement(reference: Reference) -> str:
 
 def bounds(reference: Reference) -> str:
     """How long the test episodes take in all, and how much of the machine's best embedding and the cache use."""
-    found, sizes = reference.speed(), reference.speed()["sizes"]
-    embedding = _side(reference, "embedding: resnet18", "ours")["per_second"]
-    gflops = 2 * RESNET18_GMACS * embedding
-    videos = sizes["way"] * (sizes["shot"] + sizes["query"])
-    moved = (
-        2
-        * 4
-        * videos
-        * sizes["frames"]
-        * sizes["width"]
-        * _side(reference, "cache: rows of an episode", "ours")["per_second"]
-    )
-    gemm, copy = found["limits"]["gemm_float32_gflops"], found["limits"]["copy_gb"]
+    sizes = reference.speed()["sizes"]
+    embedding, cache = _side(reference, "embedding: resnet18", "ours"), _side(reference, CACHE, "ours")
+    gflops = 2 * RESNET18_GMACS * embedding["per_second"]
+    values = sizes["way"] * (sizes["shot"] + sizes["query"]) * sizes["frames"] * sizes["width"]
+    moved = 2 * 4 * values * cache["per_second"]
+    gemm, copy = embedding["run"]["gemm_float32_gflops"], cache["run"]["copy_gb"]
     sides = [_side(reference, EVALUATION, side)["milliseconds"] * sizes["episodes"] / 6e4 for side in ("plain", "ours")]
     note = _side(reference, EVALUATION, "plain")["note"]
     return wrapped(
         f"The {sizes['episodes']:,} test episodes of {sizes['test_videos']:,} videos take {sides[0] / 60:.1f} h the"
-        f" plain way ({note}) and {sides[1]:.1f} minutes here. ResNet18's {_digits(embedding)} frames/s are"
-        f" {gflops:.0f} GFLOP/s of convolutions, {100 * gflops / gemm:.0f} % of the GEMM speed. The cache moves"
-        f" {moved / 1e9:.0f} GB/s where copies reach {copy:.0f}."
+        f" plain way ({note}) and {sides[1]:.1f} minutes here. ResNet18's {_digits(embedding['per_second'])} frames/s"
+        f" are {gflops:.0f} GFLOP/s of convolutions, {100 * gflops / gemm:.0f} % of the GEMM speed. The cache moves"
+        f" {moved / 1e9:.0f} GB/s, read and written, where copies of large arrays reach {copy:.0f}."
     )
 
 

@@ -6,7 +6,7 @@ from results.record import Record
 
 # Options of `fewdistill run` that change the numbers; where things lie and who computes them do not.
 _KEPT = ("--set", "--device")
-_DROPPED = ("--only", "--runs", "--data", "--engine", "--address")
+_DROPPED = ("--only", "--runs", "--data", "--engine", "--address", "--track")
 
 
 def command(record: Record) -> str:

@@ -19,7 +19,7 @@ from benchmark.allocator import keep_freed_memory
 from benchmark.cli import main
 from benchmark.errors import RunError, UserError
 from benchmark.progress import bar, say
-from benchmark.scoring import commit
+from benchmark.provenance import commit
 from benchmark.speed import derivation_case, evaluation_case, head_cases, network_cases, reading_cases  # noqa: F401
 from benchmark.speed.cases import CASES, QUICK, Bench, Case, Sizes
 from benchmark.speed.machine import environment, limits

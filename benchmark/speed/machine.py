@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import torch
 
-from benchmark.scoring import commit, processor
+from benchmark.provenance import commit, processor
 from benchmark.speed.cases import Bench, Sizes, timed
 
 _COPY_BYTES = 1 << 30
