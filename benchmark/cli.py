@@ -57,7 +57,7 @@ app.command(
     "fewdistill derive my.toml --part 3/16",
 )(cli_derive.derive_command)
 OUT = Console()
-LISTED = ("students", "heads", "distillers", "fusions", "experts", "suites")
+LISTED = ("students", "heads", "distillers", "fusions", "experts", "layouts", "suites")
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]
@@ -196,7 +196,7 @@ def report(
 def list_command(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTED)}.")], as_json: Json = False
 ) -> None:
-    """Names of students, heads, distillers, fusions, experts or suites."""
+    """Names of students, heads, distillers, fusions, experts, skeleton layouts or suites."""
     if what not in LISTED:
         raise UserError(f"nothing called {what!r} to list: choose one of {', '.join(LISTED)}")
     from benchmark.registry import CATALOGUES, load_plugins

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 
+from benchmark.data.skeletons import LAYOUTS
 from students.distill import DISTILLERS
 from students.heads import HEADS
 from students.trunks import BACKBONES
@@ -15,6 +16,7 @@ CATALOGUES: dict[str, Iterable[str]] = {
     "distillers": DISTILLERS,
     "fusions": FUSIONS,
     "experts": EXPERTS,
+    "layouts": LAYOUTS,
 }
 
 
