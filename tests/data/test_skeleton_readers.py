@@ -78,6 +78,22 @@ def test_listings_tell_what_splits_ask_for(tmp_path: Path) -> None:
     assert list(ntu.left_out) == [BROKEN_NTU] and len(ntu.classes) == 120
 
 
+def test_the_two_archives_of_ntu_are_read_together(tmp_path: Path) -> None:
+    whole = LAYOUTS["ntu"](made_ntu(tmp_path / "whole")).listing()
+    apart = made_ntu(tmp_path / "apart")
+    for folder, pattern in (("nturgb+d_skeletons120", "S018*"), ("nturgb+d_skeletons", "S001*")):
+        (apart / folder).mkdir()
+        for path in apart.glob(pattern):
+            path.rename(apart / folder / path.name)
+    listing = LAYOUTS["ntu"](apart).listing()
+    assert [entry.id for entry in listing.entries] == [entry.id for entry in whole.entries]
+    assert listing.classes == whole.classes and not listing.problems
+    clip = listing.entries[0].path
+    (apart / clip.name).write_bytes(clip.read_bytes())
+    [problem] = LAYOUTS["ntu"](apart).listing().problems
+    assert "the same clip as" in problem.message
+
+
 def test_the_authors_list_of_missing_skeletons() -> None:
     missing = missing_clips()
     assert len(missing) == 535

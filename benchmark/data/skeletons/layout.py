@@ -77,18 +77,20 @@ class Layout(ABC):
         A body that is absent from a frame is all zeros there.
         """
 
-    def files(self, *folders: str, suffix: str) -> Iterator[Path]:
-        """Files ending in ``suffix`` of the first of ``folders`` (below the root, "." itself) that holds any, sorted.
-
-        FileError with what to download when none does.
+    def files(self, *folders: str, suffix: str, every: bool = False) -> Iterator[Path]:
+        """Files ending in ``suffix`` of the first of ``folders`` (below the root, "." itself) that holds any, sorted;
+        of all of them with ``every``. FileError with what to download when none does.
         """
+        empty = True
         for folder in folders:
             place = self.root / folder
             found = sorted(p for p in place.glob(f"*{suffix}") if p.is_file() and not p.name.startswith("."))
-            if found:
-                yield from found
+            yield from found
+            empty = empty and not found
+            if found and not every:
                 return
-        raise FileError(self.root, f"holds no *{suffix} file", self.download)
+        if empty:
+            raise FileError(self.root, f"holds no *{suffix} file", self.download)
 
 
 LAYOUTS: Registry[type[Layout]] = Registry("skeleton layout")

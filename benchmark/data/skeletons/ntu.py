@@ -14,6 +14,7 @@ from benchmark.data.skeletons.ntu_bodies import Body, choose_two
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 JOINTS, BODY_VALUES, JOINT_VALUES = 25, 10, 12
 ACTIONS = 120
+FOLDERS = (".", "nturgb+d_skeletons", "nturgb+d_skeletons120")  # the archives unpack into these names
 MISSING = Path(__file__).with_name("ntu_missing.txt")
 
 
@@ -31,13 +32,15 @@ class NTU(Layout):
     origin = 1
     download = (
         "ask for NTU RGB+D (and 120) at https://rose1.ntu.edu.sg/dataset/actionRecognition, unpack "
-        "nturgbd_skeletons_s001_to_s017.zip (and s018_to_s032) and put the .skeleton files into <folder>/"
+        "nturgbd_skeletons_s001_to_s017.zip (and s018_to_s032) and put the .skeleton files, or the folders "
+        "nturgb+d_skeletons and nturgb+d_skeletons120, into <folder>/"
     )
 
     def listing(self) -> Listing:
         entries, problems, left_out = [], [], {}
         missing = missing_clips()
-        for path in self.files(".", "nturgb+d_skeletons", suffix=".skeleton"):
+        places: dict[str, Path] = {}
+        for path in self.files(*FOLDERS, suffix=".skeleton", every=True):
             match = NAME.fullmatch(path.stem)
             setup, camera, subject, _, action = map(int, match.groups()) if match else (0, 0, 0, 0, 0)
             if not 1 <= action <= ACTIONS:
@@ -45,8 +48,11 @@ class NTU(Layout):
                 problems.append(Problem(str(path), message, "move it out of the folder"))
             elif path.stem in missing:
                 left_out[path.stem] = "missing or incomplete skeleton, by the authors' list"
+            elif places.setdefault(path.stem, path) != path:
+                problems.append(Problem(str(path), f"the same clip as {places[path.stem]}", "remove one of the two"))
             else:
                 entries.append(Entry(path.stem, path, action - 1, subject, camera, setup))
+        entries.sort(key=lambda entry: entry.id)
         count = ACTIONS if any(entry.label >= 60 for entry in entries) else 60
         classes = tuple(f"A{action:03d}" for action in range(1, count + 1))
         return Listing(tuple(entries), classes, left_out, tuple(problems))
