@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from benchmark.data.skeletons import LAYOUTS
 from benchmark.errors import UserError
 from benchmark.tracking import TRACKERS
 from students.distill import DISTILLERS
@@ -22,6 +23,7 @@ CATALOGUES: dict[str, Iterable[str]] = {
     "distillers": DISTILLERS,
     "fusions": FUSIONS,
     "experts": EXPERTS,
+    "layouts": LAYOUTS,
     "trackers": TRACKERS,
 }
 

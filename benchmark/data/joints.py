@@ -15,7 +15,7 @@ def read_joints(path: Path) -> NDArray[np.float32]:
     """A joint file, float32 (T, V, 3, M); FileError for anything else or values that are not finite."""
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:  # a header may ask for any size
         raise FileError(path, f"not a readable npy file ({error})") from None
     if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 4 or array.shape[2] != 3:
         found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
@@ -26,8 +26,11 @@ def read_joints(path: Path) -> NDArray[np.float32]:
     return array
 
 
-def read_skeleton(path: Path) -> Skeleton:
-    """A `skeleton.toml`: joints, edges, centre, left, right, [camera]; FileError when it is missing or wrong."""
+def read_skeleton(path: Path, *, camera: bool = True) -> Skeleton:
+    """A `skeleton.toml`: joints, edges, centre, left, right, [camera]; FileError when it is missing or wrong.
+
+    With ``camera`` off the [camera] table is not asked for and not read.
+    """
     remedy = "see the README for the format"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -37,10 +40,10 @@ def read_skeleton(path: Path) -> Skeleton:
             centre=int(table["centre"]),
             left=tuple(table["left"]),
             right=tuple(table["right"]),
-            camera=Camera(**table["camera"]),
+            camera=Camera(**table["camera"]) if camera else None,
         )
     except FileNotFoundError:
-        raise FileError(path, "not found", "write the joints' graph and camera there") from None
+        raise FileError(path, "not found", f"write the joints' graph{' and camera' if camera else ''} there") from None
     except KeyError as error:
         raise FileError(path, f"key {error} is missing", remedy) from None
     except (TypeError, ValueError, TeacherError) as error:  # bad TOML and bad UTF-8 are ValueErrors
