@@ -233,7 +233,7 @@ def report(
 def list_command(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTED)}.")], as_json: Json = False
 ) -> None:
-    """Names of students, heads, distillers, fusions, experts, layouts, trackers, suites; figures published by others."""
+    """Names of what a suite or a command can name, and the figures published by others."""
     if what not in LISTED:
         raise UserError(f"nothing called {what!r} to list: choose one of {', '.join(LISTED)}")
     if what == "published":
