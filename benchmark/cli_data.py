@@ -4,13 +4,16 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from benchmark.errors import UserError
 from benchmark.progress import bar, say
+
+if TYPE_CHECKING:
+    from benchmark.data.problem import Problem
 
 app = typer.Typer(no_args_is_help=True, help="Generate, look at, check and pack data sets.")
 OUT = Console()
@@ -53,7 +56,11 @@ def preview_command(
     OUT.print(f"{out}")
 
 
-@app.command(name="check", epilog="Example: fewdistill data check data/ucf101 --way 5 --shot 5")
+@app.command(
+    name="check",
+    epilog="Examples: fewdistill data check data/ucf101 --way 5 --shot 5 | "
+    "fewdistill data check data/nw_ucla --layout nw_ucla",
+)
 def check_command(
     root: Annotated[Path, typer.Argument(help="A data set.")],
     way: int = 5,
@@ -62,9 +69,20 @@ def check_command(
     frames: int = 8,
     list_number: Annotated[int, typer.Option(help="NN of trainlistNN.txt.")] = 3,
     shallow: Annotated[bool, typer.Option("--shallow", help="Do not decode frames.")] = False,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            show_default="videos",
+            help="A skeleton set instead: nw_ucla, msr_action3d, ntu, kinetics or npy. Lists, way, shot, query and "
+            "frames do not matter then.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Every problem of a data set at once: missing, short or corrupt videos, classes too small for an episode."""
+    if layout is not None:
+        _check_skeletons(root, layout, as_json)
+        return
     from benchmark.data.check import check
 
     _must_exist(root)
@@ -81,6 +99,25 @@ def check_command(
         )
     if as_json:
         OUT.print_json(json.dumps([asdict(problem) for problem in problems]))
+    _conclude(root, problems, as_json)
+
+
+def _check_skeletons(root: Path, layout: str, as_json: bool) -> None:
+    """`data check --layout`: what a skeleton set holds and what is wrong with it."""
+    from benchmark.data.skeletons.examine import examine, lines
+
+    with bar("check", "clips") as tick:
+        summary, problems = examine(root, layout, tick)
+    if as_json:
+        found = {"summary": asdict(summary), "problems": [asdict(problem) for problem in problems]}
+        OUT.print_json(json.dumps(found))
+    for line in [] if as_json else lines(summary):
+        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+    _conclude(root, problems, as_json)
+
+
+def _conclude(root: Path, problems: "list[Problem]", as_json: bool) -> None:
+    """Print the problems, unless that was done as JSON, and end with exit code 2 if there are any."""
     for problem in [] if as_json else problems:
         OUT.print(str(problem), markup=False, highlight=False, soft_wrap=True)
     if problems:

@@ -26,8 +26,11 @@ def read_joints(path: Path) -> NDArray[np.float32]:
     return array
 
 
-def read_skeleton(path: Path) -> Skeleton:
-    """A `skeleton.toml`: joints, edges, centre, left, right, [camera]; FileError when it is missing or wrong."""
+def read_skeleton(path: Path, *, camera: bool = True) -> Skeleton:
+    """A `skeleton.toml`: joints, edges, centre, left, right, [camera]; FileError when it is missing or wrong.
+
+    With ``camera`` off the [camera] table is not asked for and not read.
+    """
     remedy = "see the README for the format"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -37,10 +40,10 @@ def read_skeleton(path: Path) -> Skeleton:
             centre=int(table["centre"]),
             left=tuple(table["left"]),
             right=tuple(table["right"]),
-            camera=Camera(**table["camera"]),
+            camera=Camera(**table["camera"]) if camera else None,
         )
     except FileNotFoundError:
-        raise FileError(path, "not found", "write the joints' graph and camera there") from None
+        raise FileError(path, "not found", f"write the joints' graph{' and camera' if camera else ''} there") from None
     except KeyError as error:
         raise FileError(path, f"key {error} is missing", remedy) from None
     except (TypeError, ValueError, TeacherError) as error:  # bad TOML and bad UTF-8 are ValueErrors

@@ -304,7 +304,7 @@ class VideoFolder:
 
     @cached_property
     def _scaled_skeleton(self) -> Skeleton:
-        camera = self.skeleton.camera
+        camera = self.skeleton.needed_camera()
         return replace(self.skeleton, camera=camera.scaled(*resized_size(camera.height, camera.width, self.resize)))
 
     @cached_property

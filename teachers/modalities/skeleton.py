@@ -46,7 +46,7 @@ class SkeletonImage(Expert):
         """PosedClip -> uint8 (T, H, W, 3) on black; H x W is the camera's picture, or with ``normalise_box`` a
         square of its short side. TeacherError when no joint of the clip is in front of the camera.
         """
-        skeleton, camera = source.skeleton, source.skeleton.camera
+        skeleton, camera = source.skeleton, source.skeleton.needed_camera()
         points = np.moveaxis(source.joints, 3, 1)  # (T, M, V, 3)
         places = camera.project(points)
         if not np.isfinite(places).any():

@@ -51,7 +51,7 @@ class Limb:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A joint graph: names, undirected edges, the centre joint, the joints of either side, and the camera.
+    """A joint graph: names, undirected edges, the centre joint, the joints of either side, and the camera if known.
 
     Raises TeacherError for indices out of range, joints on both sides, and joints the edges do not reach.
     """
@@ -61,7 +61,7 @@ class Skeleton:
     centre: int
     left: tuple[int, ...]
     right: tuple[int, ...]
-    camera: Camera
+    camera: Camera | None = None
 
     def __post_init__(self) -> None:
         named = {self.centre, *self.left, *self.right, *(joint for edge in self.edges for joint in edge)}
@@ -93,6 +93,17 @@ class Skeleton:
     def hops(self) -> tuple[int, ...]:
         """Number of edges from the centre to each joint."""
         return self._tree[0]
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """The neighbour of each joint on its way to the centre; the centre is its own."""
+        return tuple(joint if parent < 0 else parent for joint, parent in enumerate(self._tree[1]))
+
+    def needed_camera(self) -> Camera:
+        """The camera, for those who project joints; TeacherError when the skeleton comes without one."""
+        if self.camera is None:
+            raise TeacherError("skeleton: no camera is described, so its joints cannot be projected")
+        return self.camera
 
     def side(self, joint: int) -> int:
         """-1 for a joint of the left side, 1 for the right, 0 for the trunk."""

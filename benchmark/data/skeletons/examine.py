@@ -1,0 +1,97 @@
+"""What a skeleton data set holds, and everything that is wrong with it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.data.problem import Problem
+from benchmark.data.skeletons.packed import Progress, open_layout, read_clips
+from benchmark.data.skeletons.splits import published_split, split_names
+from benchmark.errors import DataError
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A data set in numbers: clips by class, the values of what splits ask for, lengths in frames, joints, bodies.
+
+    ``lengths`` are the shortest, mean and longest; ``splits`` the clips to train and to test of the published splits
+    that this folder allows.
+    """
+
+    layout: str
+    clips: int
+    left_out: dict[str, str]
+    classes: dict[str, int]
+    subjects: list[int]
+    views: list[int]
+    setups: list[int]
+    parts: list[str]
+    joints: int
+    bodies: int
+    unit: str
+    lengths: tuple[int, float, int]
+    splits: dict[str, tuple[int, int]]
+
+
+def examine(root: Path | str, layout: str, progress: Progress | None = None) -> tuple[Summary, list[Problem]]:
+    """Read every clip of a data set; its summary, of the clips that can be read, and all problems.
+
+    FileError when the folder is not there or holds no clip, DataError for an unknown layout.
+    """
+    folder = open_layout(root, layout)
+    listing = folder.listing()
+    clips, found = read_clips(folder, layout, listing.entries, None, progress)
+    problems = [*listing.problems, *found]
+    read = [(entry, clip) for entry, clip in zip(listing.entries, clips, strict=True) if clip is not None]
+    if not read and not problems:
+        problems.append(Problem(str(folder.root), "all clips are left out by name", folder.download))
+    entries = [entry for entry, _ in read]
+    frames = [len(clip) for _, clip in read]
+    counts = Counter(entry.label for entry in entries)
+    splits = {}
+    for name in split_names(layout):
+        try:
+            train, test = published_split(entries, layout, name)
+        except DataError:
+            continue  # its subjects or cameras are not all here; the counts show it
+        splits[name] = (len(train), len(test))
+    summary = Summary(
+        layout=layout,
+        clips=len(read),
+        left_out=dict(listing.left_out),
+        classes={name: counts[label] for label, name in enumerate(listing.classes)},
+        subjects=sorted({entry.subject for entry in entries if entry.subject is not None}),
+        views=sorted({entry.view for entry in entries if entry.view is not None}),
+        setups=sorted({entry.setup for entry in entries if entry.setup is not None}),
+        parts=sorted({entry.part for entry in entries if entry.part}),
+        joints=len(folder.skeleton.joints),
+        bodies=max((clip.shape[3] for _, clip in read), default=0),
+        unit=folder.unit,
+        lengths=(min(frames, default=0), float(np.mean(frames)) if frames else 0.0, max(frames, default=0)),
+        splits=splits,
+    )
+    return summary, problems
+
+
+def lines(summary: Summary) -> list[str]:
+    """The summary for people, one fact a line."""
+    present = [count for count in summary.classes.values() if count]
+    shortest, mean, longest = summary.lengths
+    spread = f"{min(present, default=0)} to {max(present, default=0)} a class"
+    text = [
+        f"{summary.clips} clips of {len(present)} classes, {spread}",
+        f"{summary.joints} joints, {summary.bodies} bodies at most, {summary.unit}",
+        f"{shortest} to {longest} frames, {mean:.1f} on average",
+    ]
+    for name in ("subjects", "views", "setups", "parts"):
+        values = getattr(summary, name)
+        if values:
+            text.append(f"{len(values)} {name}: {', '.join(map(str, values))}")
+    text += [f"split {name}: {train} train, {test} test" for name, (train, test) in summary.splits.items()]
+    shown = list(summary.left_out.items())[:3]
+    more = f", and {len(summary.left_out) - 3} more" if len(summary.left_out) > 3 else ""
+    if shown:
+        text.append(f"left out by name: {'; '.join(f'{clip} ({reason})' for clip, reason in shown)}{more}")
+    return text

@@ -1,0 +1,94 @@
+"""What a skeleton data set is to the rest: a folder whose clips can be listed unread, and read one by one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.data.problem import FileError, Problem
+from benchmark.data.skeletons.topology import topology
+from students.registry import Registry
+from teachers.modalities import Skeleton
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One clip as its file name or list tells it: id, file, class (a place in `Listing.classes`), what splits ask for.
+
+    ``subject``, ``view`` (camera) and ``setup`` are the data set's own numbers, ``part`` the name of a published part
+    ("train", "val"); None or "" where the data set does not tell.
+    """
+
+    id: str
+    path: Path
+    label: int
+    subject: int | None = None
+    view: int | None = None
+    setup: int | None = None
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The clips of a data set in order of their ids, its class names, what is left out and why, what is wrong."""
+
+    entries: tuple[Entry, ...]
+    classes: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+class Layout(ABC):
+    """One way of laying skeleton files out. Raises FileError with what to download when the folder is not there."""
+
+    topology: ClassVar[str]
+    """Name of the joint graph."""
+    unit: ClassVar[str]
+    """Of the three channels."""
+    download: ClassVar[str]
+    """Where the data come from and where to put them, for those who have none."""
+    origin: ClassVar[int | None] = None
+    """Joint whose first place is the usual origin of a clip; None for the skeleton's centre."""
+    version: ClassVar[int] = 1
+    """To be raised when `read` returns something else for the same file."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise FileError(self.root, "no such folder", self.download)
+        self.skeleton = self.read_skeleton()
+
+    def read_skeleton(self) -> Skeleton:
+        """The joint graph of every clip."""
+        return topology(self.topology)
+
+    @abstractmethod
+    def listing(self) -> Listing:
+        """The clips, told without opening any of them. Raises FileError when the folder holds none."""
+
+    @abstractmethod
+    def read(self, path: Path) -> NDArray[np.float32]:
+        """Joints of one clip, float32 (T, V, 3, M) with T >= 1, in `unit`; FileError names what is wrong with it.
+
+        A body that is absent from a frame is all zeros there.
+        """
+
+    def files(self, *folders: str, suffix: str) -> Iterator[Path]:
+        """Files ending in ``suffix`` of the first of ``folders`` (below the root, "." itself) that holds any, sorted.
+
+        FileError with what to download when none does.
+        """
+        for folder in folders:
+            place = self.root / folder
+            found = sorted(p for p in place.glob(f"*{suffix}") if p.is_file() and not p.name.startswith("."))
+            if found:
+                yield from found
+                return
+        raise FileError(self.root, f"holds no *{suffix} file", self.download)
+
+
+LAYOUTS: Registry[type[Layout]] = Registry("skeleton layout")
