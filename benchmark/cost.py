@@ -220,7 +220,7 @@ def encoder_cost(encoder: nn.Module, episode: Episode) -> PartCost:
         bytes=weight_bytes(encoder),
         macs_per_video=count_macs(encoder, episode.pixels(1)),  # exact: eval mode, videos are independent
         macs_match=0,
-        thop_macs=sum(_profile(encoder, pixels) for pixels in passes),
+        thop_macs=sum(thop_macs(encoder, pixels) for pixels in passes),
         episode=episode,
     )
 
@@ -246,8 +246,8 @@ def _published(head: Head, episode: Episode, width: int) -> float:
         return sum((_published(each, episode, width // len(head.heads)) for each in head.heads), 0.0)  # type: ignore[arg-type]
     if isinstance(head, TRX):
         support, _, query, way = episode.tokens(width, "meta")
-        return _profile(PublishedTRX(head), support, query, way)
-    return _profile(head, *episode.tokens(width))
+        return thop_macs(PublishedTRX(head), support, query, way)
+    return thop_macs(head, *episode.tokens(width))
 
 
 def combined(encoder: PartCost, head: PartCost) -> EpisodeCost:
@@ -266,7 +266,8 @@ def combined(encoder: PartCost, head: PartCost) -> EpisodeCost:
     )
 
 
-def _profile(module: nn.Module, *inputs: Any) -> float:
+def thop_macs(module: nn.Module, *inputs: Any) -> float:
+    """What thop counts in one pass; see ``thop_gmacs``."""
     counted = _meta_copy(module) if inputs[0].is_meta else copy.deepcopy(module)  # thop leaves buffers behind
     with _attention_by_parts():
         return float(thop.profile(counted, inputs, verbose=False)[0])
