@@ -74,7 +74,7 @@ app.command(
 )(cli_compare.compare_command)
 app.command(name="view", epilog=cli_view.EXAMPLES)(cli_view.view_command)
 OUT = Console()
-LISTED = ("students", "heads", "distillers", "fusions", "experts", "trackers", "suites", "published")
+LISTED = ("students", "heads", "distillers", "fusions", "experts", "layouts", "trackers", "suites", "published")
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]
@@ -253,7 +253,7 @@ def report(
 def list_command(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTED)}.")], as_json: Json = False
 ) -> None:
-    """Names of students, heads, distillers, fusions, experts, trackers or suites; figures published by others."""
+    """Names of students, heads, distillers, fusions, experts, skeleton layouts, trackers, suites; published figures."""
     if what not in LISTED:
         raise UserError(f"nothing called {what!r} to list: choose one of {', '.join(LISTED)}")
     if what == "published":

@@ -105,7 +105,9 @@ def check_command(
 def _check_skeletons(root: Path, layout: str, as_json: bool) -> None:
     """`data check --layout`: what a skeleton set holds and what is wrong with it."""
     from benchmark.data.skeletons.examine import examine, lines
+    from benchmark.registry import load_plugins
 
+    load_plugins()  # a layout may be one of them
     with bar("check", "clips") as tick:
         summary, problems = examine(root, layout, tick)
     if as_json:

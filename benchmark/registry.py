@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.tracking import TRACKERS
+from benchmark.data.skeletons import LAYOUTS
 from students.distill import DISTILLERS
 from students.heads import HEADS
 from students.trunks import BACKBONES
@@ -23,6 +24,7 @@ CATALOGUES: dict[str, Iterable[str]] = {
     "fusions": FUSIONS,
     "experts": EXPERTS,
     "trackers": TRACKERS,
+    "layouts": LAYOUTS,
 }
 
 

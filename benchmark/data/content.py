@@ -14,15 +14,17 @@ FORMAT = 1
 SETTLED_NS = 2_000_000_000  # a file touched this recently may change again without a new time stamp
 
 
-def content_hashes(files: Mapping[str, Sequence[str]], root: Path, modality: str) -> dict[str, str]:
+def content_hashes(
+    files: Mapping[str, Sequence[str]], root: Path, modality: str, *, remember: bool = True
+) -> dict[str, str]:
     """sha256 (hex) of each entry's file names and bytes: ``{id: [paths]}`` -> ``{id: hash}``.
 
     Files whose size and modification time are as remembered in ``<root>/.fewdistill/content_<modality>.json`` are
-    not read again. Where that file cannot be written (a read-only disk) everything is read every time. Raises
-    OSError for a file that cannot be read.
+    not read again. Where that file cannot be written (a read-only disk), and without ``remember``, which leaves it
+    alone, everything is read every time. Raises OSError for a file that cannot be read.
     """
     memory_path = root / ".fewdistill" / f"content_{modality}.json"
-    known = _load(memory_path)
+    known = _load(memory_path) if remember else {}
     paths = list(dict.fromkeys(path for group in files.values() for path in group))
     # Time stamps are taken before the bytes, so that a change in between shows as a new stamp next time.
     stamps = {path: [stat.st_size, stat.st_mtime_ns] for path in paths for stat in (os.stat(path),)}
@@ -35,7 +37,7 @@ def content_hashes(files: Mapping[str, Sequence[str]], root: Path, modality: str
     for path in paths:
         if path not in hashes:
             hashes[path] = str(known[names[path]][2])
-    if fresh or len(known) != len(paths):
+    if remember and (fresh or len(known) != len(paths)):
         settled = [path for path in paths if now - stamps[path][1] > SETTLED_NS]
         _save(memory_path, {names[path]: [*stamps[path], hashes[path]] for path in settled})
     return {

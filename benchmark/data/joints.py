@@ -15,7 +15,7 @@ def read_joints(path: Path) -> NDArray[np.float32]:
     """A joint file, float32 (T, V, 3, M); FileError for anything else or values that are not finite."""
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:  # a header may ask for any size
         raise FileError(path, f"not a readable npy file ({error})") from None
     if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 4 or array.shape[2] != 3:
         found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"

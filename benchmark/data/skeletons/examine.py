@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.data.problem import Problem
+from benchmark.data.skeletons.layout import Entry
 from benchmark.data.skeletons.packed import Progress, open_layout, read_clips
 from benchmark.data.skeletons.splits import published_split, split_names
 from benchmark.errors import DataError
@@ -42,13 +43,20 @@ def examine(root: Path | str, layout: str, progress: Progress | None = None) -> 
     """
     folder = open_layout(root, layout)
     listing = folder.listing()
-    clips, found = read_clips(folder, layout, listing.entries, None, progress)
-    problems = [*listing.problems, *found]
-    read = [(entry, clip) for entry, clip in zip(listing.entries, clips, strict=True) if clip is not None]
-    if not read and not problems:
+    problems = list(listing.problems)
+    entries: list[Entry] = []
+    frames: list[int] = []
+    bodies = 0
+    clips = read_clips(folder, layout, listing.entries, None, progress)
+    for entry, clip in zip(listing.entries, clips, strict=True):
+        if isinstance(clip, Problem):
+            problems.append(clip)
+            continue
+        entries.append(entry)
+        frames.append(len(clip))
+        bodies = max(bodies, clip.shape[3])
+    if not entries and not problems:
         problems.append(Problem(str(folder.root), "all clips are left out by name", folder.download))
-    entries = [entry for entry, _ in read]
-    frames = [len(clip) for _, clip in read]
     counts = Counter(entry.label for entry in entries)
     splits = {}
     for name in split_names(layout):
@@ -59,7 +67,7 @@ def examine(root: Path | str, layout: str, progress: Progress | None = None) -> 
         splits[name] = (len(train), len(test))
     summary = Summary(
         layout=layout,
-        clips=len(read),
+        clips=len(entries),
         left_out=dict(listing.left_out),
         classes={name: counts[label] for label, name in enumerate(listing.classes)},
         subjects=sorted({entry.subject for entry in entries if entry.subject is not None}),
@@ -67,7 +75,7 @@ def examine(root: Path | str, layout: str, progress: Progress | None = None) -> 
         setups=sorted({entry.setup for entry in entries if entry.setup is not None}),
         parts=sorted({entry.part for entry in entries if entry.part}),
         joints=len(folder.skeleton.joints),
-        bodies=max((clip.shape[3] for _, clip in read), default=0),
+        bodies=bodies,
         unit=folder.unit,
         lengths=(min(frames, default=0), float(np.mean(frames)) if frames else 0.0, max(frames, default=0)),
         splits=splits,
@@ -82,7 +90,7 @@ def lines(summary: Summary) -> list[str]:
     spread = f"{min(present, default=0)} to {max(present, default=0)} a class"
     text = [
         f"{summary.clips} clips of {len(present)} classes, {spread}",
-        f"{summary.joints} joints, {summary.bodies} bodies at most, {summary.unit}",
+        f"{summary.joints} joints, {summary.bodies} bod{'y' if summary.bodies == 1 else 'ies'} at most, {summary.unit}",
         f"{shortest} to {longest} frames, {mean:.1f} on average",
     ]
     for name in ("subjects", "views", "setups", "parts"):

@@ -96,9 +96,9 @@ def _parse(path: Path) -> tuple[list[Body], int]:
                     raise FileError(path, message, REMEDY)
             if len(block) < JOINTS:
                 raise FileError(path, f"ends after line {len(lines)}: a joint expected", REMEDY)
-            if owners.setdefault(body, [])[-1:] == [frame]:
-                raise FileError(path, f"line {at}: body {body[:20]} twice in frame {frame}", REMEDY)
-            owners[body].append(frame)
+            while owners.get(body, [])[-1:] == [frame]:
+                body += "'"  # one number twice in a frame: two bodies
+            owners.setdefault(body, []).append(frame)
             blocks.setdefault(body, []).append(len(rows) // JOINTS)
             rows += [values[:3] for values in block]
             at += JOINTS

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -89,14 +90,16 @@ def load(root: Path | str, layout: str, *, workers: int | None = None, progress:
     folder = open_layout(root, layout)
     listing = folder.listing()
     _refuse(listing.problems)
+    if not listing.entries:
+        raise FileError(folder.root, "all clips are left out by name", folder.download)
     digest = _content_hash(folder, layout, listing)
     kept = folder.root / ".fewdistill" / f"skeletons_{layout}.npz"
     packed = _recall(kept, digest)
     if packed is None:
-        clips, problems = read_clips(folder, layout, listing.entries, workers, progress)
-        _refuse(problems)
-        packed = _pack(clips)
-        if len(clips) >= MANY:
+        found = list(read_clips(folder, layout, listing.entries, workers, progress))
+        _refuse([result for result in found if isinstance(result, Problem)])
+        packed = _pack([result for result in found if not isinstance(result, Problem)])
+        if len(found) >= MANY:
             _keep(kept, digest, *packed)
     origin = folder.skeleton.centre if folder.origin is None else folder.origin
     return SkeletonSet(
@@ -106,22 +109,17 @@ def load(root: Path | str, layout: str, *, workers: int | None = None, progress:
 
 def read_clips(
     folder: Layout, layout: str, entries: Sequence[Entry], workers: int | None, progress: Progress | None
-) -> tuple[list[Float | None], list[Problem]]:
-    """Every clip as its reader returns it, None for those that are broken, and what is wrong with them."""
-    clips: list[Float | None] = []
-    problems: list[Problem] = []
+) -> Iterator[Float | Problem]:
+    """Every clip in turn as its reader returns it, or what is wrong with it."""
     if workers is None:
         workers = (os.cpu_count() or 1) if len(entries) >= MANY else 1
     found = _read(folder, [entry.path for entry in entries])
     if workers > 1:
         found = _read_by_many(folder.root, layout, entries, workers)
-    for result in found:
-        clips.append(None if isinstance(result, Problem) else result)
-        if isinstance(result, Problem):
-            problems.append(result)
+    for done, result in enumerate(found, start=1):
+        yield result
         if progress is not None:
-            progress(len(clips), len(entries))
-    return clips, problems
+            progress(done, len(entries))
 
 
 def _read(folder: Layout, paths: Iterable[Path]) -> Iterator[Float | Problem]:
@@ -141,19 +139,19 @@ def _read_by_many(root: Path, layout: str, entries: Sequence[Entry], workers: in
     try:
         with worker_pool(workers) as submit:
             shares = [paths[at : at + _SHARE] for at in range(0, len(paths), _SHARE)]
-            for future in [submit(_read_share, root, layout, share) for share in shares]:
-                yield from future.result()
+            futures = deque(submit(_read_share, root, layout, share) for share in shares)
+            while futures:
+                yield from futures.popleft().result()  # popped, so that what was read is not held here
     except BrokenProcessPool:
         raise RunError(f"{root}: a process that reads was ended; call again") from None
 
 
-def _pack(clips: Sequence[Float | None]) -> tuple[Float, Ints]:
+def _pack(clips: Sequence[Float]) -> tuple[Float, Ints]:
     """(frames, offsets) of the clips end to end, bodies padded to the most there are."""
-    whole = [clip for clip in clips if clip is not None]
-    offsets = np.concatenate([[0], np.cumsum([len(clip) for clip in whole])]).astype(np.int64)
-    bodies = max(clip.shape[3] for clip in whole)
-    frames = np.zeros((int(offsets[-1]), 3, whole[0].shape[1], bodies), np.float32)
-    for clip, at in zip(whole, offsets[:-1], strict=True):
+    offsets = np.cumsum([0, *(len(clip) for clip in clips)], dtype=np.int64)
+    bodies = max(clip.shape[3] for clip in clips)
+    frames = np.zeros((int(offsets[-1]), 3, clips[0].shape[1], bodies), np.float32)
+    for clip, at in zip(clips, offsets[:-1], strict=True):
         frames[at : at + len(clip), ..., : clip.shape[3]] = np.moveaxis(clip, 2, 1)
     return frames, offsets
 
@@ -164,7 +162,8 @@ def _content_hash(folder: Layout, layout: str, listing: Listing) -> str:
     if own.is_file():
         files[""] = [str(own)]
     try:
-        hashes = content_hashes(files, folder.root, f"skeletons_{layout}")
+        many = len(listing.entries) >= MANY
+        hashes = content_hashes(files, folder.root, f"skeletons_{layout}", remember=many)
     except OSError as error:
         raise FileError(error.filename, f"cannot be read ({error.strerror})") from None
     lines = "".join(f"{clip}\0{hashes[clip]}\n" for clip in sorted(hashes))
