@@ -267,7 +267,7 @@ def combined(encoder: PartCost, head: PartCost) -> EpisodeCost:
 
 
 def thop_macs(module: nn.Module, *inputs: Any) -> float:
-    """What thop counts in one pass; see ``thop_gmacs``."""
+    """thop's count of one forward pass on a copy of the module; see ``thop_gmacs`` for what it counts."""
     counted = _meta_copy(module) if inputs[0].is_meta else copy.deepcopy(module)  # thop leaves buffers behind
     with _attention_by_parts():
         return float(thop.profile(counted, inputs, verbose=False)[0])

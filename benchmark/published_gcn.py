@@ -19,7 +19,8 @@ def published(network: SkeletonNetwork) -> SkeletonNetwork:
     """A copy of the network whose graph convolutions are the released ones, with the same weights."""
     copied = copy.deepcopy(network)
     for block in copied.blocks:
-        block.spatial = _FORMS[type(block.spatial)](block.spatial)
+        ours = cast(nn.Module, block.spatial)
+        block.spatial = _FORMS[type(ours)](ours)
     return copied
 
 

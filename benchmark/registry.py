@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from benchmark.data.skeletons import LAYOUTS
 from benchmark.errors import UserError
 from benchmark.tracking import TRACKERS
-from benchmark.data.skeletons import LAYOUTS
 from students.distill import DISTILLERS
 from students.heads import HEADS
 from students.trunks import BACKBONES

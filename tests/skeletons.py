@@ -1,6 +1,9 @@
-"""Joint graphs that several tests use; edges as they are published, from 1, the child first."""
+"""Joint graphs and networks that several tests use; edges as they are published, from 1, the child first."""
 
-from students.skeletons import JointGraph
+import torch
+
+from students.backbones import recalibrate_batch_norm
+from students.skeletons import Builder, JointGraph, SkeletonNetwork
 
 
 def _published(joints: int, edges: str, centre: int) -> JointGraph:
@@ -17,3 +20,20 @@ NTU = _published(
 UCLA = _published(
     20, "1-2 2-3 4-3 5-3 6-5 7-6 8-7 9-3 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19", 3
 )
+
+
+def as_trained(build: Builder, graph: JointGraph, classes: int, **sizes: int) -> SkeletonNetwork:
+    """A network in eval mode as if trained: every weight that begins at 0 or 1e-6 has a size, statistics fit noise."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build(graph, classes, **sizes)
+        for key, value in network.named_parameters():
+            if key.endswith("strength"):
+                value.data.fill_(0.5)
+            elif key.endswith("norm.weight"):
+                value.data.uniform_(0.5, 1.5)
+            elif value.ndim < 3 and key.endswith("bias"):
+                value.data.uniform_(-0.2, 0.2)
+        noise = torch.randn(8, network.channels, 16, graph.joints, network.bodies)
+        recalibrate_batch_norm(network, [lambda: noise])
+    return network.eval()

@@ -11,8 +11,8 @@ from scipy.special import log_softmax
 
 from benchmark import cost, latency
 from benchmark.place import Stage
-from benchmark.published_gcn import published
 from benchmark.scoring import cost_of, provenance, thinned
+from benchmark.skeleton_cost import clip_cost
 from benchmark.skeletons.bench import Bench
 from benchmark.skeletons.rows import SHOT, Sum, cell_of, record_identity, trained_identity
 from benchmark.skeletons.stages import Lesson, identity, logits, stage_of, taught_by, trained
@@ -155,16 +155,16 @@ def _network_cost(bench: Bench, lesson: Lesson) -> Cost:
     def measure() -> Mapping[str, Any]:
         network = bench.new_network(lesson.network, 0).eval()
         joints = torch.zeros(shape)
-        macs = cost.count_macs(network, joints)
+        counted = clip_cost(network, bench.recipe.frames)
         with torch.inference_mode():
             timed = latency.latency_p50(lambda: network(joints))
         return {
-            "parameters": sum(p.numel() for p in network.parameters()),
+            "parameters": counted.parameters,
             "bytes": cost.weight_bytes(network),
-            "macs_per_video": macs,
-            "macs_per_episode": macs,  # a test clip by itself
+            "macs_per_video": counted.macs,
+            "macs_per_episode": counted.macs,  # a test clip by itself
             "counter": cost.COUNTER,
-            "thop_macs_per_episode": cost.thop_macs(published(network), joints),
+            "thop_macs_per_episode": counted.thop_macs,
             "thop_note": "thop over the released formulation, one clip; graph products are not seen",
             **timed._asdict(),
         }

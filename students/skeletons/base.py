@@ -24,7 +24,9 @@ class SkeletonNetwork(nn.Module):
         super().__init__()
         for name, value, most in (("depth", depth, len(PLAN)), ("classes", classes, None), ("bodies", bodies, None)):
             if value < 1 or (most and value > most):
-                raise StudentError(f"a skeleton network with {name} {value}: use 1{f' to {most}' if most else ' or more'}")
+                raise StudentError(
+                    f"a skeleton network with {name} {value}: use 1{f' to {most}' if most else ' or more'}"
+                )
         self.graph = graph
         self.bodies = bodies
         self.channels = channels

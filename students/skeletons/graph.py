@@ -12,7 +12,7 @@ from students import StudentError
 
 @dataclass(frozen=True)
 class JointGraph:
-    """joints: how many there are. edges: pairs of joints from 0, in any direction. centre: the joint all others lead to.
+    """joints: how many. edges: pairs of joints from 0, in any direction. centre: the joint all others lead to.
 
     Raises StudentError for an edge out of range or from a joint to itself, and for a joint that no edges lead to.
     """

@@ -5,14 +5,14 @@ released tensors become one, and time is the last axis of a map.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from students import StudentError
 from students.skeletons.base import PLAN, SkeletonNetwork
-from students.skeletons.graph import joint_graph
+from students.skeletons.graph import JointGraph
 from students.skeletons.skeleton_gcn import SkeletonGCN
 from students.skeletons.st_gcn import STGCN
 
@@ -47,34 +47,28 @@ class Released:
         return value
 
 
-def load_released(state: Mapping[str, Tensor]) -> SkeletonNetwork:
-    """The network of a released state_dict, with its weights, in eval mode.
+def load_released(state: Mapping[str, Tensor], graph: JointGraph, *, bodies: int = 2) -> SkeletonNetwork:
+    """The network of a released state_dict, with its weights, in eval mode, on the topology it was trained on.
 
-    A checkpoint keeps no edges: the graphs are weights (CTR-GCN) or a buffer (ST-GCN) and come from it, while the
-    network's ``graph`` is a mere chain. StudentError names a key that is missing, unknown or of another shape.
+    Blocks, classes and channels are read off the tensors. StudentError names a key that is missing, unknown or of
+    another shape.
     """
     released = Released({key.removeprefix("module."): value for key, value in state.items()})
     st_gcn = released.has("A")
     if not st_gcn and not released.has("l1.gcn1.PA"):
         raise StudentError("no key of a released CTR-GCN, DKE-GCN or ST-GCN in it")
-    joints = released["A" if st_gcn else "l1.gcn1.PA"].shape[-1]
     classes = released["fcn.weight" if st_gcn else "fc.weight"].shape[0]
-    first = released["st_gcn_networks.0.gcn.conv.weight" if st_gcn else "l1.gcn1.convs.0.conv3.weight"]
-    graph, channels = joint_graph(range(-1, joints - 1)), first.shape[1]
-    network: SkeletonNetwork
-    if st_gcn:
-        network, ours = STGCN(graph, classes, channels=channels), _st_gcn(released)
-    else:
-        bodies = released["data_bn.weight"].numel() // (joints * channels)
-        depth = released.count(r"l(\d+)\.")
-        if depth > len(PLAN):
-            raise StudentError(f"the released weights have {depth} blocks, a CTR-GCN has {len(PLAN)} at most")
-        network = SkeletonGCN(graph, classes, depth=depth, bodies=bodies, channels=channels)
-        ours = _norm(released, "data_bn", "norm") | _linear(released, "fc", "classifier")
-        for place in range(depth):
-            ours |= _below(f"blocks.{place}", ctr_block(released.at(f"l{place + 1}")))
+    channels = released["st_gcn_networks.0.gcn.conv.weight" if st_gcn else "l1.gcn1.convs.0.conv3.weight"].shape[1]
+    depth = released.count(r"l(\d+)\.")
+    ours = _st_gcn(released) if st_gcn else _ctr_gcn(released, depth)
     if unknown := sorted(set(released.state) - released.taken):
         raise StudentError(f"the released weights have {unknown[0]}, and the network has not")
+    network: SkeletonNetwork
+    with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten
+        if st_gcn:
+            network = STGCN(graph, classes, bodies=bodies, channels=channels)
+        else:
+            network = SkeletonGCN(graph, classes, depth=depth, bodies=bodies, channels=channels)
     fill(network, ours)
     return network.eval()
 
@@ -86,6 +80,14 @@ def fill(module: torch.nn.Module, ours: State) -> None:
             found = f"of shape {tuple(ours[key].shape)}" if key in ours else "missing"
             raise StudentError(f"{key} is of shape {tuple(value.shape)} here, {found} in the released weights")
     module.load_state_dict(ours)
+
+
+def _ctr_gcn(released: Released, depth: int) -> State:
+    ours = _norm(released, "data_bn", "norm")
+    ours |= {f"classifier.{part}": released[f"fc.{part}"] for part in ("weight", "bias")}
+    for place in range(depth):
+        ours |= _below(f"blocks.{place}", ctr_block(released.at(f"l{place + 1}")))
+    return ours
 
 
 def ctr_block(released: Released) -> State:
@@ -152,16 +154,14 @@ def _st_gcn(released: Released) -> State:
         ours |= _norm(block, "tcn.0", f"{to}.spatial_norm") | _norm(block, "tcn.3", f"{to}.norm")
         ours |= _convolution(block, "tcn.2", f"{to}.temporal")
         if block.has("residual.0.weight"):
-            ours |= _convolution(block, "residual.0", f"{to}.residual.0") | _norm(block, "residual.1", f"{to}.residual.1")
+            ours |= _convolution(block, "residual.0", f"{to}.residual.0") | _norm(
+                block, "residual.1", f"{to}.residual.1"
+            )
     return ours
 
 
 def _below(prefix: str, ours: State) -> State:
     return {f"{prefix}.{key}": value for key, value in ours.items()}
-
-
-def _linear(released: Released, name: str, ours: str) -> State:
-    return {f"{ours}.{part}": released[f"{name}.{part}"] for part in ("weight", "bias")}
 
 
 def _convolution(released: Released, name: str, ours: str) -> State:

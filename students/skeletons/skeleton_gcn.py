@@ -18,9 +18,7 @@ _SMALL_GAMMA = 1e-6  # a graph convolution begins as its shortcut alone
 class SkeletonGCN(SkeletonNetwork):
     """The first ``depth`` (1 to 10) blocks of CTR-GCN; see SkeletonNetwork for shapes and StudentError."""
 
-    def __init__(
-        self, graph: JointGraph, classes: int, *, depth: int = 10, bodies: int = 2, channels: int = 3
-    ) -> None:
+    def __init__(self, graph: JointGraph, classes: int, *, depth: int = 10, bodies: int = 2, channels: int = 3) -> None:
         super().__init__(graph, classes, depth=depth, bodies=bodies, channels=channels, shared_norm=False)
         nn.init.normal_(self.classifier.weight, 0, (2 / classes) ** 0.5)
 

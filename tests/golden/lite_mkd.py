@@ -1,6 +1,7 @@
 """Comparisons with the recorded Lite-MKD and TRX classes, one function a kind.
 
-A case has ``name`` (the file's stem), ``path``, ``meta`` (arguments) and ``tensors`` (``in/``, ``w/`` and ``out/`` entries).
+A case has ``name`` (the file's stem), ``path``, ``meta`` (arguments) and ``tensors`` (``in/``, ``w/`` and ``out/``
+entries).
 """
 
 import re

@@ -104,7 +104,7 @@ _PARTS = {
 @torch.no_grad()
 def ctr_gcn(case: SimpleNamespace) -> None:
     """A whole CTR-GCN, of any depth: channel means behind every block, and logits."""
-    network = load_released(_by_rule(case, moved=1))
+    network = load_released(_by_rule(case, moved=1), NTU)
     _has_recorded_size(case, network)
     means: list[Tensor] = []
     for block in network.blocks:
@@ -119,11 +119,11 @@ def ctr_gcn(case: SimpleNamespace) -> None:
 @torch.no_grad()
 def st_gcn(case: SimpleNamespace) -> None:
     """ST-GCN: its graph, logits, and the mean of its last map, recorded after the rule had run once more."""
-    network = load_released(_by_rule(case, moved=1))
+    network = load_released(_by_rule(case, moved=1), NTU)
     _has_recorded_size(case, network)
     close(NTU.partitioned(), case.tensors["A"], "graph")
     close(network(_clip()), case.tensors["logits_eval"][:1], "logits", NETWORKS_RTOL)
-    again = load_released(_by_rule(case, moved=2))
+    again = load_released(_by_rule(case, moved=2), NTU)
     close(again.tokens(_clip()).mean(1), case.tensors["feat_mean"][:1], "features", NETWORKS_RTOL)
 
 
