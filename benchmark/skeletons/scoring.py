@@ -80,7 +80,7 @@ def keep_scores(path: Path, bench: Bench, summed: NDArray[np.float64]) -> None:
     """Write an npz: logits float32 (clips, classes), labels int64 (clips,), clips and classes, their names."""
     test = bench.parts["test"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
+    content: Arrays = {
         "logits": summed.astype(np.float32),
         "labels": bench.clips.labels[test],
         "clips": np.array([bench.clips.entries[place].id for place in test]),

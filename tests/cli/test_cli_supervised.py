@@ -19,25 +19,24 @@ LIGHT = ("light_dke_gcn-joint/none/s0", "light_dke_gcn-joint/assistant/s0")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny suite, killed in its second stage and after its first record, then run to its end."""
+    """The tiny suite, killed after its first record, then run to its end."""
     cwd = tmp_path_factory.mktemp("supervised")
     write_suite(cwd)
     run = cwd / "runs" / "tiny"
-    for pattern in ("stages/*/done.json", "records/*.npz"):
-        process = start("run", "tiny.toml", cwd=cwd)
-        deadline = time.monotonic() + 100
-        while not any(run.glob(pattern)):
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    process = start("run", "tiny.toml", cwd=cwd)
+    deadline = time.monotonic() + 100
+    while not any(run.glob("records/*.npz")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
     stood = written(run)
     assert stood
     result = fewdistill("run", "tiny.toml", "--save-scores", cwd=cwd)
     assert result.returncode == 0, result.stderr
     after = written(run)
     assert {path: after[path] for path in stood} == stood, "a finished stage was trained again"
-    assert "21 of" not in result.stderr and "supervised" in result.stdout
+    assert "supervised" in result.stdout
     return cwd
 
 
@@ -52,19 +51,21 @@ def records(cwd: Path) -> dict[str, Record]:
 
 def test_every_row_has_an_honest_record(home: Path) -> None:
     found = records(home)
-    assert len(found) == 7 * 3 and all(record.status == "done" for record in found.values())
-    assert len(written(home / "runs" / "tiny")) == 7 * 2, "an ensemble trains nothing, and nothing is trained twice"
+    assert len(found) == 6 * 3 and all(record.status == "done" for record in found.values())
+    assert len(written(home / "runs" / "tiny")) == 6 * 2, "an ensemble trains nothing, and nothing is trained twice"
     for record in found.values():
         cell, metrics = record.cell, record.metrics
         assert metrics and (cell.protocol, cell.way, cell.shot, cell.image_size) == ("supervised", 10, 0, 0)
-        assert metrics.episodes == 12 and metrics.per_class.keys() == {
-            "pick up with one hand", "pick up with two hands", "drop trash",
-        }  # fmt: skip
+        assert metrics.episodes == 6
+        assert metrics.per_class.keys() == {"pick up with one hand", "pick up with two hands"}, "no others were tested"
         assert record.selection["split"] == "val" and record.selection["rule"] == "the last epoch"
         arrays = RecordStore(home / "runs" / "tiny" / "records").arrays(record.key)
         assert {name[-3:] for name in arrays["videos"]} == {"v03"}, "the test view"
     light = found["light_dke_gcn-joint/assistant/s0"]
-    assert light.settings["teacher"]["network"] == "dke_gcn" and light.settings["teacher of teacher"]["network"] == "ctr_gcn"
+    assert (
+        light.settings["teacher"]["network"] == "dke_gcn"
+        and light.settings["teacher of teacher"]["network"] == "ctr_gcn"
+    )
     assert light.cost and light.cost.parameters and light.cost.macs_per_video and light.cost.latency_ms_p50
     ensemble = found["light_dke_gcn-two/assistant/s0"]
     assert ensemble.cost and ensemble.cost.parameters == 2 * light.cost.parameters
@@ -79,14 +80,14 @@ def test_saved_scores_say_what_the_records_say_and_ensembles_are_their_sum(home:
             logits[name] = kept["logits"].astype(np.float64)
             assert record.metrics
             assert (kept["logits"].argmax(1) == kept["labels"]).mean() == record.metrics.accuracy
-            assert kept["clips"].shape == (12,) and kept["classes"].shape == (10,)
+            assert kept["clips"].shape == (6,) and kept["classes"].shape == (10,)
     summed = logits["dke_gcn-joint/self/s0"] + 0.5 * logits["dke_gcn-bone/self/s0"]
     assert np.allclose(summed, logits["dke_gcn-two/self/s0"], atol=1e-4)
 
 
 def test_a_finished_suite_is_not_run_again_and_pieces_of_it_can_be(home: Path) -> None:
     status = json.loads(fewdistill("status", "tiny.toml", "--json", cwd=home).stdout)
-    assert len(status) == 21 and all(row["status"] == {"0": "done"} for row in status)
+    assert len(status) == 18 and all(row["status"] == {"0": "done"} for row in status)
     stood = written(home / "runs" / "tiny")
     again = fewdistill("run", "tiny.toml", "--only", "light_dke_gcn-joint/*", cwd=home)
     assert again.returncode == 0 and "[1/" not in again.stderr
