@@ -70,6 +70,9 @@ def write_suite(folder: Path, clips: bool = True, text: str = SUITE) -> Path:
 
 def bench_of(folder: Path, changes: Sequence[str] = (), runs: str = "runs") -> Bench:
     """The tiny suite opened."""
-    suite = load_any(str(write_suite(folder)), (f'data.root="{folder / "data" / "nw_ucla"}"', *changes))
+    path = folder / "tiny.toml"
+    suite = load_any(
+        str(path if path.exists() else write_suite(folder)), (f'data.root="{folder / "data" / "nw_ucla"}"', *changes)
+    )
     assert isinstance(suite, SkeletonSuite)
     return open_bench(suite, folder / runs, "cpu")

@@ -49,14 +49,14 @@ from tests.skeleton_suites import bench_of, write_suite
 )
 def test_what_cannot_be_is_refused_before_any_clip_is_read(tmp_path: Path, setting: str, says: str) -> None:
     path = write_suite(tmp_path, clips=False)
-    with pytest.raises(UserError, match="tiny.toml") as error:
+    with pytest.raises(UserError, match=r"tiny\.toml") as error:
         load_any(str(path), (setting,))
     assert says in str(error.value)
 
 
 def test_selection_of_the_best_needs_clips_to_select_on(tmp_path: Path) -> None:
     path = write_suite(tmp_path, clips=False)
-    with pytest.raises(UserError, match="needs data.val_subjects"):
+    with pytest.raises(UserError, match=r"needs data\.val_subjects"):
         load_any(str(path), ('recipe.select="best"', "data.val_subjects=[]"))
     with pytest.raises(UserError, match="supervised protocol"):
         load_suite(str(path))
