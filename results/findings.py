@@ -49,8 +49,8 @@ def headline(rows: Sequence[Row]) -> str:
     text += (
         f' Most: "{best.setting.distillation}" takes {best.setting.model} from'
         f" {100 * (best.accuracy.mean - best.gain.mean):.1f} to {100 * best.accuracy.mean:.1f} % at"
-        f" {at_shot(best.shot)} ({100 * best.gain.mean:+.1f} points, 95 % interval {100 * span.low:.1f} to {100 * span.high:.1f},"
-        f" {best.gain.n_seeds} seeds)"
+        f" {at_shot(best.shot)} ({100 * best.gain.mean:+.1f} points,"
+        f" 95 % interval {100 * span.low:.1f} to {100 * span.high:.1f}, {best.gain.n_seeds} seeds)"
     )
     return text + _against_teacher(best, rows) + "."
 

@@ -10,7 +10,7 @@ import numpy as np
 from results.plot_style import colours, markers
 from results.plots import by_setting, mean_curve, quantities, title
 from results.ranks import Rank
-from results.record import Record, at_shot
+from results.record import SUPERVISED, Record, at_shot
 from results.stats import Interval, Paired, class_bootstrap
 from results.store import Result
 from results.summary import Row, Setting, table_of
@@ -59,7 +59,7 @@ def protocol(rows: Sequence[Row]) -> str:
     """What all rows share of the protocol, in words."""
     says: dict[str, Callable[[Row], str]] = {
         "way": lambda row: f"{row.setting.way}-way" if row.shot else f"{row.setting.way} classes",
-        "shot": lambda row: at_shot(row.shot),
+        "shot": lambda row: at_shot(row.shot) if row.shot else f"{SUPERVISED} (an episode is one test clip)",
         "query": lambda row: f"query {row.setting.query}",
         "frames": lambda row: f"{row.setting.frames} frames",
         "image_size": lambda row: f"{row.setting.image_size} px" if row.setting.image_size else "joints",

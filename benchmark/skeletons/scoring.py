@@ -126,11 +126,11 @@ def _settings(bench: Bench, found: Sum) -> dict[str, dict[str, Any]]:
 def _selection(suite: SkeletonSuite, stages: list[Stage]) -> dict[str, Any]:
     """How the weights were chosen: never by the test part."""
     rules = {"last": "the last epoch", "best": "highest validation accuracy over the training run, the start included"}
-    rule = rules[suite.recipe.select]
-    if not suite.data.val_subjects:
-        return {"split": "none", "rule": rule}
-    told: dict[str, Any] = {"split": "val", "rule": rule, "val_subjects": list(suite.data.val_subjects)}
-    if len(stages) == 1:
+    chosen_on = {"last": "none", "best": "val"}
+    told: dict[str, Any] = {"split": chosen_on[suite.recipe.select], "rule": rules[suite.recipe.select]}
+    if suite.data.val_subjects:
+        told["val_subjects"] = list(suite.data.val_subjects)
+    if suite.data.val_subjects and len(stages) == 1:
         summary = stages[0].summary()
         told |= {"val_accuracy": summary["val_accuracy"], "selected_step": summary["selected_step"]}
     return told
