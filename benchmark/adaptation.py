@@ -14,12 +14,13 @@ from benchmark.base_training import recalibrate
 from benchmark.clips import Clips
 from benchmark.episodic import episodes_for, labels_of
 from benchmark.evaluate import match, project, score
+from benchmark.place import Stage
 from benchmark.progress import bar
 from benchmark.sections import StudentEpisodicConfig
 from benchmark.seeds import generator
 from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, Progressed, fit
-from benchmark.workspace import Stage, Workspace
+from benchmark.workspace import Workspace
 from students.few_shot import FewShotStudent, episode_output
 from students.output import EpisodeOutput
 

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmark.place import Stage
 from benchmark.prefetch import Ahead
 from benchmark.progress import bar
 from benchmark.sections import BaseConfig
 from benchmark.seeds import generator, torch_scope
 from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, Progressed, fit
-from benchmark.workspace import Clips, Stage, Workspace
+from benchmark.workspace import Clips, Workspace
 from students.backbones import TokenEncoder, recalibrate_batch_norm
 from students.distill.d2m import frame_relation
 from students.distill.tokens import token_loss

@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from benchmark import cli_cache, cli_compare, cli_cost, cli_data, cli_derive, cli_import, cli_readme, cli_view
+from benchmark import (
+    cli_cache,
+    cli_compare,
+    cli_cost,
+    cli_data,
+    cli_derive,
+    cli_import,
+    cli_readme,
+    cli_show,
+    cli_skeletons,
+    cli_view,
+)
 from benchmark.allocator import keep_freed_memory
 from benchmark.errors import RunError, UserError
 from benchmark.progress import say
-from feature_cache import CacheError, run_lock
+from feature_cache import CacheError
 from results import ResultError
 from students import StudentError
 from students.registry import UnknownNameError
@@ -27,7 +37,6 @@ from teachers import TeacherError
 
 if TYPE_CHECKING:
     from benchmark.runner import Engine
-    from benchmark.standing import Standing
     from benchmark.workspace import Workspace
 
 app = typer.Typer(
@@ -86,6 +95,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
     epilog="Examples: fewdistill run embedded | fewdistill run embedded --only 'resnet18/*/s0' | "
     "fewdistill run my.toml --set episodic.episodes=200 | fewdistill run embedded --track tensorboard | "
     "fewdistill run embedded --engine ray --address head:6379 | "
+    "fewdistill run dke_gcn_nwucla --only 'light_dke_gcn-joint/*/s0' --save-scores | "
     "torchrun --nproc-per-node 2 -m benchmark.cli run embedded --only 'resnet18/d2m/s0' --set episodic.accumulate=2",
 )
 def run_command(
@@ -103,6 +113,9 @@ def run_command(
     track: Annotated[
         list[str] | None, typer.Option(help="Follow the run: tensorboard, wandb, mlflow. Repeatable.")
     ] = None,
+    save_scores: Annotated[
+        bool, typer.Option("--save-scores", help="Keep the test clips' logits as npz files (supervised protocol).")
+    ] = False,
 ) -> None:
     """Run a suite: train, distil, evaluate, record. Finished rows are skipped, an interrupted run resumes.
 
@@ -114,21 +127,31 @@ def run_command(
 
     Under torchrun the processes divide the episodes of each step (episodic.accumulate, teacher.episodic.accumulate).
     """
+    from benchmark.config import Suite
     from benchmark.distributed import torchrun_group
     from benchmark.follower import follow
     from benchmark.runner import open_workspace
-    from benchmark.suite_file import load_suite
+    from benchmark.suite_file import load_any
 
     keep_freed_memory()
     chosen = _engine(engine, address, device)
+    loaded = load_any(suite, tuple(set_ or ()))
     with torchrun_group(device) as group:
         if group is not None and engine != "local":
             raise UserError("--engine ray and torchrun do not go together: a Ray task is one process")
 
         def opened() -> "Workspace":
             here = "auto" if engine == "ray" and device == "cuda" else device  # this machine may have none
-            return open_workspace(load_suite(suite, tuple(set_ or ())), runs, data, here, compile_, group, track or ())
+            assert isinstance(loaded, Suite)
+            return open_workspace(loaded, runs, data, here, compile_, group, track or ())
 
+        if not isinstance(loaded, Suite):
+            if group is not None or engine != "local" or compile_:
+                raise UserError(f"{loaded.name} is of the supervised protocol, which runs in one process, as it is")
+            cli_skeletons.run(loaded, runs, device, track or (), only or (), dry_run, overwrite, save_scores)
+            return
+        if save_scores:
+            raise UserError(f"--save-scores is of the supervised protocol; {loaded.name} is a suite of episodes")
         if group is not None and group.rank:
             follow(group, opened)
             return
@@ -153,20 +176,12 @@ def _engine(name: str, address: str | None, device: str) -> "Engine":
 def _run(ws: "Workspace", only: list[str] | tuple[()], dry_run: bool, overwrite: bool, engine: "Engine") -> None:
     from benchmark.runner import run
     from benchmark.standing import status
-    from results.report import write_report
 
     if dry_run:
-        _print_standing(status(ws, only))
+        cli_show.standing(status(ws, only))
         return
     found = run(ws, only, overwrite, engine)
-    keys = {key for standing in status(ws) for key in standing.keys.values()}
-    with run_lock(ws.runs / "locks" / "report", lambda owner: say(f"[waiting for the report: {owner}]")):
-        page = write_report([ws.runs / "records"], ws.runs / "report", keys)
-    _print_main_table(page)
-    OUT.print(f"report: {page}")
-    unfinished = [s.row.name for s in found if not s.done]
-    if unfinished:
-        raise RunError(f"{len(unfinished)} rows did not finish: {', '.join(unfinished)}; run again to retry")
+    cli_show.finish(ws, found, status(ws))
 
 
 @app.command(epilog="Example: fewdistill demo")
@@ -180,15 +195,20 @@ def status_command(
     suite: SuiteName, set_: Set = None, runs: Runs = Path("runs"), data: Data = Path("data"), as_json: Json = False
 ) -> None:
     """What of a suite stands: done, failed, diverged, started or missing, row by row."""
+    from benchmark.config import Suite
     from benchmark.runner import open_workspace
     from benchmark.standing import status
-    from benchmark.suite_file import load_suite
+    from benchmark.suite_file import load_any
 
-    found = status(open_workspace(load_suite(suite, tuple(set_ or ())), runs, data))
+    loaded = load_any(suite, tuple(set_ or ()))
+    if isinstance(loaded, Suite):
+        found = status(open_workspace(loaded, runs, data))
+    else:
+        found = cli_skeletons.standings(loaded, runs)
     if as_json:
         _print_json([{"row": s.row.name, "status": s.status} for s in found])
         return
-    _print_standing(found)
+    cli_show.standing(found)
 
 
 @app.command(
@@ -225,7 +245,7 @@ def report(
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder of records; a run writes runs/<suite>/records")
     page = write_report(list(records), out)
-    _print_main_table(page)
+    cli_show.main_table(page)
     OUT.print(f"report: {page}")
 
 
@@ -248,18 +268,6 @@ def list_command(
         _print_json(names)
     else:
         OUT.print("\n".join(names))
-
-
-def _print_standing(found: "list[Standing]") -> None:
-    table = Table("row", *(f"{shot}-shot" for shot in (found[0].status if found else ())))
-    for standing in found:
-        table.add_row(standing.row.name, *standing.status.values())
-    OUT.print(table)
-    OUT.print(f"{sum(s.done for s in found)} of {len(found)} rows done")
-
-
-def _print_main_table(page: Path) -> None:
-    OUT.print((page.parent / "tables" / "main.md").read_text(), highlight=False, soft_wrap=True, markup=False)
 
 
 def _print_json(value: Any) -> None:

@@ -66,7 +66,7 @@ class Suite(Section):
         if not name:
             return self
         return self.model_validate(
-            _merged(self.model_dump(exclude_unset=True, exclude={"variant"}), self.variant[name])
+            laid_over(self.model_dump(exclude_unset=True, exclude={"variant"}), self.variant[name])
         )
 
     def versions(self) -> Iterator[tuple[str, Self]]:
@@ -118,7 +118,7 @@ class Suite(Section):
             try:
                 self.of(student)._possible()
             except ValueError as error:
-                raise ValueError(f"own.{student}: {_why(error)}") from error
+                raise ValueError(f"own.{student}: {why(error)}") from error
         for name, changes in self.variant.items():
             data = changes.get("data", {})
             fixed = {*changes} & {"name", "plugins", "evaluate", "variant"}
@@ -130,7 +130,7 @@ class Suite(Section):
             try:
                 self.varied(name)
             except ValueError as error:
-                raise ValueError(f"variant.{name}: {_why(error)}") from error
+                raise ValueError(f"variant.{name}: {why(error)}") from error
         return self
 
     def _possible(self) -> None:
@@ -219,7 +219,7 @@ class Suite(Section):
             raise ValueError(f"evaluate: shot + query = {most} is larger than clips_per_class = {clips}")
 
 
-def _merged(values: dict[str, Any], changes: dict[str, Any], at: tuple[str, ...] = ()) -> dict[str, Any]:
+def laid_over(values: dict[str, Any], changes: dict[str, Any], at: tuple[str, ...] = ()) -> dict[str, Any]:
     """values with changes laid over them, section by section."""
     if at in NAMED and "name" in changes:
         unread = NAMED[at].unread_by(changes["name"])
@@ -227,11 +227,11 @@ def _merged(values: dict[str, Any], changes: dict[str, Any], at: tuple[str, ...]
     merged = {**values, **changes}
     for key, new in changes.items():
         if isinstance(new, dict) and isinstance(values.get(key), dict):
-            merged[key] = _merged(values[key], new, (*at, key))
+            merged[key] = laid_over(values[key], new, (*at, key))
     return merged
 
 
-def _why(error: ValueError) -> str:
+def why(error: ValueError) -> str:
     """The first problem of a ValidationError in words, or the message of another ValueError."""
     if not isinstance(error, ValidationError):
         return str(error)

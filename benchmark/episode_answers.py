@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from benchmark.episodes import Episodes
 from benchmark.errors import RunError
 from benchmark.evaluate import match, score
+from benchmark.place import Stage
 from benchmark.scoring import Row
-from benchmark.workspace import Stage, Workspace
+from benchmark.workspace import Workspace
 from results.episode_page import Answer, Link, Matches, Outcome
 from results.record import Record
 from students.heads.base import Head, Keys, gather_keys

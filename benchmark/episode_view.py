@@ -14,12 +14,13 @@ from benchmark.episode_strips import strips
 from benchmark.episodes import Episodes
 from benchmark.errors import DataError, UserError
 from benchmark.evaluate import embed, project
+from benchmark.place import Stage, standing
 from benchmark.progress import bar
 from benchmark.runner import embedded_place
 from benchmark.scoring import TEACHER, Row, describe, record_identity, rows
 from benchmark.student_stages import new_student, student_stage
 from benchmark.teacher_stages import TEACHER_BRANCH, FusionTeacher, fused_tokens_key, fusion_stage
-from benchmark.workspace import Stage, Workspace, standing
+from benchmark.workspace import Workspace
 from feature_cache import CacheError
 from results.episode_page import Episode, Network, Page
 from results.record import key_of

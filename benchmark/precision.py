@@ -6,6 +6,8 @@ a run that resumes, on whatever machine, goes on as it began.
 
 import json
 import platform
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 
 from benchmark.config import Suite
 from benchmark.errors import RunError
-from benchmark.probe import training_precision
+from benchmark.probe import Precision, training_precision
 from benchmark.progress import bar, say
 from feature_cache import run_lock, write_atomic
 
@@ -28,7 +30,11 @@ def settled(suite: Suite, folder: Path, device: torch.device) -> Suite:
     found: dict[str, dict[str, Any]] = {}
     with bar("probe of bfloat16", "networks") as tick:
         for done, network in enumerate(networks, start=1):
-            found[network] = _probed(folder, network, suite.data.image_size, device)
+            found[network] = probed(
+                folder / f"{network.replace('/', '-')}-{suite.data.image_size}px.json",
+                partial(training_precision, network, suite.data.image_size, device),
+                device,
+            )
             tick(done, len(networks))
     return suite.model_copy(update={"bf16": tuple(name for name, probe in found.items() if probe["bf16"])})
 
@@ -38,21 +44,21 @@ def probes(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
-def _probed(folder: Path, network: str, image_size: int, device: torch.device) -> dict[str, Any]:
-    path = folder / f"{network.replace('/', '-')}-{image_size}px.json"
+def probed(path: Path, measure: Callable[[], Precision], device: torch.device) -> dict[str, Any]:
+    """The probe that stands in a file, measured now where there is none; RunError for a damaged one."""
     if not path.exists():
-        with run_lock(folder, lambda owner: say(f"[waiting for the probe of bfloat16: {owner}]")):
-            _probe(path, network, image_size, device)
+        with run_lock(path.parent, lambda owner: say(f"[waiting for the probe of bfloat16: {owner}]")):
+            _probe(path, measure, device)
     try:
         return json.loads(path.read_text())
     except ValueError as error:
         raise RunError(f"{path}: not a readable probe ({error}); delete it to measure again") from error
 
 
-def _probe(path: Path, network: str, image_size: int, device: torch.device) -> None:
+def _probe(path: Path, measure: Callable[[], Precision], device: torch.device) -> None:
     """Measure and write, unless another run did meanwhile."""
     if not path.exists():
-        measured = training_precision(network, image_size, device)
+        measured = measure()
         content = {
             "bf16": measured.bf16,
             "float32_frames_per_second": round(measured.float32, 1),

@@ -28,16 +28,25 @@ class Precision(NamedTuple):
 
 
 def training_precision(backbone: str, image_size: int, device: torch.device) -> Precision:
-    """Time one trunk on square frames, the two precisions in turn; the fastest round of each counts."""
+    """Time one trunk on square frames."""
     with torch_scope(device, 0, "probe"):
-        trunk = BACKBONES[backbone].build().to(device).to(memory_format=torch.channels_last).train()
+        trunk = BACKBONES[backbone].build().to(device).to(memory_format=torch.channels_last)
         frames = torch.rand(CPU_FRAMES, 3, image_size, image_size, device=device)
-    frames = frames.contiguous(memory_format=torch.channels_last)
+    return precision_of(trunk, frames.contiguous(memory_format=torch.channels_last))
+
+
+def precision_of(network: torch.nn.Module, batch: torch.Tensor) -> Precision:
+    """Time a network on a batch of its own device, the two precisions in turn; the fastest round of each counts.
+
+    Rows of the batch a second; the network is in training mode afterwards.
+    """
+    network.train()
+    device = batch.device
 
     def seconds(bf16: bool) -> float:
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            loss = trunk(frames).float().mean()
+            loss = network(batch).float().mean()
         loss.backward()
         _wait(device)
         return time.perf_counter() - start
@@ -45,7 +54,7 @@ def training_precision(backbone: str, image_size: int, device: torch.device) -> 
     for bf16 in (False, True):
         seconds(bf16)  # the first pass allocates
     rounds = [(seconds(False), seconds(True)) for _ in range(_ROUNDS)]
-    full, half = (len(frames) / min(times) for times in zip(*rounds, strict=True))
+    full, half = (len(batch) / min(times) for times in zip(*rounds, strict=True))
     return Precision(full, half)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from benchmark import latency
+from benchmark.place import Place
 from benchmark.precision import probes
-from benchmark.workspace import Workspace
 
 
 def processor() -> str:
@@ -35,7 +35,7 @@ def commit() -> str:
     return found.stdout.strip() or "not a git checkout"
 
 
-def provenance(ws: Workspace, row: str) -> dict[str, Any]:
+def provenance(ws: Place, row: str) -> dict[str, Any]:
     """Where and with what a record was made; no part of its identity."""
     hardware = torch.cuda.get_device_name(ws.device) if ws.device.type == "cuda" else processor()
     return {

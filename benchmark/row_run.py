@@ -7,6 +7,7 @@ import torch
 
 from benchmark.distributed import LostError
 from benchmark.errors import RunError
+from benchmark.place import Place
 from benchmark.progress import say
 from benchmark.provenance import provenance
 from benchmark.scoring import TEACHER, Row, describe, record_identity, score_student, score_teacher
@@ -79,7 +80,7 @@ def needs_teacher(ws: Workspace, row: Row) -> bool:
 
 
 def row_lock(
-    ws: Workspace, standing: Standing, waiting: Callable[[str], None] | None = None
+    ws: Place, standing: Standing, waiting: Callable[[str], None] | None = None
 ) -> AbstractContextManager[None]:
     """Held by the process that writes a row's records; see run_lock."""
     return run_lock(ws.runs / "locks" / f"{standing.row.name.replace('/', '-')}-{standing.records[0][:12]}", waiting)

@@ -14,6 +14,7 @@ from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.video_folder import VideoFolder
 from benchmark.distributed import Group
 from benchmark.errors import DataError, UserError
+from benchmark.place import Stage
 from benchmark.precision import settled
 from benchmark.progress import bar, say
 from benchmark.row_run import needs_teacher, row_lock, run_here
@@ -23,7 +24,7 @@ from benchmark.standing import Standing, status
 from benchmark.student_stages import new_student, student_stage
 from benchmark.teacher_stages import encoder_stage, fusion_stage, new_encoder
 from benchmark.tracking import Trackers
-from benchmark.workspace import Stage, Workspace
+from benchmark.workspace import Workspace
 from feature_cache import InUseError
 from results.store import RecordStore
 from teachers.modalities import EXPERTS
@@ -47,7 +48,7 @@ def open_workspace(
     track: names of trackers.
     """
     trackers = Trackers(track)
-    on = torch.device(_device(device))
+    on = torch.device(device_named(device))
     folder = open_data(suite, data)
     if group is not None:
         on = torch.device(group.device)
@@ -57,7 +58,7 @@ def open_workspace(
     return ws
 
 
-def _device(asked: str) -> str:
+def device_named(asked: str) -> str:
     if asked not in ("auto", "cpu", "cuda"):
         raise UserError(f"no device {asked!r}: choose auto, cpu or cuda")
     if asked == "cuda" and not torch.cuda.is_available():

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from torch import Tensor
 from benchmark import cost, identity, latency
 from benchmark.episodes import Episodes
 from benchmark.evaluate import Scores, embed, match, project, score
+from benchmark.place import Place, Stage, standing
 from benchmark.progress import bar
 from benchmark.provenance import provenance
 from benchmark.student_stages import new_student, student_identities
 from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, encoder_identity, fusion_identity, new_encoder
-from benchmark.workspace import Stage, Workspace, standing
+from benchmark.workspace import Workspace
 from feature_cache import write_atomic
 from results import stats
 from results.record import Cell, Cost, Metrics, Record, key_of
@@ -146,7 +147,7 @@ def _score(
         cost=paid,
         settings=_settings(ws, row, stage),
         selection=selection,
-        curve=_thin(summary["curve"]),
+        curve=thinned(summary["curve"]),
         provenance=provenance(ws, row.name),
     )
     arrays: dict[str, np.ndarray] = {
@@ -196,7 +197,7 @@ def _metrics(ws: Workspace, scores: Scores, episodes: Episodes) -> Metrics:
     )
 
 
-def _thin(curve: list[dict[str, float]], points: int = 100) -> list[dict[str, float]]:
+def thinned(curve: list[dict[str, float]], points: int = 100) -> list[dict[str, float]]:
     """At most about ``points`` training points and every validation, four digits: records stay small."""
     every = max(1, len(curve) // points)
     kept = [point for i, point in enumerate(curve) if "val_accuracy" in point or i % every == 0]
@@ -213,7 +214,7 @@ def _student_cost(ws: Workspace, name: str, shot: int) -> Cost:
         )
         return asdict(episode) | latency.student_latency(model, data.image_size)._asdict()
 
-    return _cost_of(ws, name, _cost_settings(ws, shot) | {"student": name}, measure)
+    return cost_of(ws, name, _cost_settings(ws, shot) | {"student": name}, measure)
 
 
 def _teacher_cost(ws: Workspace, teacher: Teacher, shot: int) -> Cost:
@@ -234,7 +235,7 @@ def _teacher_cost(ws: Workspace, teacher: Teacher, shot: int) -> Cost:
         return asdict(episode)
 
     settings = _cost_settings(ws, shot) | {"teacher": ws.suite.teacher.model_dump(mode="json")}
-    return _cost_of(ws, TEACHER, settings, measure)
+    return cost_of(ws, TEACHER, settings, measure)
 
 
 def _cost_settings(ws: Workspace, shot: int) -> dict[str, Any]:
@@ -252,7 +253,13 @@ def _cost_settings(ws: Workspace, shot: int) -> dict[str, Any]:
     }
 
 
-def _cost_of(ws: Workspace, name: str, settings: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> Cost:
+def cost_of(
+    ws: Place,
+    name: str,
+    settings: dict[str, Any],
+    measure: Callable[[], Mapping[str, Any]],
+    timed_note: str = "encoder on one video, float32, CPU",
+) -> Cost:
     """Measured once a run folder, model and settings: the same figures stand in every seed's record."""
     path = ws.runs / "cost" / f"{name}-{key_of(settings)[:12]}.json"
     with ws.turn(path.parent, f"the cost of {name}", lambda: not path.exists()) as mine:
@@ -271,5 +278,5 @@ def _cost_of(ws: Workspace, name: str, settings: dict[str, Any], measure: Callab
         latency_ms_p50=found["p50_ms"] if timed else None,
         latency_threads=found["threads"] if timed else None,
         latency_load=found["load"] if timed else None,
-        latency_note="encoder on one video, float32, CPU" if timed else None,
+        latency_note=timed_note if timed else None,
     )

@@ -1,10 +1,13 @@
 """The sections of a suite: names, defaults, bounds, and what does not go together within one."""
 
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
 
 from benchmark.signature import checked, chosen
 from students.heads import HEADS
@@ -64,6 +67,23 @@ class TrainConfig(Section):
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.02, ge=0)
     warmup: float = Field(0.2, ge=0, le=1, description="share of the steps in which the learning rate rises")
+
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """AdamW."""
+        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of a step, from 0."""
+        return self.lr * one_cycle(step, steps, self.warmup)
+
+
+def one_cycle(step: int, steps: int, warmup: float) -> float:
+    """Factor on the learning rate: a linear rise over the warm-up share, then a cosine fall to 1 % of the peak."""
+    position = (step + 1) / steps
+    if position < warmup:
+        return position / warmup
+    fall = (position - warmup) / (1 - warmup) if warmup < 1 else 0.0
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(fall, 1.0)))
 
 
 class BaseConfig(TrainConfig):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.errors import UserError
+from benchmark.place import Place
 from benchmark.scoring import Row, record_identity, rows
 from benchmark.workspace import Workspace
 from results import ResultError
@@ -45,7 +46,7 @@ def status(ws: Workspace, only: Sequence[str] = ()) -> list[Standing]:
     return found
 
 
-def standing_of(ws: Workspace, row: Row, keys: dict[int, str]) -> Standing:
+def standing_of(ws: Place, row: Row, keys: dict[int, str]) -> Standing:
     """What stands now of a row with these records, by shot."""
     store = RecordStore(ws.runs / "records")
     return Standing(row, keys, {shot: _status(store, key) for shot, key in keys.items()})

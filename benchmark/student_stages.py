@@ -12,12 +12,13 @@ from benchmark.base_training import Taught, base_stage, recalibrate
 from benchmark.config import Suite
 from benchmark.distillation import Distillation, distillation
 from benchmark.episodic import episode_pixels, episodes_for, labels_of, validator
+from benchmark.place import Stage, standing
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
 from benchmark.teacher_stages import Teacher, new_head, teacher_key
 from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, fit
-from benchmark.workspace import Stage, Workspace, standing
+from benchmark.workspace import Workspace
 from results.record import key_of
 from students.backbones import TokenEncoder
 from students.distill.base import Distiller

@@ -11,6 +11,7 @@ from benchmark.config import Suite
 from benchmark.errors import UserError
 from benchmark.registry import load_plugins
 from benchmark.sections import NAMED
+from benchmark.skeletons.suite import SkeletonSuite
 from students.registry import UnknownNameError
 
 SUITES = Path(__file__).parent / "suites"
@@ -30,7 +31,18 @@ def suite_path(name_or_path: str) -> Path:
 
 
 def load_suite(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite:
-    """Read and check a suite; ``overrides`` are ``section.key=value`` in TOML. UserError names line and remedy."""
+    """Read and check a suite of episodes; see ``load_any``, and UserError for one of the supervised protocol."""
+    suite = load_any(name_or_path, overrides)
+    if not isinstance(suite, Suite):
+        raise UserError(f"{suite.name} is a suite of the supervised protocol: run, status and report know it")
+    return suite
+
+
+def load_any(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite | SkeletonSuite:
+    """Read and check a suite; ``overrides`` are ``section.key=value`` in TOML. UserError names line and remedy.
+
+    One that says ``protocol = "supervised"`` is of skeleton networks, every other of episodes.
+    """
     path = suite_path(name_or_path)
     text = path.read_text(encoding="utf-8")
     try:
@@ -39,13 +51,15 @@ def load_suite(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite:
         raise UserError(f"{path.name}: not valid TOML: {error}") from error
     for override in overrides:
         _apply(values, override)
-    load_plugins(_plugins(path.name, values.get("plugins", [])))
+    kind: type[Suite] | type[SkeletonSuite] = SkeletonSuite if "protocol" in values else Suite
+    if kind is Suite:
+        load_plugins(_plugins(path.name, values.get("plugins", [])))
     try:
-        return Suite.model_validate(values)
+        return kind.model_validate(values)
     except UnknownNameError as error:
         raise UserError(f"{path.name}: {error}") from error
     except ValidationError as error:
-        raise UserError("\n".join(_explain(path.name, text, problem) for problem in error.errors())) from error
+        raise UserError("\n".join(_explain(path.name, text, problem, kind) for problem in error.errors())) from error
 
 
 def _plugins(suite: str, files: Any) -> list[str]:
@@ -74,21 +88,20 @@ def _apply(values: dict[str, Any], override: str) -> None:
             del values[unread]
 
 
-def _explain(file: str, text: str, problem: Any) -> str:
+def _explain(file: str, text: str, problem: Any, kind: type[BaseModel]) -> str:
     location = [str(part) for part in problem["loc"]]
     dotted = ".".join(location) or "the suite"
     line = _line_of(text, location)
     where = f"{file}:{line}" if line else file
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_known_keys(location[:-1]))}"
+        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1], kind), n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_known_keys(location[:-1], kind))}"
         return f"{where}: unknown key {dotted!r}: {hint}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {dotted}: {message}"
 
 
-def _known_keys(sections: list[str]) -> list[str]:
-    model: type[BaseModel] = Suite
+def _known_keys(sections: list[str], model: type[BaseModel]) -> list[str]:
     for section in sections:
         field = model.model_fields.get(section)
         annotation = field.annotation if field else None

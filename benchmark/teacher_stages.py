@@ -11,11 +11,12 @@ from benchmark.base_training import base_stage, recalibrate
 from benchmark.derivation import derive
 from benchmark.episodic import episode_pixels, episodes_for, labels_of, validator
 from benchmark.evaluate import embed
+from benchmark.place import Stage, standing
 from benchmark.progress import bar
 from benchmark.seeds import torch_scope
 from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, fit
-from benchmark.workspace import Stage, Workspace, standing
+from benchmark.workspace import Workspace
 from feature_cache import Entry, Key
 from results.record import key_of
 from students.backbones import TokenEncoder

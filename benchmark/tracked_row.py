@@ -31,13 +31,13 @@ def track_row(ws: Workspace, row: Row, records: Sequence[Record], reason: str = 
     )
     with ws.trackers.follow(run) as followed:
         for record in records:
-            followed.summary |= _results(record)
+            followed.summary |= told(record)
         if reason:
             followed.status = "failed"
             followed.summary["reason"] = reason
 
 
-def _results(record: Record) -> dict[str, Value]:
+def told(record: Record) -> dict[str, Value]:
     """A record's test results and costs, by shot: accuracies and interval ends in 0..1, units as in Cost."""
     found: dict[str, Value] = {}
     for kind, part in {"test": record.metrics, "cost": record.cost}.items():

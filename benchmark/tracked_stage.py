@@ -4,16 +4,16 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmark.place import Place, Stage
 from benchmark.tracking import Followed, Run
-from benchmark.train import Plan, Progressed, Track, one_cycle, untracked
-from benchmark.workspace import Stage, Workspace
+from benchmark.train import Plan, Progressed, Track, untracked
 from results.record import key_of
 
 _POINTS = 1000  # of a training's losses, about; every validation besides
 
 
 @contextmanager
-def tracked(ws: Workspace, stage: Stage, part: str, plan: Plan, **work: int) -> Iterator[Track]:
+def tracked(ws: Place, stage: Stage, part: str, plan: Plan, **work: int) -> Iterator[Track]:
     """Track a training of a stage; gives what ``fit`` calls.
 
     part: which of the stage's trainings; work: what one step passes, by name, for the speed: episodes=4.
@@ -57,8 +57,7 @@ class Curve:
             self._followed.summary |= {"val/best_accuracy": state.best_score, "val/best_step": state.best_step}
 
     def _trained(self, point: dict[str, float], step: int) -> dict[str, float]:
-        config = self._plan.config
-        rate = config.lr * one_cycle(step - 1, self._plan.steps, config.warmup)
+        rate = self._plan.config.rate(step - 1, self._plan.steps)
         return {"train/lr": rate, **{f"train/{name}": value for name, value in point.items() if name != "step"}}
 
     def _speed(self, state: Progressed, step: int) -> dict[str, float]:

@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from benchmark.distributed import Group
 from benchmark.errors import RunError
 from benchmark.progress import Tick
-from benchmark.sections import TrainConfig
 from benchmark.seeds import torch_scope
 from feature_cache import atomic_file
 
@@ -25,14 +24,23 @@ class Diverged(RunError):
     """The loss is no longer finite."""
 
 
+class Descent(Protocol):
+    """How weights go down the loss: the optimiser, and its learning rate at each step from 0."""
+
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
+
+    def rate(self, step: int, steps: int) -> float: ...
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one training stage does. ``loss(step, micro)`` gives loss parts; "loss" is the one to minimise.
 
+    select: of the validated states the best one, or the last.
     group: the processes that divide each step's ``accumulate`` episodes; the first of them validates and saves.
     """
 
-    config: TrainConfig
+    config: Descent
     steps: int
     seed: int
     name: str
@@ -43,6 +51,7 @@ class Plan:
     validate_every: int = 0
     save_seconds: float = 15.0
     group: Group | None = None
+    select: Literal["best", "last"] = "best"
 
 
 @dataclass
@@ -83,9 +92,7 @@ def fit(
         track(state)
         module.eval()
         return state
-    optimiser = torch.optim.AdamW(
-        module.parameters(), lr=plan.config.lr, weight_decay=plan.config.weight_decay, fused=True
-    )
+    optimiser = plan.config.optimiser(module.parameters())
     state = _resume(module, optimiser, checkpoint) if leads else Progressed()
     if plan.group is not None:
         state.step = plan.group.alike(module, optimiser, state.step)
@@ -96,7 +103,7 @@ def fit(
     track(state)
     while state.step < plan.steps:
         for group in optimiser.param_groups:
-            group["lr"] = plan.config.lr * one_cycle(state.step, plan.steps, plan.config.warmup)
+            group["lr"] = plan.config.rate(state.step, plan.steps)
         module.train()
         parts = _step(module, optimiser, plan, state.step, device)
         state.step += 1
@@ -141,7 +148,8 @@ def _step(
         for parameter, total in zip(parameters, sums, strict=True):
             parameter.grad = None if total is None else total.to(parameter.dtype)
     if not math.isfinite(mean["loss"]):
-        raise Diverged(f"{plan.name}: the loss is {mean['loss']} at step {step + 1}; lower lr (now {plan.config.lr})")
+        lr = plan.config.rate(step, plan.steps)
+        raise Diverged(f"{plan.name}: the loss is {mean['loss']} at step {step + 1}; lower lr (now {lr:.3g})")
     optimiser.step()
     return mean
 
@@ -158,20 +166,11 @@ def _move(parameters: list[nn.Parameter], sums: list[Tensor | None]) -> None:
             parameter.grad = None
 
 
-def one_cycle(step: int, steps: int, warmup: float) -> float:
-    """Factor on the learning rate: a linear rise over the warm-up share, then a cosine fall to 1 % of the peak."""
-    position = (step + 1) / steps
-    if position < warmup:
-        return position / warmup
-    fall = (position - warmup) / (1 - warmup) if warmup < 1 else 0.0
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(fall, 1.0)))
-
-
 def _validate(module: nn.Module, plan: Plan, state: Progressed) -> None:
     assert plan.validate is not None
     score = plan.validate()
     state.curve.append({"step": state.step, "val_accuracy": score})
-    if score > state.best_score:
+    if plan.select == "last" or score > state.best_score:
         state.best_score, state.best_step = score, state.step
         state.best = {k: v.detach().clone() for k, v in module.state_dict().items()}
 

@@ -2,19 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.clips import Clips, Read, remembered
 from benchmark.compiling import compile_trunk
@@ -22,13 +19,11 @@ from benchmark.config import Suite
 from benchmark.data.video_folder import VideoFolder
 from benchmark.distributed import Group
 from benchmark.episodes import ClassIndex, Episodes, frozen
-from benchmark.errors import RunError, UserError
-from benchmark.progress import say
+from benchmark.errors import UserError
+from benchmark.place import Place
 from benchmark.tracking import Trackers
-from benchmark.train import Progressed
 from benchmark.weights import imported_weights, trunk_weights
-from feature_cache import Entry, Key, Store, run_lock, write_atomic
-from results.record import key_of
+from feature_cache import Entry, Key, Store
 from students.backbones import TokenEncoder, load_imagenet_trunk
 from students.few_shot import FewShotStudent
 from students.interop import fill_student
@@ -40,63 +35,7 @@ SPLITS = ("train", "val", "test")
 _REMEMBER_BYTES = 2 << 30  # decoded clips kept in memory, at most
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One finished or unfinished piece of training, in a folder named by the hash of its identity."""
-
-    folder: Path
-    identity: dict[str, Any]
-
-    @property
-    def key(self) -> str:
-        """sha256 hex of the identity."""
-        return key_of(self.identity)
-
-    @property
-    def done(self) -> bool:
-        """Whether its weights stand."""
-        return (self.folder / "done.json").exists()
-
-    def path(self, name: str) -> Path:
-        """A checkpoint file of this stage; removed when it finishes."""
-        return self.folder / name
-
-    def finish(
-        self, weights: dict[str, Tensor], progress: Progressed | None = None, base: Progressed | None = None
-    ) -> None:
-        """Write weights.safetensors, then done.json, which makes the stage stand; checkpoints go.
-
-        progress: of the training that was selected from; base: of the training before that.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        stored = save({k: v.cpu().contiguous() for k, v in weights.items()})
-        write_atomic(self.folder / "weights.safetensors", [stored])
-        seconds = sum(part.seconds for part in (base, progress) if part is not None)
-        summary: dict[str, Any] = {"identity": self.identity, "seconds": round(seconds, 1)}
-        if progress is not None:
-            score = progress.best_score if progress.best is not None else None
-            summary |= {"curve": progress.curve, "val_accuracy": score, "selected_step": progress.best_step}
-        if base is not None:
-            summary["base_curve"] = base.curve
-        write_atomic(self.folder / "done.json", [json.dumps(summary, indent=1).encode()])
-        for checkpoint in self.folder.glob("*.pt"):
-            checkpoint.unlink()
-
-    def summary(self) -> dict[str, Any]:
-        """What finish wrote: identity, seconds of training, curve, val_accuracy, selected_step."""
-        return json.loads((self.folder / "done.json").read_text())
-
-
-def standing(stage: Stage) -> dict[str, Tensor]:
-    """The weights of a finished stage; RunError names a damaged file."""
-    path = stage.folder / "weights.safetensors"
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{path}: not readable ({error}); delete {stage.folder} to train it again") from error
-
-
-class Workspace:
+class Workspace(Place):
     """A suite with its data set and its place on disk. Holds open caches, so one is made per run.
 
     variant: the variant that the suite is, "" for the suite itself; group: the processes that train together, if any;
@@ -115,23 +54,14 @@ class Workspace:
         variant: str = "",
         trackers: Trackers | None = None,
     ) -> None:
-        self.suite = suite
-        self.group = group
-        self.variant = variant
-        self.trackers = trackers or Trackers()
+        super().__init__(runs, device, group, variant, trackers)
+        self.suite: Suite = suite
         self.folder = folder
-        self.runs = runs
         self.cache = cache
         self.store = Store(cache)
-        self.device = device
         self.compile_trunks = compile_trunks
         self._readers: dict[Expert, Read] = {}
         self._varied: dict[str, Workspace] = {"": self}
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process does what one does for all: everything but the training of episodes."""
-        return self.group is None or self.group.rank == 0
 
     @contextmanager
     def together(self, kind: str, seed: int, *names: str) -> Iterator[None]:
@@ -142,21 +72,6 @@ class Workspace:
         self.group.call((self.variant, kind, seed, *names))
         with self.group.together():
             yield
-
-    @contextmanager
-    def turn(self, folder: Path, what: str, missing: Callable[[], bool]) -> Iterator[bool]:
-        """Whether it is this process that makes what is missing in a folder; while another one does, this one waits.
-
-        Runs of one folder live side by side by it, each thing made once. Who has a turn asks for no other but a row's
-        holder, who asks for those of its stages one after the other: nobody waits in a circle.
-        """
-        if not missing():
-            yield False
-            return
-        if not self.leads:
-            raise RunError(f"{folder}: {what} is not here; all processes need the same run and data folders")
-        with run_lock(folder, lambda owner: say(f"[waiting for {what}: {owner}]")):
-            yield missing()
 
     def varied(self, variant: str) -> "Workspace":
         """The workspace of a variant of the suite: the same files, caches and run folder; "" is this one."""
@@ -261,25 +176,9 @@ class Workspace:
         else:
             load_imagenet_trunk(model.encoder, trunk_weights(model.encoder.backbone, weights))
 
-    def stage(self, kind: str, label: str, identity: dict[str, Any]) -> Stage:
-        """The stage of this identity; its folder's name carries kind, label and the first 12 digits of the hash."""
-        flat = label.replace("/", "-")  # of timm/<model>
-        return Stage(self.runs / "stages" / f"{kind}-{flat}-{key_of(identity)[:12]}", identity)
-
-    def stage_turn(self, stage: Stage) -> AbstractContextManager[bool]:
-        """The turn to train a stage, see ``turn``."""
-        return self.turn(stage.folder, stage.folder.name, lambda: not stage.done)
-
     def fill_turn(self, entry: Entry, what: str) -> AbstractContextManager[bool]:
         """The turn to fill a cache entry with the rows of all videos, see ``turn``."""
         return self.turn(entry.folder, what, lambda: bool(entry.missing(self.all_videos)))
-
-    def stage_by_key(self, kind: str, key: str) -> Stage:
-        """A finished stage by the hash of its identity."""
-        found = list((self.runs / "stages").glob(f"{kind}-*-{key[:12]}"))
-        if len(found) != 1:
-            raise RunError(f"no finished {kind} stage {key[:12]} under {self.runs / 'stages'}; run the suite again")
-        return Stage(found[0], json.loads((found[0] / "done.json").read_text())["identity"])
 
     def val_episodes(self) -> Episodes:
         """The frozen validation episodes that select."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from results import ResultError
 from results.pairing import done
+from results.record import at_shot
 from results.sides import Side
 from results.store import Result
 from results.summary import Setting
@@ -25,10 +26,10 @@ def groups_of(side: Side, shot: int | None) -> Groups:
         raise ResultError(f"{side.name!r}: nothing finished to compare ({'; '.join(states)})")
     shots = sorted({at for _, at in groups})
     if shot is not None and shot not in shots:
-        raise ResultError(f"{side.name!r}: no {shot}-shot record; there is {', '.join(map(str, shots))}-shot")
+        raise ResultError(f"{side.name!r}: no {at_shot(shot)} record; there is {', '.join(map(str, shots))}-shot")
     for (setting, at), group in groups.items():
         if len({result.record.cell.seed for result in group}) < len(group):
-            raise ResultError(f"{side.name!r}: {setting.name}, {at}-shot, stands twice for a seed: name one by its key")
+            raise ResultError(f"{side.name!r}: {setting.name}, {at_shot(at)}, stands twice for a seed: name its key")
     return {place: group for place, group in groups.items() if shot in (None, place[1])}
 
 

@@ -9,6 +9,7 @@ from results.by_class import Floats, class_names, episodes_asking, of_class
 from results.common_places import groups_of, named, nothing_shared, shared_settings, two_rows
 from results.elsewhere import Elsewhere, over_classes
 from results.pairing import by_episode
+from results.record import at_shot
 from results.sides import Side
 from results.stats import Paired, detectable, holm, paired_over_seeds
 from results.store import Result
@@ -111,7 +112,7 @@ def _left_out(name: str, side: Side) -> list[str]:
         notes = [f"{len(open_)} records of {name} are not finished"] if open_ else []
     else:
         told = [(r, f": {r.reason}" if r.reason else "") for r in open_]
-        notes = [f"seed {r.cell.seed} of {name}, {r.cell.shot}-shot, {r.status}{reason}" for r, reason in told]
+        notes = [f"seed {r.cell.seed} of {name}, {at_shot(r.cell.shot)}, {r.status}{reason}" for r, reason in told]
     return notes + [f"not read: {line}" for line in side.left_out]
 
 

@@ -16,6 +16,7 @@ from results.classes import (
 from results.plot_classes import class_plot, confusion_plot
 from results.plot_gains import gains_plot
 from results.plots import COSTS, accuracy_over_cost, has_cost, learning_curves, quantities
+from results.record import at_shot
 from results.store import Result
 from results.summary import Row, Setting
 from results.table_files import write_table
@@ -32,7 +33,7 @@ def write_figures(results: Sequence[Result], rows: Sequence[Row], out: Path, pre
     shots = sorted({row.shot for row in rows})
     files: list[Path] = []
     for shot in shots:
-        name = f"{prefix}{shot}-shot"
+        name = f"{prefix}{at_shot(shot)}"
         costs = COSTS if shot == shots[-1] else ("macs",)
         for cost in (cost for cost in costs if has_cost(plain, shot, cost)):
             stem = "accuracy-over-cost" if cost == "macs" else f"accuracy-over-{cost}"

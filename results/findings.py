@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from results.record import at_shot
 from results.stats import hypervolume
 from results.store import Problem, Result
 from results.summary import FEWEST_SEEDS, Row, Setting, table_of
@@ -47,9 +48,9 @@ def headline(rows: Sequence[Row]) -> str:
     span = best.gain.headline
     text += (
         f' Most: "{best.setting.distillation}" takes {best.setting.model} from'
-        f" {100 * (best.accuracy.mean - best.gain.mean):.1f} to {100 * best.accuracy.mean:.1f} % at {best.shot}-shot"
-        f" ({100 * best.gain.mean:+.1f} points, 95 % interval {100 * span.low:.1f} to {100 * span.high:.1f},"
-        f" {best.gain.n_seeds} seeds)"
+        f" {100 * (best.accuracy.mean - best.gain.mean):.1f} to {100 * best.accuracy.mean:.1f} % at"
+        f" {at_shot(best.shot)} ({100 * best.gain.mean:+.1f} points,"
+        f" 95 % interval {100 * span.low:.1f} to {100 * span.high:.1f}, {best.gain.n_seeds} seeds)"
     )
     return text + _against_teacher(best, rows) + "."
 
@@ -80,13 +81,13 @@ def warnings(results: Sequence[Result], rows: Sequence[Row], problems: Sequence[
         Notice(
             "problem",
             "Cells which are not finished",
-            tuple(f"{row.setting.name}, {row.shot}-shot: {line}" for row in rows for line in row.unfinished),
+            tuple(f"{row.setting.name}, {at_shot(row.shot)}: {line}" for row in rows for line in row.unfinished),
         ),
         Notice(
             "caution",
             f"Fewer than {FEWEST_SEEDS} training seeds: no claim is made for these",
             tuple(
-                f"{row.setting.name}, {row.shot}-shot ({len(row.by_seed)})"
+                f"{row.setting.name}, {at_shot(row.shot)} ({len(row.by_seed)})"
                 for row in rows
                 if row.accuracy and len(row.by_seed) < FEWEST_SEEDS
             ),
@@ -95,7 +96,7 @@ def warnings(results: Sequence[Result], rows: Sequence[Row], problems: Sequence[
             "caution",
             "Gains that could not be tested",
             tuple(
-                f"{row.setting.name}, {row.shot}-shot: {row.gain_why}"
+                f"{row.setting.name}, {at_shot(row.shot)}: {row.gain_why}"
                 for row in rows
                 if row.accuracy and not row.gain and row.gain_why not in ("the reference", "a teacher")
             ),
@@ -117,7 +118,7 @@ def _chosen_on(results: Iterable[Result], split: str) -> tuple[str, ...]:
         if result.record.status == "done" and result.record.selection.get("split") == split:
             seeds[Setting.of(cell).name, cell.shot].append(cell.seed)
     return tuple(
-        f"{name}, {shot}-shot, seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"
+        f"{name}, {at_shot(shot)}, seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"
         for (name, shot), numbers in sorted(seeds.items())
     )
 

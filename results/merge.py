@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from results.differences import differences, differences_but_seed
-from results.record import Cell
+from results.record import Cell, at_shot
 from results.store import Problem, RecordStore, Result
 
 _TOLD = 6  # differences named of two records
@@ -119,7 +119,7 @@ def _others(one: _Found, found: Sequence[_Found]) -> str:
 
 def _mismatch(twins: Sequence[_Found]) -> str:
     cell, first = twins[0].result.record.cell, twins[0].result.record
-    name = f"{cell.model}/{cell.distillation}, {cell.shot}-shot, seed {cell.seed} of {cell.suite}"
+    name = f"{cell.model}/{cell.distillation}, {at_shot(cell.shot)}, seed {cell.seed} of {cell.suite}"
     name += f" ({cell.variant})" if cell.variant else ""
     told = "; ".join(_told(differences(first, twin.result.record)) for twin in twins[1:])
     return f"{name} with different identities ({told}): name the variants apart in the suite, or remove one"

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from results import ResultError
 from results.plot_style import SMALLEST, STYLE, WIDTH, colours, folded, legend_above, save, shapes
+from results.record import at_shot
 from results.summary import Row, Setting, labels
 
 _LINE = 0.165  # inches
@@ -25,7 +26,7 @@ def gains_plot(rows: Sequence[Row], shot: int, stem: Path | str, variants: bool 
     found = [row for row in rows if row.shot == shot and row.gain and bool(row.setting.variant) == variants]
     if not found:
         what = "variant" if variants else "record"
-        raise ResultError(f"no {shot}-shot {what} has a paired gain; nothing to plot")
+        raise ResultError(f"no {at_shot(shot)} {what} has a paired gain; nothing to plot")
     settings = [row.setting for row in found]
     parts = [
         _grouped([row for row in found if row.setting.role == role], labels(settings))
@@ -40,7 +41,7 @@ def gains_plot(rows: Sequence[Row], shot: int, stem: Path | str, variants: bool 
         )  # fmt: skip
         for axes, part in zip(panels[:, 0], parts, strict=True):
             _panel(axes, part, [row.setting for row in rows])
-        panels[-1, 0].set_xlabel(f"{shot}-shot gain (points of accuracy)")
+        panels[-1, 0].set_xlabel(f"{at_shot(shot)} gain (points of accuracy)")
         dot = functools.partial(plt.Line2D, [], [], ls="", color="#444444", marker="o", ms=4.5)
         handles = [
             plt.Line2D([], [], color="#444444", lw=2.2, label="95 %, episodes"),

@@ -26,7 +26,7 @@ from results.plot_style import (
     shapes,
     used_distillations,
 )
-from results.record import Record
+from results.record import Record, at_shot
 from results.stats import pareto_front
 from results.summary import Row, RowCost, Setting, labels
 
@@ -58,7 +58,7 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
     name, pick = COSTS[cost]
     points = [(row, at, row.accuracy) for row in rows if row.shot == shot and row.accuracy and (at := pick(row.cost))]
     if not points:
-        raise ResultError(f"no {shot}-shot record has both an accuracy and {name}; nothing to plot")
+        raise ResultError(f"no {at_shot(shot)} record has both an accuracy and {name}; nothing to plot")
     everything = [row.setting for row in rows]  # so that all figures of these rows have the same colours
     colour, shape = colours(everything), shapes(everything)
     settings = [row.setting for row, _, _ in points]
@@ -91,7 +91,7 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(name)
-        axes.set_ylabel(f"{shot}-shot accuracy (%)")
+        axes.set_ylabel(f"{at_shot(shot)} accuracy (%)")
         axes.grid(True, which="major")
         seeds_line = plt.Line2D([], [], color="#444444", lw=0.6, label="lowest to highest seed")
         kinds = [kind for kind in used_distillations(everything) if any(kind == s.distillation for s in settings)]

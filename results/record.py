@@ -15,6 +15,9 @@ OLDEST_READ: Final = 2
 PLAIN: Final = "plain"
 """Context of a validation whose input is known to be plain JSON: the walk through it takes longer than all the rest."""
 
+EPISODIC: Final = "episodic"
+SUPERVISED: Final = "supervised"
+
 Status = Literal["started", "done", "failed", "diverged", "skipped"]
 
 
@@ -38,6 +41,9 @@ class Cell(_Frozen):
     """The axes of a suite. ``distillation`` is "none" for a student trained alone and "-" for a teacher.
 
     variant: name of the suite's variant, "" for the suite as it stands.
+    protocol: "episodic", or "supervised": every test clip once, among all classes (way) that were trained; shot is 0,
+    nothing supports them, and query 1. Records from before there were two have none written, and are episodic.
+    image_size: pixels, 0 of joints.
     """
 
     suite: str
@@ -47,18 +53,26 @@ class Cell(_Frozen):
     head: str
     distillation: str
     way: int = Field(ge=2)
-    shot: int = Field(ge=1)
+    shot: int = Field(ge=0)
     query: int = Field(ge=1)
     frames: int = Field(ge=1)
-    image_size: int = Field(ge=1)
+    image_size: int = Field(ge=0)
     split: str
     seed: int = Field(ge=0)
     variant: str = ""
+    protocol: Literal["episodic", "supervised"] = EPISODIC
+
+    @model_validator(mode="after")
+    def _of_its_protocol(self) -> Self:
+        if (self.shot == 0) != (self.protocol == SUPERVISED):
+            raise ValueError(f"shot {self.shot} in the {self.protocol} protocol: 0 is of the supervised one alone")
+        return self
 
 
 class Metrics(_Frozen):
     """Test results. Accuracies and interval ends are fractions in [0, 1]; nll in nats; ece in [0, 1].
 
+    episodes: how many; in the supervised protocol test clips, each one its own.
     closed: mean +- 1.96 sd / sqrt(n) over episodes. open: the same question asked of disjoint episodes only,
     None where too few exist. per_class: class name -> fraction of its queries that were right.
     """
@@ -72,6 +86,11 @@ class Metrics(_Frozen):
     per_class: dict[str, float] = Field(default_factory=dict)
     nll: float | None = None
     ece: float | None = None
+
+
+def at_shot(shot: int) -> str:
+    """A cell's shot in words: "5-shot", or "supervised", which has none."""
+    return f"{shot}-shot" if shot else SUPERVISED
 
 
 class Cost(_Frozen):

@@ -12,6 +12,7 @@ from results.figures import write_figures
 from results.findings import headline, warnings
 from results.merge import merge
 from results.published import load
+from results.record import at_shot
 from results.report_classes import class_tables, confusions
 from results.report_fronts import areas, front_draws, front_odds
 from results.report_records import record_data
@@ -60,6 +61,7 @@ def write_report(
         "number": _minus(number),
         "signed": _minus("{:+.2f}".format),
         "p_text": p_text,
+        "at_shot": at_shot,
     }
     environment.tests["reason"] = lambda value: isinstance(value, Why)
     html = environment.get_template("report.html").render(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from results.plots import mean_curve, quantities, title
-from results.record import Record
+from results.record import Record, at_shot
 from results.report_rows import groups, over_classes, thin
 from results.reproduce import command, told
 from results.store import Result
@@ -53,7 +53,7 @@ def _panel(result: Result) -> dict[str, Any]:
         "Provenance": pairs(record.provenance),
     }
     return {
-        "name": f"{Setting.of(record.cell).name}, {record.cell.shot}-shot, seed {record.cell.seed}",
+        "name": f"{Setting.of(record.cell).name}, {at_shot(record.cell.shot)}, seed {record.cell.seed}",
         "seed": record.cell.seed,
         "status": record.status,
         "reason": record.reason,

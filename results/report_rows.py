@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from results.plot_style import colours, markers
 from results.plots import by_setting, mean_curve, quantities, title
 from results.ranks import Rank
-from results.record import Record
+from results.record import SUPERVISED, Record, at_shot
 from results.stats import Interval, Paired, class_bootstrap
 from results.store import Result
 from results.summary import Row, Setting, table_of
@@ -57,10 +57,17 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 def protocol(rows: Sequence[Row]) -> str:
     """What all rows share of the protocol, in words."""
-    says = {"way": "{}-way", "shot": "{}-shot", "query": "query {}", "frames": "{} frames",
-            "image_size": "{} px", "head": "head {}"}  # fmt: skip
-    shared = {name: {axis(row, name) for row in rows} for name in says}
-    return ", ".join(says[name].format(*values) for name, values in shared.items() if len(values) == 1)
+    says: dict[str, Callable[[Row], str]] = {
+        "way": lambda row: f"{row.setting.way}-way" if row.shot else f"{row.setting.way} classes",
+        "shot": lambda row: at_shot(row.shot) if row.shot else f"{SUPERVISED} (an episode is one test clip)",
+        "query": lambda row: f"query {row.setting.query}",
+        "frames": lambda row: f"{row.setting.frames} frames",
+        "image_size": lambda row: f"{row.setting.image_size} px" if row.setting.image_size else "joints",
+        "head": lambda row: f"head {row.setting.head}",
+    }
+    unasked = {"query"} if not any(row.shot for row in rows) else set()  # of clips, each by itself
+    shared = {name: {say(row) for row in rows} for name, say in says.items() if name not in unasked}
+    return ", ".join(values.pop() for values in shared.values() if len(values) == 1)
 
 
 def groups(rows: Sequence[Row], results: Sequence[Result]) -> list[list[Result]]:
@@ -84,6 +91,7 @@ def row_data(rows: Sequence[Row], results: Sequence[Result]) -> list[dict[str, A
             {
                 "name": row.setting.name,
                 "table": str(table_of(row.setting)),
+                "at": at_shot(row.shot),
                 "axes": {name: axis(row, name) for name in AXES},
                 "records": keys[row.setting, row.shot],
                 "compared": row.against.name if row.against else "",
@@ -108,14 +116,14 @@ def row_data(rows: Sequence[Row], results: Sequence[Result]) -> list[dict[str, A
 
 def tip(row: Row, group: Sequence[Result]) -> list[str]:
     """What a hover over a row tells, a line each: every interval of its accuracy and gain, and its cost."""
-    lines = [f"{row.setting.name}, {row.shot}-shot"]
+    lines = [f"{row.setting.name}, {at_shot(row.shot)}"]
     if not row.accuracy:
         return [*lines, row.why]
     mean = 100 * row.accuracy.mean
     lines.append(f"{mean:.2f} ± {100 * row.accuracy.half_width:.2f} %, mean of {_many(len(row.by_seed), 'seed')}")
     if row.rank:
         lines.append(f"rank {rank_text(row.rank)}")
-    lines.append(f"closed: {_span(row.accuracy)} over {_many(row.accuracy.n, 'episode')}")
+    lines.append(f"closed: {_span(row.accuracy)} over {_many(row.accuracy.n, 'episode' if row.shot else 'clip')}")
     lines += [f"open: {text}" for text in _open(group)]
     lines.append(f"seeds: {_span(row.seeds)}" if row.seeds else "seeds: one, so no interval")
     classes = over_classes(group)

@@ -8,7 +8,7 @@ from statistics import median
 from results import ResultError
 from results.pairing import by_seed, done, pair
 from results.ranks import Rank, ranks
-from results.record import Cell, Cost
+from results.record import Cell, Cost, at_shot
 from results.stats import Interval, PairedOverSeeds, closed_over_seeds, holm, seed_interval
 from results.store import Result
 
@@ -157,7 +157,7 @@ def _refuse_twins(group: Sequence[Result]) -> None:
         if twin is not result:
             raise ResultError(
                 f"records {twin.record.key}.json and {result.record.key}.json are both the finished cell"
-                f" {Setting.of(cell).name}, {cell.shot}-shot, seed {cell.seed} of {cell.suite}, with different"
+                f" {Setting.of(cell).name}, {at_shot(cell.shot)}, seed {cell.seed} of {cell.suite}, with different"
                 f" identities ({_difference(twin, result)}): name the variants apart in the suite, or remove one"
             )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from results.record import SUPERVISED
 from results.table_files import Best, number, p_text, three_digits
 
 # Numbers of one data set and shot, as they stand in the CSV.
@@ -20,6 +21,7 @@ MAIN_NOTE = (
     " episodes, with its 95 % interval over seeds and episodes (over episodes alone with one seed); p after Holm over"
     " all gains of the records. Bold: the best student's accuracy."
 )
+SUPERVISED_NOTE = "Supervised: the classes are those of training, and an episode is one test clip."
 GAINS_NOTE = (
     "Points of accuracy, with 95 % intervals over other test episodes, other training seeds, and both at once. p and"
     " Holm's correction are of the widest of these. Claimed: three seeds or more and a corrected p under 0.05."
@@ -57,7 +59,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 def main_notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the main table must know."""
     seeds = uniform_seeds(table)
-    return [MAIN_NOTE] + ([] if seeds is None else [f"Training seeds of each accuracy: {seeds}."])
+    notes = [MAIN_NOTE] + ([] if seeds is None else [f"Training seeds of each accuracy: {seeds}."])
+    return notes + ([SUPERVISED_NOTE] if any(SUPERVISED in column for column in table.columns) else [])
 
 
 def uniform_seeds(table: pd.DataFrame) -> int | None:

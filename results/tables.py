@@ -9,6 +9,7 @@ from dataclasses import fields
 import pandas as pd
 
 from results import ResultError
+from results.record import at_shot
 from results.stats import Paired
 from results.summary import Row, Setting, model_order
 from results.table_files import Why
@@ -33,7 +34,7 @@ def main_table(rows: Sequence[Row]) -> pd.DataFrame:
     places: dict[tuple[str, ...], tuple[object, ...]] = {}
     table: dict[tuple[str, ...], dict[tuple[str, ...], object]] = {}
     for row in sorted(rows, key=lambda row: (row.setting.dataset, row.shot)):
-        group = (row.setting.dataset, f"{row.shot}-shot") if several else (f"{row.shot}-shot",)
+        group = (row.setting.dataset, at_shot(row.shot)) if several else (at_shot(row.shot),)
         place = _place(row, axes)
         places.setdefault(place, model_order(row.setting))
         for name, value in _numbers(row).items():

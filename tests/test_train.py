@@ -14,8 +14,8 @@ from benchmark import train
 from benchmark.episodes import ClassIndex, draw
 from benchmark.errors import RunError
 from benchmark.evaluate import no_tick, score
-from benchmark.sections import TrainConfig
-from benchmark.train import Diverged, Plan, fit, one_cycle, read_torch, write_torch
+from benchmark.sections import TrainConfig, one_cycle
+from benchmark.train import Diverged, Plan, fit, read_torch, write_torch
 
 CPU = torch.device("cpu")
 

@@ -110,7 +110,7 @@ function drawForest(id, variants) {
   const small = narrow(), step = small ? 40 : 24;
   chart.style.height = `${70 + step * rows.length}px`;
   const suites = new Set(rows.map(({ row }) => `${row.axes.suite}, ${row.axes.dataset}`)).size > 1;
-  const label = ({ row }) => escaped(`${row.name}, ${row.axes.shot}-shot${suites ? ` (${row.axes.suite}, ${row.axes.dataset})` : ""}`);
+  const label = ({ row }) => escaped(`${row.name}, ${row.at}${suites ? ` (${row.axes.suite}, ${row.axes.dataset})` : ""}`);
   const colour = ({ row }) => (!row.gain.claimed ? css("--soft") : row.gain.mean > 0 ? css("--good") : css("--bad"));
   const y = rows.map((_, at) => -at), bars = (width, key, opacity) => rows.map((point, at) => ({
     x: point.row.gain[key], y: [-at, -at], mode: "lines", line: { color: colour(point), width }, opacity, hoverinfo: "skip", showlegend: false,
@@ -151,7 +151,7 @@ function drawConfusion() {
   if (!select) return;
   const rows = Object.keys(data.confusions).filter((index) => shown.has(Number(index)) && data.rows[index].records.length);
   const rowOf = new Map(rows.map((index) => [data.rows[index].records[0], index]));
-  select.replaceChildren(...[...rowOf].map(([key, index]) => new Option(`${data.rows[index].name}, ${data.rows[index].axes.shot}-shot, ${data.rows[index].axes.suite}`, key)));
+  select.replaceChildren(...[...rowOf].map(([key, index]) => new Option(`${data.rows[index].name}, ${data.rows[index].at}, ${data.rows[index].axes.suite}`, key)));
   const complete = rows.find((index) => data.confusions[index].counts);
   select.value = rowOf.has(state.confusion) ? state.confusion : complete ? data.rows[complete].records[0] : select.options[0]?.value;
   const index = rowOf.get(select.value), found = data.confusions[index];

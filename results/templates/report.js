@@ -68,7 +68,7 @@ function filter() {
   const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = (row) => {
     if (Object.entries(state.axes).some(([axis, value]) => row.axes[axis] !== value)) return false;
-    const text = `${row.name} ${Object.values(row.axes).join(" ")} ${row.axes.shot}-shot`.toLowerCase();
+    const text = `${row.name} ${Object.values(row.axes).join(" ")} ${row.at}`.toLowerCase();
     return words.every((word) => text.includes(word));
   };
   shown = new Set(data.rows.flatMap((row, index) => (fits(row) ? [index] : [])));

@@ -1,0 +1,95 @@
+"""The records of a suite of skeleton networks: a network of one stream, or the sum of several streams' logits."""
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.scoring import Row
+from benchmark.skeletons.bench import Bench
+from benchmark.skeletons.stages import VERSION, Lesson, identity
+from benchmark.skeletons.suite import TAUGHT_BY_NOBODY
+from benchmark.standing import Standing, standing_of
+from results.record import SUPERVISED, Cell, key_of
+
+SHOT = 0
+"""Of every record: the classes are those of training, no clip supports them."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A row and whose logits it adds up: trainings with their weights, a single one with weight 1."""
+
+    row: Row
+    members: tuple[tuple[Lesson, float], ...]
+
+
+def sums(bench: Bench) -> Iterator[Sum]:
+    """The suite's rows: seed by seed, variant by variant, stream by stream the teacher first; then the ensembles."""
+    versions = list(bench.suite.versions())
+    for seed in sorted({seed for _, suite in versions for seed in suite.seeds}):
+        for variant, suite in versions:
+            if seed not in suite.seeds:
+                continue
+            settings = [(suite.teacher, TAUGHT_BY_NOBODY)]
+            settings += [(student, setting) for student in suite.students for setting in suite.settings(student)]
+            inputs = {stream: {stream: 1.0} for stream in suite.streams} | suite.ensembles
+            for named, weights in inputs.items():
+                for network, setting in settings:
+                    members = ((Lesson(network, stream, setting, seed), weights[stream]) for stream in weights)
+                    yield Sum(Row(f"{network}-{named}", setting, seed, variant), tuple(members))
+
+
+def trained_identity(bench: Bench, found: Sum) -> dict[str, Any]:
+    """What is scored: a training's identity, or of a sum those of its members."""
+    if len(found.members) == 1:
+        return identity(bench, found.members[0][0])
+    members = [{"trained": key_of(identity(bench, lesson)), "weight": weight} for lesson, weight in found.members]
+    return {"version": VERSION, "stage": "ensemble", "members": members}
+
+
+def record_identity(bench: Bench, found: Sum) -> dict[str, Any]:
+    """The identity of a row's record, known before anything is trained."""
+    return {
+        "version": VERSION,
+        "stage": "cell",
+        "protocol": SUPERVISED,
+        "trained": key_of(trained_identity(bench, found)),
+        "content": bench.clips.content_hash,
+        "episodes": bench.test_hash,
+        "precision": "float32",
+    }
+
+
+def cell_of(bench: Bench, found: Sum) -> Cell:
+    """The axes of a row's record."""
+    suite, row = bench.suite, found.row
+    return Cell(
+        suite=suite.name,
+        dataset=suite.data.layout,
+        role="teacher" if row.distillation == TAUGHT_BY_NOBODY else "student",
+        model=row.model,
+        head="linear",
+        distillation=row.distillation,
+        protocol=SUPERVISED,
+        way=len(bench.clips.classes),
+        shot=SHOT,
+        query=1,
+        frames=bench.recipe.frames,
+        image_size=0,
+        split=f"{suite.data.split_name}, test",
+        seed=row.seed,
+        variant=row.variant,
+    )
+
+
+def status(bench: Bench, only: Sequence[str] = ()) -> list[tuple[Sum, Standing]]:
+    """Every row of the suite (or those whose name is, or matches, a pattern) and what stands of it; UserError."""
+    every = list(sums(bench))
+    chosen = [s for s in every if not only or any(fnmatch.fnmatch(s.row.name, p) or s.row.name == p for p in only)]
+    if not chosen:
+        names = ", ".join(found.row.name for found in every)
+        raise UserError(f"no row matches {' or '.join(only)}; rows are called {names}")
+    keys = [key_of(record_identity(bench.varied(found.row.variant), found)) for found in chosen]
+    return [(found, standing_of(bench, found.row, {SHOT: key})) for found, key in zip(chosen, keys, strict=True)]

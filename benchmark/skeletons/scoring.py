@@ -1,0 +1,175 @@
+"""From trained skeleton networks to records: the test clips once, after all training, and what the networks cost."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from benchmark import cost, latency
+from benchmark.place import Stage
+from benchmark.provenance import provenance
+from benchmark.scoring import cost_of, thinned
+from benchmark.skeleton_cost import clip_cost
+from benchmark.skeletons.bench import Bench
+from benchmark.skeletons.rows import SHOT, Sum, cell_of, record_identity, trained_identity
+from benchmark.skeletons.stages import Lesson, identity, logits, stage_of, taught_by, trained
+from benchmark.skeletons.suite import SkeletonSuite
+from feature_cache import write_atomic
+from results import stats
+from results.arrays import TIE, npz
+from results.record import Cost, Metrics, Record, key_of
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def score(bench: Bench, found: Sum, scores: Path | None = None) -> tuple[Record, Arrays]:
+    """The record of a row all of whose members are trained, and its arrays.
+
+    scores: a folder to keep the row's logits in, see ``keep_scores``.
+    """
+    test = bench.parts["test"]
+    labels = bench.clips.labels[test]
+    summed = added(bench, found)
+    if scores is not None:
+        keep_scores(scores_path(scores, found, key_of(record_identity(bench, found))), bench, summed)
+    best = summed == summed.max(1, keepdims=True)
+    predicted = np.where(best.sum(1) == 1, summed.argmax(1), TIE).astype(np.int16)
+    stages = [stage_of(bench, lesson) for lesson, _ in found.members]
+    record_of = record_identity(bench, found)
+    record = Record(
+        key=key_of(record_of),
+        identity=record_of,
+        status="done",
+        cell=cell_of(bench, found),
+        metrics=_metrics(bench, summed, predicted, labels),
+        cost=_cost(bench, found, stages),
+        settings=_settings(bench, found),
+        selection=_selection(bench.suite, stages),
+        curve=thinned(stages[0].summary()["curve"]) if len(stages) == 1 else [],
+        provenance=provenance(bench, found.row.name),
+    )
+    classes = len(bench.clips.classes)
+    arrays: Arrays = {
+        "correct": (predicted == labels).astype(np.uint8)[:, None],
+        "predicted": predicted[:, None],
+        "classes": np.tile(np.arange(classes, dtype=np.int16), (len(test), 1)),
+        "query_class": labels.astype(np.int16)[:, None],
+        "query": np.arange(len(test), dtype=np.int32)[:, None],
+        "class_names": np.array(bench.clips.classes),
+        "videos": np.array([bench.clips.entries[place].id for place in test]),
+    }
+    return record, arrays
+
+
+def added(bench: Bench, found: Sum) -> NDArray[np.float64]:
+    """The members' logits of the test clips in a weighted sum, float64 (clips, classes)."""
+    test = bench.parts["test"]
+    each = (weight * logits(bench, trained(bench, one), one.stream, test) for one, weight in found.members)
+    return np.sum([values.astype(np.float64) for values in each], axis=0)
+
+
+def scores_path(folder: Path, found: Sum, key: str) -> Path:
+    """The file of a row's logits."""
+    return folder / f"{found.row.name.replace('/', '-')}-{key[:12]}.npz"
+
+
+def keep_scores(path: Path, bench: Bench, summed: NDArray[np.float64]) -> None:
+    """Write an npz: logits float32 (clips, classes), labels int64 (clips,), clips and classes, their names."""
+    test = bench.parts["test"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content: Arrays = {
+        "logits": summed.astype(np.float32),
+        "labels": bench.clips.labels[test],
+        "clips": np.array([bench.clips.entries[place].id for place in test]),
+        "classes": np.array(bench.clips.classes),
+    }
+    write_atomic(path, [npz(content)])
+
+
+def _metrics(
+    bench: Bench, summed: NDArray[np.float64], predicted: NDArray[np.int16], labels: NDArray[np.int64]
+) -> Metrics:
+    correct = (predicted == labels).astype(np.float64)
+    closed = stats.closed_interval(correct)
+    chances = log_softmax(summed, axis=1)
+    names = enumerate(bench.clips.classes)
+    return Metrics(
+        episodes=len(labels),
+        accuracy=float(correct.mean()),
+        closed_low=closed.low,
+        closed_high=closed.high,
+        open_low=closed.low,  # no two clips share a video: the clips are their own disjoint tasks
+        open_high=closed.high,
+        per_class={name: float(correct[labels == number].mean()) for number, name in names if (labels == number).any()},
+        nll=float(-chances[np.arange(len(labels)), labels].mean()),
+        ece=stats.ece(np.exp(chances.max(1)), correct),
+    )
+
+
+def _settings(bench: Bench, found: Sum) -> dict[str, dict[str, Any]]:
+    """What was trained, and what the hashes in its identity stand for, through all stages."""
+    spelt_out = {"trained": trained_identity(bench, found)}
+    for lesson, _ in found.members:
+        one = f" {lesson.stream}" if len(found.members) > 1 else ""
+        if one:
+            spelt_out[f"member{one}"] = identity(bench, lesson)
+        before, depth = taught_by(bench, lesson), 1
+        while before is not None:
+            spelt_out[f"{'teacher of ' * (depth - 1)}teacher{one}"] = identity(bench, before)
+            before, depth = taught_by(bench, before), depth + 1
+    return spelt_out
+
+
+def _selection(suite: SkeletonSuite, stages: list[Stage]) -> dict[str, Any]:
+    """How the weights were chosen: never by the test part."""
+    rules = {"last": "the last epoch", "best": "highest validation accuracy over the training run, the start included"}
+    chosen_on = {"last": "none", "best": "val"}
+    told: dict[str, Any] = {"split": chosen_on[suite.recipe.select], "rule": rules[suite.recipe.select]}
+    if suite.data.val_subjects:
+        told["val_subjects"] = list(suite.data.val_subjects)
+    if suite.data.val_subjects and len(stages) == 1:
+        summary = stages[0].summary()
+        told |= {"val_accuracy": summary["val_accuracy"], "selected_step": summary["selected_step"]}
+    return told
+
+
+def _cost(bench: Bench, found: Sum, stages: list[Stage]) -> Cost:
+    """Of one network; of a sum its members together, whose latency nobody measured."""
+    each = [_network_cost(bench, lesson) for lesson, _ in found.members]
+    seconds = sum(stage.summary()["seconds"] for stage in stages)
+    one = each[0].model_copy(update={"training_seconds": seconds})
+    if len(each) == 1:
+        return one
+    added = {"parameters", "bytes", "macs_per_video", "macs_per_episode", "thop_gmacs_per_episode"}
+    unknown = dict.fromkeys(name for name in Cost.model_fields if name.startswith("latency_"))
+    return one.model_copy(update={**{name: sum(getattr(c, name) for c in each) for name in added}, **unknown})
+
+
+def _network_cost(bench: Bench, lesson: Lesson) -> Cost:
+    clips = bench.clips
+    shape = (1, 3, bench.recipe.frames, *clips.frames.shape[2:])
+
+    def measure() -> Mapping[str, Any]:
+        network = bench.new_network(lesson.network, 0).eval()
+        joints = torch.zeros(shape)
+        counted = clip_cost(network, bench.recipe.frames)
+        with torch.inference_mode():
+            timed = latency.latency_p50(lambda: network(joints))
+        return {
+            "parameters": counted.parameters,
+            "bytes": cost.weight_bytes(network),
+            "macs_per_video": counted.macs,
+            "macs_per_episode": counted.macs,  # a test clip by itself
+            "counter": cost.COUNTER,
+            "thop_macs_per_episode": counted.thop_macs,
+            "thop_note": "thop over the released formulation, one clip; graph products are not seen",
+            **timed._asdict(),
+        }
+
+    settings = {"network": lesson.network, "joints": list(shape), "classes": len(clips.classes), "shot": SHOT}
+    edges = [list(edge) for edge in clips.skeleton.edges]
+    return cost_of(bench, lesson.network, settings | {"edges": edges}, measure, "network on one clip, float32, CPU")

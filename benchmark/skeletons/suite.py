@@ -1,0 +1,238 @@
+"""A suite of skeleton networks: its sections, and what of them is impossible."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from benchmark.config import laid_over, why
+from benchmark.data.skeletons import LAYOUTS
+from benchmark.data.skeletons.feeder import RECIPES
+from benchmark.data.skeletons.splits import FIELDS, split_names
+from benchmark.data.skeletons.streams import STREAMS
+from benchmark.sections import NotNegative, Positive, Section
+from students.registry import nearest
+from students.skeletons import SKELETONS
+
+PLAIN, TAUGHT_BY_NOBODY = "none", "-"
+"""Settings of a student, and of the teacher, that learn from labels alone."""
+
+_VARIABLE_DATA = {"val_subjects"}
+"""Settings of the data that leave the test clips as they are."""
+
+
+class SplitConfig(Section):
+    """A split of one's own: clips by the value of one field."""
+
+    field: str
+    train: tuple[int | str, ...] = Field(min_length=1)
+    test: tuple[int | str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.field not in FIELDS:
+            raise ValueError(f"field = {self.field!r}: {nearest(self.field, FIELDS)}")
+        return self
+
+
+class SkeletonData(Section):
+    """Where clips come from, which of them train, and how many frames a network sees."""
+
+    layout: str
+    root: str = Field(description="folder of the data set; when it is missing, the error says what to download")
+    split: str | None = Field(None, description="a published split of the layout")
+    split_by: SplitConfig | None = Field(None, description="instead of split, one of your own")
+    val_subjects: tuple[int, ...] = Field((), description="subjects of the training part that validate instead")
+    frames: int | None = Field(None, ge=1, description="frames a network sees; default the layout's recipe")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        LAYOUTS[self.layout]
+        published = split_names(self.layout)
+        if (self.split is None) == (self.split_by is None):
+            there = f"split = one of {', '.join(published)}, or " if published else ""
+            raise ValueError(f"give {there}split_by = {{field = ..., train = [...], test = [...]}}")
+        if self.split is not None and self.split not in published:
+            raise ValueError(f"split = {self.split!r} is not of {self.layout}: {nearest(self.split, published)}")
+        if self.layout not in RECIPES:
+            raise ValueError(f"layout = {self.layout!r} has no recipe of its own")
+        return self
+
+    @property
+    def split_name(self) -> str:
+        """In records: the published name, or field and values."""
+        if self.split is not None:
+            return self.split
+        assert self.split_by is not None
+        return f"{self.split_by.field} {','.join(map(str, self.split_by.test))}"
+
+
+class RecipeConfig(Section):
+    """Training with SGD, the rate falling in steps. The defaults are CTR-GCN's for NW-UCLA (Chen et al., ICCV 2021),
+    whose rate falls at epoch 50 alone: at 35 and 55 for NTU RGB+D.
+    """
+
+    epochs: Positive = 65
+    batch: int = Field(16, ge=2, description="clips a step")
+    repeat: Positive = Field(5, description="times that an epoch passes the training clips")
+    lr: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, gt=0, lt=1, description="Nesterov's")
+    weight_decay: float = Field(1e-4, ge=0)
+    warmup: NotNegative = Field(5, description="epochs in which the rate rises")
+    decay: tuple[Positive, ...] = Field((35, 55), description="epochs from which the rate is multiplied by decay_by")
+    decay_by: float = Field(0.1, gt=0, le=1)
+    validate_every: Positive = Field(5, description="epochs between two validations")
+    select: Literal["last", "best"] = Field("last", description="weights kept: of the last epoch, or best validated")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        late = [epoch for epoch in self.decay if epoch >= self.epochs]
+        if late or self.warmup >= self.epochs:
+            what = f"decay at {late[0]}" if late else f"warmup = {self.warmup}"
+            raise ValueError(f"{what} does not fit into epochs = {self.epochs}: shorten it too")
+        return self
+
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """SGD with Nesterov's momentum."""
+        return torch.optim.SGD(
+            parameters, lr=self.lr, momentum=self.momentum, nesterov=True, weight_decay=self.weight_decay, fused=True
+        )
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of a step, from 0: one rate an epoch, as published."""
+        epoch = step * self.epochs // steps
+        if epoch < self.warmup:
+            return self.lr * (epoch + 1) / self.warmup
+        return self.lr * self.decay_by ** sum(epoch >= at for at in self.decay)
+
+
+class DKDConfig(Section):
+    """Decoupled distillation. The defaults are those published with DKD (Zhao et al., CVPR 2022); DKE-GCN's own
+    weights and schedule are not published.
+    """
+
+    ce_weight: float = Field(1.0, ge=0)
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(8.0, ge=0)
+    temperature: float = Field(4.0, gt=0)
+    warmup: NotNegative = Field(20, description="epochs in which the weight of distillation rises")
+
+
+class SkeletonSuite(Section):
+    """Networks x streams x what they learn from x seeds, and streams summed."""
+
+    name: str
+    protocol: Literal["supervised"]
+    seeds: tuple[NotNegative, ...] = (0, 1, 2)
+    streams: tuple[str, ...] = ("joint", "bone")
+    teacher: str = "ctr_gcn"
+    students: dict[str, dict[str, str]] = Field(
+        {}, description="by network, its settings by name: teacher, or the student/setting that it learns from"
+    )
+    ensembles: dict[str, dict[str, Annotated[float, Field(gt=0)]]] = Field(
+        {}, description="by name, streams and the weights of their logits in the sum"
+    )
+    bf16: tuple[str, ...] | Literal["auto"] = Field(
+        (), description="networks trained under bfloat16 autocast; auto: where a probe says it is faster"
+    )
+    data: SkeletonData
+    recipe: RecipeConfig = RecipeConfig()
+    dkd: DKDConfig = DKDConfig()
+    variant: dict[str, dict[str, Any]] = Field(
+        {}, description="by name, settings that differ from the suite's: each is run, and compared with the suite"
+    )
+
+    def varied(self, name: str) -> Self:
+        """The suite with a variant's settings in the place of its own; "" is the suite as it stands."""
+        if not name:
+            return self
+        return self.model_validate(
+            laid_over(self.model_dump(exclude_unset=True, exclude={"variant"}), self.variant[name])
+        )
+
+    def versions(self) -> Iterator[tuple[str, Self]]:
+        """The suite as it stands under the name "", then its variants."""
+        for name in ("", *self.variant):
+            yield name, self.varied(name)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """All of them, the teacher first."""
+        return tuple(dict.fromkeys((self.teacher, *self.students)))
+
+    def settings(self, student: str) -> tuple[str, ...]:
+        """A student's settings: by labels alone, then what the suite says of it."""
+        return (PLAIN, *self.students[student])
+
+    def learns_from(self, network: str, setting: str) -> tuple[str, str] | None:
+        """Network and setting of the one it learns from; None for labels alone."""
+        if setting in (PLAIN, TAUGHT_BY_NOBODY):
+            return None
+        named = self.students[network][setting]
+        if named == "teacher":
+            return self.teacher, TAUGHT_BY_NOBODY
+        other, _, of = named.partition("/")
+        return other, of
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for name in self.networks:
+            SKELETONS[name]
+        if self.teacher in self.students:
+            raise ValueError(f"students.{self.teacher} is the teacher: choose another teacher, or leave it out")
+        for name in () if self.bf16 == "auto" else self.bf16:
+            if name not in self.networks:
+                raise ValueError(f"bf16: {nearest(name, self.networks)}")
+        for what, values in {"seeds": self.seeds, "streams": self.streams}.items():
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{what} must hold at least one value, each once")
+        for name in self.streams:
+            if name not in STREAMS:
+                raise ValueError(f"streams: unknown stream {name!r}: {nearest(name, STREAMS)}")
+        for student, settings in self.students.items():
+            self._taught(student, settings)
+        for name, weights in self.ensembles.items():
+            if name in self.streams or "-" in name or "/" in name:
+                raise ValueError(f"ensembles.{name}: choose a name without - and /, that is no stream's")
+            if len(weights) < 2 or (foreign := weights.keys() - set(self.streams)):
+                told = f"{sorted(foreign)[0]} is not in streams" if len(weights) > 1 else "sum two streams or more"
+                raise ValueError(f"ensembles.{name}: {told}")
+        if self.recipe.select == "best" and not self.data.val_subjects:
+            raise ValueError("recipe.select = 'best' needs data.val_subjects, or take 'last'")
+        self._variants()
+        return self
+
+    def _taught(self, student: str, settings: Mapping[str, str]) -> None:
+        for setting, named in settings.items():
+            where = f"students.{student}.{setting}"
+            if setting in (PLAIN, TAUGHT_BY_NOBODY) or "/" in setting:
+                raise ValueError(f"{where}: a setting needs a name other than {PLAIN}, without /")
+            seen = [(student, setting)]
+            while (before := self._resolved(where, *seen[-1])) is not None:
+                if before in seen:
+                    raise ValueError(f"{where} = {named!r}: it learns from itself in the end")
+                seen.append(before)
+
+    def _resolved(self, where: str, network: str, setting: str) -> tuple[str, str] | None:
+        """``learns_from``, where that is in the suite; ValueError otherwise."""
+        found = self.learns_from(network, setting)
+        if found is None or found == (self.teacher, TAUGHT_BY_NOBODY):
+            return found
+        if found[0] not in self.students or found[1] not in self.settings(found[0]):
+            there = ["teacher", *(f"{name}/{each}" for name in self.students for each in self.settings(name))]
+            raise ValueError(f"{where} = {'/'.join(found)!r}: {nearest('/'.join(found), there)}")
+        return found
+
+    def _variants(self) -> None:
+        for name, changes in self.variant.items():
+            data = changes.get("data", {})
+            fixed = {*changes} & {"name", "protocol", "variant"}
+            fixed |= {f"data.{key}" for key in (data if isinstance(data, dict) else []) if key not in _VARIABLE_DATA}
+            if fixed:
+                raise ValueError(f"variant.{name}: {', '.join(sorted(fixed))} must stay the suite's")
+            try:
+                self.varied(name)
+            except ValueError as error:
+                raise ValueError(f"variant.{name}: {why(error)}") from error

@@ -1,0 +1,144 @@
+"""A suite of the supervised protocol through the installed command: run, kill, resume, ensembles, report, compare."""
+
+import json
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.cli import run_command
+from benchmark.errors import UserError
+from benchmark.skeletons import rows, running, stages
+from results.record import Record
+from results.store import RecordStore
+from tests.command import fewdistill, start
+from tests.skeleton_suites import bench_of, write_suite
+
+SUM = "light_dke_gcn-two/none/s0"
+PIECES = ["--only", "*-joint/*", "--only", SUM]
+JOINT = 6  # rows of a stream: the teacher; nine blocks alone, after it, after themselves; seven alone, after those
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pieces of the tiny suite, killed after the first record, then run to their end."""
+    cwd = tmp_path_factory.mktemp("supervised")
+    write_suite(cwd)
+    run = cwd / "runs" / "tiny"
+    process = start("run", "tiny.toml", *PIECES, cwd=cwd)
+    deadline = time.monotonic() + 100
+    while not any(run.glob("records/*.npz")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    stood = written(cwd)
+    assert stood
+    result = fewdistill("run", "tiny.toml", *PIECES, "--save-scores", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    after = written(cwd)
+    assert {path: after[path] for path in stood} == stood, "a finished stage was trained again"
+    assert "supervised" in result.stdout
+    return cwd
+
+
+def written(cwd: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (cwd / "runs" / "tiny" / "stages").glob("*/done.json")}
+
+
+def records(cwd: Path) -> dict[str, Record]:
+    found = RecordStore(cwd / "runs" / "tiny" / "records").all()
+    return {f"{r.cell.model}/{r.cell.distillation}/s{r.cell.seed}": r for r in found}
+
+
+def test_every_row_has_an_honest_record(home: Path) -> None:
+    found = records(home)
+    assert len(found) == JOINT + 1 and all(record.status == "done" for record in found.values())
+    assert len(written(home)) == JOINT + 1, (
+        "the sum needs one more network, of the other stream, and trains nothing else"
+    )
+    for record in found.values():
+        cell, metrics = record.cell, record.metrics
+        assert metrics and (cell.protocol, cell.way, cell.shot, cell.image_size) == ("supervised", 10, 0, 0)
+        assert metrics.episodes == 6
+        assert metrics.per_class.keys() == {"pick up with one hand", "pick up with two hands"}, "no others were tested"
+        assert record.selection["split"] == "none" and record.selection["rule"] == "the last epoch"
+        assert ("val_accuracy" in record.selection) == (record is not found[SUM])
+        arrays = RecordStore(home / "runs" / "tiny" / "records").arrays(record.key)
+        assert {name[-3:] for name in arrays["videos"]} == {"v03"}, "the test view"
+    light = found["light_dke_gcn-joint/assistant/s0"]
+    assert light.settings["teacher"]["network"] == "dke_gcn"
+    assert light.settings["teacher of teacher"]["network"] == "ctr_gcn"
+    assert light.cost and light.cost.parameters and light.cost.macs_per_video and light.cost.latency_ms_p50
+    both = found[SUM].cost
+    assert both and both.parameters == 2 * light.cost.parameters and both.latency_ms_p50 is None
+    assert both.macs_per_video == 2 * light.cost.macs_per_video
+
+
+def test_saved_scores_say_what_the_records_say(home: Path) -> None:
+    logits = {}
+    for name, record in records(home).items():
+        (path,) = (home / "runs" / "tiny" / "scores").glob(f"{name.replace('/', '-')}-*.npz")
+        with np.load(path) as kept:
+            logits[name] = kept["logits"].astype(np.float64)
+            assert record.metrics
+            assert (kept["logits"].argmax(1) == kept["labels"]).mean() == record.metrics.accuracy
+            assert kept["clips"].shape == (6,) and kept["classes"].shape == (10,)
+
+
+def test_a_sum_is_the_weighted_sum_of_its_streams(home: Path) -> None:
+    bench = bench_of(home)
+    joint, bone = (
+        stages.logits(bench, stages.trained(bench, one), one.stream, bench.parts["test"])
+        for one in (stages.Lesson("light_dke_gcn", stream, "none", 0) for stream in ("joint", "bone"))
+    )
+    (path,) = (home / "runs" / "tiny" / "scores").glob("light_dke_gcn-two-none-s0-*.npz")
+    with np.load(path) as kept:
+        assert np.allclose(kept["logits"], joint + 0.5 * bone, atol=1e-4)
+
+
+def test_what_stands_is_told_and_not_run_again(home: Path) -> None:
+    status = json.loads(fewdistill("status", "tiny.toml", "--json", cwd=home).stdout)
+    done = {row["row"] for row in status if row["status"] == {"0": "done"}}
+    assert len(status) == 3 * JOINT and done == {name for name in records(home)}
+    bench, stood = bench_of(home), written(home)
+    before = {path: path.stat().st_mtime_ns for path in (bench.runs / "records").iterdir()}
+    found = running.run(bench, ["light_dke_gcn-joint/*"])
+    assert [standing.done for _, standing in found] == [True, True] and written(home) == stood
+    assert {path: path.stat().st_mtime_ns for path in (bench.runs / "records").iterdir()} == before
+    with pytest.raises(UserError, match="rows are called ctr_gcn-joint/-/s0"):
+        rows.status(bench, ["resnet18/*"])
+
+
+def test_the_report_shows_the_suite_and_compare_pairs_it_by_clip(home: Path) -> None:
+    page = (home / "runs" / "tiny" / "report" / "report.html").read_text()
+    assert "light_dke_gcn-two" in page and "assistant" in page and "0-shot" not in page
+    light = "tiny:light_dke_gcn-joint"
+    compared = fewdistill("compare", f"{light}/assistant", f"{light}/none", "--json", cwd=home)
+    assert compared.returncode == 0, compared.stderr
+    (difference,) = json.loads(compared.stdout)["differences"]
+    assert difference["n_episodes"] == 6 and not difference["unpaired"]
+
+
+def test_what_this_protocol_has_not_is_refused(tmp_path: Path) -> None:
+    run = partial(run_command, str(write_suite(tmp_path, clips=False)), runs=tmp_path / "runs")
+    with pytest.raises(UserError, match="runs in one process"):
+        run(engine="ray")
+    with pytest.raises(UserError, match="runs in one process"):
+        run(compile_=True)
+    with pytest.raises(UserError, match="is a suite of episodes"):
+        run_command("demo", save_scores=True, runs=tmp_path / "runs")
+    derived = fewdistill("derive", "tiny.toml", cwd=tmp_path)
+    assert derived.returncode == 2 and "supervised protocol" in derived.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_absent_data_are_one_line_that_says_where_to_get_them(tmp_path: Path) -> None:
+    result = fewdistill("run", "dke_gcn_nwucla", cwd=tmp_path)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "https://wangjiangb.github.io/my_data.html" in result.stderr and "data/nw_ucla" in result.stderr
+    assert not (tmp_path / "runs").exists()

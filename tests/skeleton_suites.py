@@ -1,0 +1,78 @@
+"""A tiny data set in NW-UCLA's layout, and a suite of skeleton networks on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.data.skeletons.topology import topology
+from benchmark.skeletons.bench import Bench
+from benchmark.skeletons.running import open_bench
+from benchmark.skeletons.suite import SkeletonSuite
+from benchmark.suite_file import load_any
+from tests.data.skeleton_files import body, write_nw_ucla
+
+ACTIONS, SUBJECTS, VIEWS = (1, 2), (1, 2, 3), (1, 2, 3)
+SUITE = """
+name = "tiny"
+protocol = "supervised"
+seeds = [0]
+streams = ["joint", "bone"]
+
+[students.dke_gcn]
+dkd = "teacher"
+self = "dke_gcn/dkd"
+
+[students.light_dke_gcn]
+assistant = "dke_gcn/dkd"
+
+[ensembles]
+two = {joint = 1.0, bone = 0.5}
+
+[data]
+layout = "nw_ucla"
+root = "data/nw_ucla"
+split = "cross_view"
+val_subjects = [3]
+frames = 6
+
+[recipe]
+epochs = 2
+warmup = 1
+decay = [1]
+batch = 4
+repeat = 1
+lr = 0.05
+validate_every = 1
+
+[dkd]
+warmup = 2
+"""
+
+
+def write_clips(root: Path) -> None:
+    """18 clips: two classes, three subjects, three views; a class is a way of moving."""
+    skeleton = topology("nw_ucla20")
+    for action in ACTIONS:
+        for subject in SUBJECTS:
+            for view in VIEWS:
+                joints = body(skeleton, 7 + subject, seed=action, motion=action) + 0.01 * subject
+                write_nw_ucla(root, f"a{action:02}_s{subject:02}_e00_v{view:02}", joints, action)
+
+
+def write_suite(folder: Path, clips: bool = True, text: str = SUITE) -> Path:
+    """``tiny.toml`` and, beside it, its clips."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if clips:
+        write_clips(folder / "data" / "nw_ucla")
+    path = folder / "tiny.toml"
+    path.write_text(text)
+    return path
+
+
+def bench_of(folder: Path, changes: Sequence[str] = (), runs: str = "runs") -> Bench:
+    """The tiny suite opened."""
+    path = folder / "tiny.toml"
+    suite = load_any(
+        str(path if path.exists() else write_suite(folder)), (f'data.root="{folder / "data" / "nw_ucla"}"', *changes)
+    )
+    assert isinstance(suite, SkeletonSuite)
+    return open_bench(suite, folder / runs, "cpu")

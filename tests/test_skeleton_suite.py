@@ -1,0 +1,158 @@
+"""Suites of skeleton networks: what may not be asked for, whose clips train, stages that resume, sums of streams."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.data.skeletons import Entry
+from benchmark.data.skeletons.packed import SkeletonSet
+from benchmark.data.skeletons.topology import topology
+from benchmark.errors import DataError, UserError
+from benchmark.place import standing
+from benchmark.skeletons import stages
+from benchmark.skeletons.bench import parts
+from benchmark.skeletons.suite import RecipeConfig, SkeletonData, SplitConfig
+from benchmark.suite_file import load_any, load_suite
+from benchmark.train import Plan
+from tests.skeleton_suites import bench_of, write_suite
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("recipe.epoch=3", "unknown key 'recipe.epoch': did you mean epochs"),
+        ("recipe.epochs=1", "decay at 1 does not fit into epochs = 1"),
+        ("recipe.warmup=2", "warmup = 2 does not fit into epochs = 2"),
+        ('teacher="ctr_gnc"', "unknown skeleton student 'ctr_gnc': did you mean ctr_gcn"),
+        ('teacher="dke_gcn"', "students.dke_gcn is the teacher"),
+        ('students.dke_gcn.self="dke_gcn/dkdd"', "did you mean dke_gcn/dkd"),
+        ('students.dke_gcn.dkd="dke_gcn/self"', "it learns from itself in the end"),
+        ('students.dke_gcn.none="teacher"', "needs a name other than none"),
+        ('streams=["joints"]', "unknown stream 'joints': did you mean joint"),
+        ('streams=["joint"]', "ensembles.two: bone is not in streams"),
+        ("ensembles.two={joint=1.0}", "sum two streams or more"),
+        ("ensembles.joint={joint=1.0, bone=1.0}", "that is no stream's"),
+        ('data.split="cross_viev"', "is not of nw_ucla: did you mean cross_view"),
+        ('data.layout="ucla"', "unknown skeleton layout 'ucla'"),
+        ('data.split_by={field="view", train=[1], test=[2]}', "give split = one of cross_view, or split_by"),
+        ('protocol="supervisde"', "protocol"),
+        ('bf16=["resnet18"]', "bf16"),
+        ("seeds=[0, 0]", "each once"),
+        ("variant.x.data.frames=9", "variant.x: data.frames must stay the suite's"),
+        ("variant.x.recipe.epochs=1", "variant.x: recipe"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_clip_is_read(tmp_path: Path, setting: str, says: str) -> None:
+    path = write_suite(tmp_path, clips=False)
+    with pytest.raises(UserError, match=r"tiny\.toml") as error:
+        load_any(str(path), (setting,))
+    assert says in str(error.value)
+
+
+def test_selection_of_the_best_needs_clips_to_select_on(tmp_path: Path) -> None:
+    path = write_suite(tmp_path, clips=False)
+    with pytest.raises(UserError, match=r"needs data\.val_subjects"):
+        load_any(str(path), ('recipe.select="best"', "data.val_subjects=[]"))
+    with pytest.raises(UserError, match="supervised protocol"):
+        load_suite(str(path))
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("data.val_subjects=[9]", "9 is no subject of the training part: it has 1, 2, 3"),
+        ("data.val_subjects=[1, 2, 3]", "leave some to train"),
+    ],
+)
+def test_subjects_that_cannot_validate_are_named(tmp_path: Path, setting: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        bench_of(tmp_path, (setting,))
+
+
+def a_set(clips: list[tuple[int, int, int]]) -> SkeletonSet:
+    """Clips of one frame: (label, subject, view)."""
+    skeleton = topology("nw_ucla20")
+    entries = tuple(
+        Entry(f"c{place:03}", Path(f"{place}"), label, subject=subject, view=view)
+        for place, (label, subject, view) in enumerate(clips)
+    )
+    frames = np.ones((len(clips), 3, 20, 1), np.float32)
+    offsets = np.arange(len(clips) + 1)
+    return SkeletonSet("nw_ucla", skeleton, 1, ("a", "b"), entries, {}, frames, offsets, "0" * 64)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(1, 5), st.integers(1, 3)), min_size=3, max_size=40),
+    st.sets(st.integers(1, 5), max_size=3),
+    st.sampled_from(["view", "subject"]),
+)
+def test_no_clip_leaks_from_one_part_into_another(
+    clips: list[tuple[int, int, int]], held: set[int], field: str
+) -> None:
+    ours = a_set(clips)
+    rule = SplitConfig(field=field, train=(1, 2), test=(3,))
+    data = SkeletonData(layout="nw_ucla", root="x", split_by=rule, val_subjects=tuple(held))
+    try:
+        found = parts(ours, data)
+    except DataError:
+        return  # an empty part, or a subject that is not there
+    train, val, test = (set(found[name].tolist()) for name in ("train", "val", "test"))
+    side = {place: clips[place][2 if field == "view" else 1] for place in range(len(clips))}
+    assert not train & val and not train & test and not val & test
+    assert {side[place] for place in test} == {3} and {side[place] for place in train | val} <= {1, 2}
+    assert test == {place for place, value in side.items() if value == 3}
+    assert train | val == {place for place, value in side.items() if value in (1, 2)}
+    subjects = {name: {clips[place][1] for place in places} for name, places in (("train", train), ("val", val))}
+    assert not subjects["train"] & subjects["val"] and subjects["val"] <= held
+
+
+def test_the_rate_rises_by_epochs_and_falls_where_it_should() -> None:
+    recipe = RecipeConfig(epochs=65, warmup=5, decay=(35, 55), lr=0.1)
+    rates = [recipe.rate(epoch * 7 + 6, 65 * 7) for epoch in range(65)]  # the last of seven steps of each
+    assert rates[:6] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
+    assert [rates[epoch] for epoch in (34, 35, 54, 55, 64)] == pytest.approx([0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_training_interrupted_anywhere_ends_in_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calm, broken = bench_of(tmp_path), bench_of(tmp_path, runs="other")
+    lesson = stages.Lesson("light_dke_gcn", "bone", "assistant", 0)
+    chain = [lesson]
+    while (before := stages.taught_by(calm, chain[-1])) is not None:
+        chain.append(before)
+    assert [(one.network, one.setting) for one in chain[1:]] == [("dke_gcn", "dkd"), ("ctr_gcn", "-")]
+    stages.train(calm, lesson)
+
+    monkeypatch.setattr(stages, "Plan", partial(Plan, save_seconds=0.0))
+    real = stages.fit
+    for stop in (3, 2, 1):  # each time in the middle of another stage
+
+        def interrupted(*given: object, stop: int = stop) -> object:
+            module, plan, checkpoint, device, tick, track = given
+
+            def ticking(done: int, total: int) -> None:
+                if done == stop:
+                    raise KeyboardInterrupt
+                assert callable(tick)
+                tick(done, total)
+
+            return real(module, plan, checkpoint, device, ticking, track)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(stages, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stages.train(broken, lesson)
+        monkeypatch.setattr(stages, "fit", real)
+        stages.train(broken, next(one for one in reversed(chain) if not stages.stage_of(broken, one).done))
+    stages.train(broken, lesson)
+    for one in chain:
+        ours, theirs = (standing(stages.stage_of(bench, one)) for bench in (calm, broken))
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours), one
+    summary = stages.stage_of(calm, lesson).summary()
+    validated = [point["step"] for point in summary["curve"] if "val_accuracy" in point]
+    assert validated == [0, 2, 4] and summary["selected_step"] == 4, "eight clips in two batches, two epochs: the last"
+    assert {"ce", "target", "non_target"} <= summary["curve"][1].keys()
