@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.errors import UserError
+from results.record import at_shot
 
 if TYPE_CHECKING:
     from results.beside import Beside
@@ -85,7 +86,7 @@ def _compare(a: str, b: str, shot: int | None, by_class: bool, as_json: bool, ou
         chosen = [row for row in classes if (row["setting"], row["shot"]) == each]
         _print_table(
             [{name: value for name, value in row.items() if name not in ("setting", "shot")} for row in chosen],
-            f"{each[0]}, {each[1]}-shot: by class, p Holm-corrected over {len(chosen)} classes",
+            f"{each[0]}, {at_shot(each[1])}: by class, p Holm-corrected over {len(chosen)} classes",
         )
     _print_lines(lines)
 
@@ -98,9 +99,9 @@ def _said(found: "Comparison", whole: bool) -> list[str]:
     if whole:
         lines = [summary(found)]
     else:
-        lines = [f"{d.shot}-shot: {verdict(d, *called(found, d), family)}" for d in found.differences]
+        lines = [f"{at_shot(d.shot)}: {verdict(d, *called(found, d), family)}" for d in found.differences]
     for difference in found.differences:
-        lines += [f"{difference.a.name}, {difference.shot}-shot: {note}" for note in difference.notes]
+        lines += [f"{difference.a.name}, {at_shot(difference.shot)}: {note}" for note in difference.notes]
     lines += [f"only in {name}: {'; '.join(places)}" for name, places in zip("AB", found.only, strict=True) if places]
     return [*lines, *found.notes]
 
@@ -176,7 +177,7 @@ def _beside(a: str, b: str, first: bool, shot: int | None, as_json: bool, out: P
     found = beside(find_side(ours, runs), figures, published, shot)
     lines = []
     for each in found:
-        lines.append(f"{each.shot}-shot: {beside_verdict(each, ours)}")
+        lines.append(f"{at_shot(each.shot)}: {beside_verdict(each, ours)}")
         lines += [f"  {text}" for text in each.differs]
         link = f", {each.source.link}" if each.source.link else ""
         lines.append(f"  source: {each.source.title}{link}. {each.source.note}".rstrip())

@@ -8,7 +8,7 @@ from benchmark.teacher_stages import fusion_stage
 from benchmark.tracking import Run
 from benchmark.tracking.base import Value
 from benchmark.workspace import Workspace
-from results.record import Record, key_of
+from results.record import Record, at_shot, key_of
 
 
 def track_row(ws: Workspace, row: Row, records: Sequence[Record], reason: str = "") -> None:
@@ -44,5 +44,5 @@ def told(record: Record) -> dict[str, Value]:
         values = part.model_dump(exclude={"per_class"}) if part is not None else {}
         for name, value in values.items():
             if value is not None:
-                found[f"{kind}/{record.cell.shot}-shot/{name}"] = value
-    return found | {f"record/{record.cell.shot}-shot": record.key}
+                found[f"{kind}/{at_shot(record.cell.shot)}/{name}"] = value
+    return found | {f"record/{at_shot(record.cell.shot)}": record.key}

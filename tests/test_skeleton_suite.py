@@ -14,11 +14,12 @@ from benchmark.data.skeletons.packed import SkeletonSet
 from benchmark.data.skeletons.topology import topology
 from benchmark.errors import DataError, UserError
 from benchmark.place import standing
-from benchmark.skeletons import stages
+from benchmark.skeletons import running, stages
 from benchmark.skeletons.bench import parts
 from benchmark.skeletons.suite import RecipeConfig, SkeletonData, SplitConfig
 from benchmark.suite_file import load_any, load_suite
 from benchmark.train import Plan
+from results.store import RecordStore
 from tests.skeleton_suites import bench_of, write_suite
 
 
@@ -156,3 +157,16 @@ def test_training_interrupted_anywhere_ends_in_the_same_bits(tmp_path: Path, mon
     validated = [point["step"] for point in summary["curve"] if "val_accuracy" in point]
     assert validated == [0, 2, 4] and summary["selected_step"] == 4, "eight clips in two batches, two epochs: the last"
     assert {"ce", "target", "non_target"} <= summary["curve"][1].keys()
+
+
+def test_a_variant_shares_what_it_does_not_change_and_may_be_renamed(tmp_path: Path) -> None:
+    alone = ('teacher="light_dke_gcn"', "students={}", "ensembles={}", 'streams=["joint"]')
+    bench = bench_of(tmp_path, (*alone, "variant.cold.dkd.temperature=2.0", "variant.slow.recipe.lr=0.01"))
+    found = running.run(bench)
+    assert [standing.row.variant for _, standing in found] == ["", "cold", "slow"]
+    assert all(standing.done for _, standing in found)
+    records = RecordStore(bench.runs / "records")
+    assert sorted(record.cell.variant for record in records.all()) == ["", "slow"], "a teacher does not know of cold"
+    renamed = bench_of(tmp_path, (*alone, "variant.late.recipe.lr=0.01"))
+    assert all(standing.done for _, standing in running.run(renamed))
+    assert sorted(record.cell.variant for record in records.all()) == ["", "late"]

@@ -120,8 +120,8 @@ def test_the_report_shows_the_suite_and_compare_pairs_it_by_clip(home: Path) -> 
     light = "tiny:light_dke_gcn-joint"
     compared = fewdistill("compare", f"{light}/assistant", f"{light}/none", "--json", cwd=home)
     assert compared.returncode == 0, compared.stderr
-    (difference,) = json.loads(compared.stdout)["differences"]
-    assert difference["n_episodes"] == 6 and not difference["unpaired"]
+    (found,) = json.loads(compared.stdout)["differences"]
+    assert found["n_episodes"] == 6 and not found["unpaired"] and found["episodes"] is not None
 
 
 def test_what_this_protocol_has_not_is_refused(tmp_path: Path) -> None:

@@ -15,12 +15,22 @@ from pydantic import ValidationError
 from benchmark.episodes import ClassIndex, draw
 from results import ResultError
 from results.arrays import OWN, TIE, Arrays
-from results.record import Record, key_of
+from results.record import Record, at_shot, key_of
 from results.store import RecordStore, Result
 from results.summary import summarise
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]
+
+
+def test_a_shot_of_zero_is_of_the_supervised_protocol_alone() -> None:
+    cell = made.student(shot=0, query=1, way=10, image_size=0, protocol="supervised")
+    assert (cell.protocol, at_shot(cell.shot), at_shot(5)) == ("supervised", "supervised", "5-shot")
+    assert made.student().protocol == "episodic", "cells of old records have no protocol written"
+    with pytest.raises(ValidationError, match="0 is of the supervised one alone"):
+        made.student(shot=0)
+    with pytest.raises(ValidationError, match="shot 5 in the supervised protocol"):
+        made.student(shot=5, protocol="supervised")
 
 
 def test_a_record_comes_back_as_it_went_in(new_store: Stores) -> None:
