@@ -33,7 +33,28 @@ _VARIABLE_DATA = {"flip", "input_norm"}
 """Settings of the data that leave the files, and so the episodes, as they are."""
 
 
-class Suite(Section):
+class Varied(Section):
+    """A suite that may hold variants of itself."""
+
+    variant: dict[str, dict[str, Any]] = Field(
+        {}, description="by name, settings that differ from the suite's: each is run, and compared with the suite"
+    )
+
+    def varied(self, name: str) -> Self:
+        """The suite with a variant's settings in the place of its own; "" is the suite as it stands."""
+        if not name:
+            return self
+        return self.model_validate(
+            laid_over(self.model_dump(exclude_unset=True, exclude={"variant"}), self.variant[name])
+        )
+
+    def versions(self) -> Iterator[tuple[str, Self]]:
+        """The suite as it stands under the name "", then its variants."""
+        for name in ("", *self.variant):
+            yield name, self.varied(name)
+
+
+class Suite(Varied):
     """A grid of cells: students x distillation x seeds, and the teacher of each seed."""
 
     name: str
@@ -57,22 +78,6 @@ class Suite(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     switches: SwitchConfig = SwitchConfig()
     own: dict[str, OwnConfig] = Field({}, description="settings of single students, by name")
-    variant: dict[str, dict[str, Any]] = Field(
-        {}, description="by name, settings that differ from the suite's: each is run, and compared with the suite"
-    )
-
-    def varied(self, name: str) -> Self:
-        """The suite with a variant's settings in the place of its own; "" is the suite as it stands."""
-        if not name:
-            return self
-        return self.model_validate(
-            laid_over(self.model_dump(exclude_unset=True, exclude={"variant"}), self.variant[name])
-        )
-
-    def versions(self) -> Iterator[tuple[str, Self]]:
-        """The suite as it stands under the name "", then its variants."""
-        for name in ("", *self.variant):
-            yield name, self.varied(name)
 
     def of(self, student: str) -> Self:
         """The suite as one student trains: its own settings in the place of the common ones."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ from benchmark.tracked_row import track_row
 from benchmark.train import Diverged
 from benchmark.workspace import Workspace
 from feature_cache import CacheError, InUseError, run_lock
-from results.record import Record, Status, key_of
+from results.record import Cell, Record, Status, key_of
 from results.store import RecordStore
 
 
@@ -116,14 +117,20 @@ def record_failure(ws: Workspace, standing: Standing, store: RecordStore, error:
 def _record_unfinished(ws: Workspace, standing: Standing, store: RecordStore, status: Status, reason: str = "") -> None:
     row = standing.row
     for shot in (shot for shot, status in standing.status.items() if status != "done"):
-        record_of = record_identity(ws, row, shot)
-        store.write(
-            Record(
-                key=key_of(record_of),
-                identity=record_of,
-                status=status,
-                reason=reason,
-                cell=describe(ws, row, shot),
-                provenance=provenance(ws, row.name),
-            )
+        write_unfinished(ws, row, record_identity(ws, row, shot), describe(ws, row, shot), store, status, reason)
+
+
+def write_unfinished(
+    place: Place, row: Row, identity: dict[str, Any], cell: Cell, store: RecordStore, status: Status, reason: str
+) -> None:
+    """A record of a cell that has no result."""
+    store.write(
+        Record(
+            key=key_of(identity),
+            identity=identity,
+            status=status,
+            reason=reason,
+            cell=cell,
+            provenance=provenance(place, row.name),
         )
+    )

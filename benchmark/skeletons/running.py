@@ -8,8 +8,7 @@ import torch
 
 from benchmark.errors import RunError
 from benchmark.progress import say
-from benchmark.provenance import provenance
-from benchmark.row_run import row_lock
+from benchmark.row_run import row_lock, write_unfinished
 from benchmark.runner import device_named
 from benchmark.skeletons.bench import Bench, read_clips
 from benchmark.skeletons.precision import settled
@@ -22,7 +21,7 @@ from benchmark.standing import Standing, standing_of
 from benchmark.tracking import Trackers
 from benchmark.train import Diverged
 from feature_cache import CacheError, InUseError
-from results.record import Record, Status, key_of
+from results.record import Status
 from results.store import RecordStore
 
 
@@ -111,19 +110,9 @@ def _unfinished(
     bench: Bench, found: Sum, standing: Standing, store: RecordStore, status: Status, reason: str = ""
 ) -> None:
     """A record of no result, where there is no finished one."""
-    if standing.done:
-        return
-    record_of = record_identity(bench, found)
-    store.write(
-        Record(
-            key=key_of(record_of),
-            identity=record_of,
-            status=status,
-            reason=reason,
-            cell=cell_of(bench, found),
-            provenance=provenance(bench, found.row.name),
-        )
-    )
+    if not standing.done:
+        identity, cell = record_identity(bench, found), cell_of(bench, found)
+        write_unfinished(bench, found.row, identity, cell, store, status, reason)
 
 
 def _keep(bench: Bench, found: Sum, scores: Path, key: str) -> None:

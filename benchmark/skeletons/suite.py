@@ -1,13 +1,13 @@
 """A suite of skeleton networks: its sections, and what of them is impossible."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from benchmark.config import laid_over, why
+from benchmark.config import Varied, why
 from benchmark.data.skeletons import LAYOUTS
 from benchmark.data.skeletons.feeder import RECIPES
 from benchmark.data.skeletons.splits import FIELDS, split_names
@@ -120,7 +120,7 @@ class DKDConfig(Section):
     warmup: NotNegative = Field(20, description="epochs in which the weight of distillation rises")
 
 
-class SkeletonSuite(Section):
+class SkeletonSuite(Varied):
     """Networks x streams x what they learn from x seeds, and streams summed."""
 
     name: str
@@ -140,22 +140,6 @@ class SkeletonSuite(Section):
     data: SkeletonData
     recipe: RecipeConfig = RecipeConfig()
     dkd: DKDConfig = DKDConfig()
-    variant: dict[str, dict[str, Any]] = Field(
-        {}, description="by name, settings that differ from the suite's: each is run, and compared with the suite"
-    )
-
-    def varied(self, name: str) -> Self:
-        """The suite with a variant's settings in the place of its own; "" is the suite as it stands."""
-        if not name:
-            return self
-        return self.model_validate(
-            laid_over(self.model_dump(exclude_unset=True, exclude={"variant"}), self.variant[name])
-        )
-
-    def versions(self) -> Iterator[tuple[str, Self]]:
-        """The suite as it stands under the name "", then its variants."""
-        for name in ("", *self.variant):
-            yield name, self.varied(name)
 
     @property
     def networks(self) -> tuple[str, ...]:
