@@ -14,7 +14,7 @@ P = TypeVar("P", bound=SkeletonPlace)
 
 
 def settled(bench: P, stream: str) -> P:
-    """The place of the suite with the names of bfloat16 networks where it says "auto", as probes of the run folder tell."""
+    """The place of the suite with the names of its bfloat16 networks for "auto", as probes of the run folder tell."""
     networks = dict.fromkeys(network for _, suite in bench.suite.versions() for network in suite.networks)
     folder, taken = bench.runs / "precision", []
     with bar("probe of bfloat16", "networks") as tick:

@@ -8,5 +8,5 @@ FILE = Path(__file__).with_name("class_splits.toml")
 
 
 def class_splits(layout: str) -> dict[str, dict[str, Any]]:
-    """Those of a layout in `class_splits.toml`, by name: train, val and test, lists of class names, and their source."""
+    """Those of a layout in `class_splits.toml`, by name: train, val and test (class names), and their source."""
     return tomllib.loads(FILE.read_text(encoding="utf-8")).get(layout, {})

@@ -35,5 +35,7 @@ def open_arena(suite: FewShotSuite, runs: Path, data: Path, device: str = "auto"
     arena = Arena(suite, read_material(suite), runs / suite.name, data / "cache", on, trackers=trackers)
     for _, version in suite.versions():
         stages = {"episodic": version.episodic, "teacher_episodic": version.teacher_episodic}
-        arena.check_sizes((where, stage.way, stage.shot + stage.query) for where, stage in stages.items())
+        arena.check_sizes(
+            (where, stage.way, stage.shot + stage.query) for where, stage in stages.items() if stage.episodes
+        )
     return settled(arena, suite.stream) if suite.bf16 == "auto" else arena

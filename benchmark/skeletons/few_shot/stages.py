@@ -179,11 +179,12 @@ def _episodic_training(arena: Arena, out: Stage, base: Stage, lesson: Lesson, an
     student = student.to(arena.device)
     config, distiller = suite.episodic_of(lesson.network), suite.distiller_of(answers is not None)
     role = "teacher" if lesson.network == suite.teacher else "student"
-    episodes = episodes_for(arena, config, seed, role)
+    episodes = episodes_for(arena, config, seed, role) if config.episodes else None
     clips = arena.parts["train"]
-    support_labels, query_labels = labels_of(episodes, arena.device)
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
+        assert episodes is not None
+        support_labels, query_labels = labels_of(episodes, arena.device)
         index = step * config.accumulate + micro
         rows = episodes.rows(index)
         joints = arena.batch(clips[rows], suite.stream, generator(seed, "augment", role, index))
