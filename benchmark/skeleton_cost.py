@@ -24,9 +24,9 @@ class ClipCost:
     thop_macs: int
 
 
-def encoder_cost(network: SkeletonNetwork, frames: int, episode: Episode) -> PartCost:
-    """A network's part of an episode, without its classifier, which no episode asks: clips of ``frames`` -> tokens."""
-    counted, classifier = clip_cost(network, frames), network.classifier
+def encoder_cost(network: SkeletonNetwork, counted: ClipCost, episode: Episode) -> PartCost:
+    """A network's part of an episode, from its cost on a clip: without the classifier, which no episode asks."""
+    classifier = network.classifier
     return PartCost(
         parameters=counted.parameters - sum(p.numel() for p in classifier.parameters()),
         bytes=weight_bytes(network) - weight_bytes(classifier),

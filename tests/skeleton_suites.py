@@ -68,13 +68,12 @@ classes = {train = ["hammer", "bend"], val = ["jogging", "side kick"], test = ["
 frames = 6
 
 [recipe]
-epochs = 2
-warmup = 1
-decay = [1]
+epochs = 1
+warmup = 0
+decay = []
 batch = 4
 repeat = 1
 lr = 0.05
-validate_every = 1
 
 [episodic]
 way = 2

@@ -1,5 +1,6 @@
 """Suites of skeleton episodes: what may not be asked for, whose classes train, resumption, what a teacher changes."""
 
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +19,7 @@ from benchmark.place import standing
 from benchmark.skeletons import rules
 from benchmark.skeletons import stages as by_labels
 from benchmark.skeletons.few_shot import stages
-from benchmark.skeletons.few_shot.arena import Material, split_labels
+from benchmark.skeletons.few_shot.arena import Arena, Material, split_labels
 from benchmark.skeletons.few_shot.running import EPISODES, open_arena
 from benchmark.skeletons.few_shot.stages import Lesson
 from benchmark.skeletons.few_shot.suite import ClassSplit, FewShotSuite
@@ -101,7 +102,7 @@ def test_shipped_suites_are_sound_and_absent_data_are_one_line(tmp_path: Path) -
     assert not (tmp_path / "runs").exists()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.permutations(list("abcdefg")), st.integers(2, 3), st.integers(2, 3), st.booleans())
 def test_no_class_leaks_from_one_split_into_another(names: list[str], train: int, val: int, across: bool) -> None:
     clips = a_set([(place % 7, 1, 1) for place in range(21)], tuple("abcdefg"))
@@ -133,72 +134,68 @@ def test_a_class_that_both_sets_have_must_be_left_out() -> None:
                 split_labels(suite, Material(clips, 4, ""))
 
 
-def test_training_interrupted_anywhere_ends_in_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calm, broken = arena_of(tmp_path), arena_of(tmp_path, runs="other")
-    lesson = Lesson("light_dke_gcn", "assistant", 0)
-    stages.train(calm, lesson)
-    chain = [lesson]
-    while (before := stages.taught_by(calm, chain[-1])) is not None:
-        chain.append(before)
-    assert [(one.network, one.setting) for one in chain[1:]] == [("dke_gcn", "dkd"), ("ctr_gcn", "-")]
-    for module in (stages, by_labels):
-        monkeypatch.setattr(module, "Plan", partial(Plan, save_seconds=0.0))
-    real = stages.fit
-    stops = 0
+LESSON = Lesson("light_dke_gcn", "assistant", 0)
+CHAIN = (LESSON, Lesson("dke_gcn", "dkd", 0), Lesson("ctr_gcn", "-", 0))
+ALONE = Lesson("dke_gcn", "none", 0)
 
-    def interrupted(*given: object) -> object:
-        module, plan, checkpoint, device, tick, track = given
 
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Arena:
+    """A student alone, then a chain of three, trained undisturbed."""
+    arena = arena_of(tmp_path_factory.mktemp("calm"))
+    stages.train(arena, ALONE)
+    trained = {path.name.split("-s0")[0] for path in (arena.runs / "stages").iterdir()}
+    assert trained == {"skeleton-base-dke_gcn-joint", "skeleton-episodes-dke_gcn-joint-none"}, "without a teacher"
+    stages.train(arena, LESSON)
+    return arena
+
+
+def test_training_interrupted_anywhere_ends_in_the_same_bits(calm: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = arena_of(calm.runs.parents[1], runs="broken")
+    assert stages.taught_by(broken, LESSON) == CHAIN[1] and stages.taught_by(broken, CHAIN[1]) == CHAIN[2]
+    real, stopped = stages.fit, set[Path]()
+
+    def interrupted(
+        module: object, plan: object, checkpoint: Path, device: object, tick: Callable[[int, int], None], track: object
+    ) -> object:
         def ticking(done: int, total: int) -> None:
-            nonlocal stops
-            assert callable(tick) and isinstance(checkpoint, Path)
-            if done == 1 and not (checkpoint.parent / "stopped").exists():
-                (checkpoint.parent / "stopped").touch()
-                stops += 1
+            if checkpoint not in stopped:
+                stopped.add(checkpoint)
                 raise KeyboardInterrupt
             tick(done, total)
 
         return real(module, plan, checkpoint, device, ticking, track)  # type: ignore[arg-type]
 
     for module in (stages, by_labels):
+        monkeypatch.setattr(module, "Plan", partial(Plan, save_seconds=0.0))
         monkeypatch.setattr(module, "fit", interrupted)
-    for _ in range(6):
-        if stages.stage_of(broken, lesson).done:
-            break
-        with_stop = stops
-        try:
-            stages.train(broken, lesson)
-        except KeyboardInterrupt:
-            assert stops == with_stop + 1
-    assert stops == 5, "three trainings by labels and two in episodes, each stopped after its first step"
-    for one in chain:
+    for stops in range(1, 6):
+        with pytest.raises(KeyboardInterrupt):
+            stages.train(broken, LESSON)
+        assert len(stopped) == stops, "three trainings by labels and two in episodes, each stopped after its first step"
+    stages.train(broken, LESSON)
+    for one in CHAIN:
         ours, theirs = (standing(stages.stage_of(arena, one)) for arena in (calm, broken))
         assert all(torch.equal(ours[name], theirs[name]) for name in ours), one
-    cached = [stages.cached_tokens(arena, chain[1]).gather(calm.all_videos) for arena in (calm, broken)]
+    cached = [stages.cached_tokens(arena, CHAIN[1]).gather(calm.all_videos) for arena in (calm, broken)]
     assert cached[0].dtype == "float32" and cached[0].shape == (24, 2, 256) and (cached[0] == cached[1]).all()
 
 
-def test_a_teacher_changes_the_student_and_nothing_that_the_other_one_sees(tmp_path: Path) -> None:
-    arena = arena_of(tmp_path)
-    alone, taught = (Lesson("dke_gcn", setting, 0) for setting in ("none", "dkd"))
-    stages.train(arena, alone)
-    assert not list((arena.runs / "stages").glob("*ctr_gcn*")), "labels alone need no teacher"
-    stages.train(arena, taught)
-    curves = [stages.stage_of(arena, lesson).summary()["curve"] for lesson in (alone, taught)]
+def test_a_teacher_changes_the_student_and_nothing_that_the_other_one_sees(calm: Arena) -> None:
+    taught = CHAIN[1]
+    curves = [stages.stage_of(calm, lesson).summary()["curve"] for lesson in (ALONE, taught)]
     first = [next(point for point in curve if "ce" in point) for curve in curves]
     assert first[0]["ce"] == first[1]["ce"], "the same weights on the same episodes, once without the other term"
     assert first[0]["loss"] == first[0]["ce"] < first[1]["loss"] and "target" in first[1] and "target" not in first[0]
-    heavy = arena_of(tmp_path, ("distiller.dkd.beta=800.0", "evaluate.val_episodes=21"), runs="heavy")
-    assert stages.stage_of(heavy, alone).key != stages.stage_of(arena, alone).key, "selected by other episodes"
-    again = arena_of(tmp_path, ("distiller.dkd.beta=800.0",))
-    assert stages.stage_of(again, alone).key == stages.stage_of(arena, alone).key
-    assert stages.stage_of(again, taught).key != stages.stage_of(arena, taught).key
+    last = [curve[-2]["ce"] for curve in curves]
+    assert last[0] != last[1], "the second step starts from other weights"
+    again = arena_of(calm.runs.parents[1], ("distiller.dkd.beta=800.0",))
+    assert stages.stage_of(again, ALONE).key == stages.stage_of(calm, ALONE).key
+    assert stages.stage_of(again, taught).key != stages.stage_of(calm, taught).key
+    rows, labels = torch.tensor([0, 4, 1, 5]), torch.tensor([0, 1])
+    theirs = stages.answers_of(calm, CHAIN[2])(rows, labels, labels, 2).logits["fused"]
     with torch.no_grad():
-        answers = stages.answers_of(arena, Lesson("ctr_gcn", "-", 0))
-        rows = torch.tensor([0, 4, 1, 5])
-        theirs = answers(rows, torch.tensor([0, 1]), torch.tensor([0, 1]), 2).logits["fused"]
-        teacher = stages.trained(arena, Lesson("ctr_gcn", "-", 0))
-        whole = teacher(arena.batch(arena.parts["train"][rows.numpy()], "joint"), torch.tensor([0, 1]), 2)
+        whole = stages.trained(calm, CHAIN[2])(calm.batch(calm.parts["train"][rows.numpy()], "joint"), labels, 2)
     assert torch.allclose(theirs, whole.logits["ce"], atol=1e-5), "cached tokens say what the network says"
 
 

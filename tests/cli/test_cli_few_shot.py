@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.cli import run_command
+from benchmark.cli import run_command, status_command
 from benchmark.errors import UserError
 from benchmark.skeletons import rules
 from benchmark.skeletons.few_shot.running import EPISODES
@@ -92,8 +92,10 @@ def test_compare_and_report_take_them_as_any_record(home: Path) -> None:
     assert "light_dke_gcn" in page and "supervised" not in (home / "runs/few/report/tables/main.md").read_text()
 
 
-def test_what_stands_is_told_and_not_run_again(home: Path) -> None:
-    status = json.loads(fewdistill("status", "few.toml", "--json", cwd=home).stdout)
+def test_what_stands_is_told_and_not_run_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = [f'data.root="{home / "data" / "msr_action3d"}"']
+    status_command(str(home / "few.toml"), root, home / "runs", home / "data", as_json=True)
+    status = json.loads(capsys.readouterr().out)
     assert status == [{"row": f"{row}/s0", "status": {"1": "done", "2": "done"}} for row in ROWS]
     arena, stood = arena_of(home), written(home)
     assert [standing.done for _, standing in rules.run(arena, EPISODES, ["light*"])] == [True, True]

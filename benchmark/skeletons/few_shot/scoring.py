@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from benchmark import identity as identities
 from benchmark import latency
 from benchmark.cost import Episode, combined, head_cost
 from benchmark.scoring import cost_of, episodic_record
-from benchmark.skeleton_cost import encoder_cost
+from benchmark.skeleton_cost import ClipCost, clip_cost, encoder_cost
 from benchmark.skeletons.few_shot.arena import Arena
 from benchmark.skeletons.few_shot.rows import cell_of, record_identity
 from benchmark.skeletons.few_shot.stages import (
@@ -36,6 +37,7 @@ def work(arena: Arena, lesson: Lesson) -> Iterator[tuple[Record, Mapping[str, An
     tokens = _test_tokens(arena, lesson)
     base = base_stage(arena, lesson.network, lesson.seed)
     seconds = base.summary()["seconds"] + stage.summary()["seconds"]
+    costs = _costs(arena, lesson.network)
     for shot in arena.suite.evaluate.shots:
         yield episodic_record(
             arena,
@@ -46,7 +48,7 @@ def work(arena: Arena, lesson: Lesson) -> Iterator[tuple[Record, Mapping[str, An
             _settings(arena, lesson),
             student.head,
             tokens,
-            _cost(arena, lesson.network, shot).model_copy(update={"training_seconds": seconds}),
+            costs[shot].model_copy(update={"training_seconds": seconds}),
         )
 
 
@@ -70,24 +72,34 @@ def _settings(arena: Arena, lesson: Lesson) -> dict[str, dict[str, Any]]:
     return spelt_out
 
 
-def _cost(arena: Arena, network: str, shot: int) -> Cost:
+def _costs(arena: Arena, network: str) -> dict[int, Cost]:
+    """Of a network and its head, by shot; the network is counted and timed once."""
     evaluate, frames = arena.suite.evaluate, arena.recipe.frames
+    clip = (frames, *arena.clips.frames.shape[2:])
+    settings = {
+        "network": network,
+        "joints": list(clip),
+        "edges": [list(edge) for edge in arena.clips.skeleton.edges],
+        "head": identities.head(arena.suite.head),
+    }
 
-    def measure() -> Mapping[str, Any]:
+    @cache
+    def counted() -> tuple[ClipCost, latency.Latency]:
+        encoder, joints = arena.new_network(network, 0).eval(), torch.zeros(1, 3, *clip)
+        with torch.inference_mode():
+            timed = latency.latency_p50(lambda: encoder.tokens(joints))
+        return clip_cost(encoder, frames), timed
+
+    def measure(shot: int) -> Mapping[str, Any]:
         student = arena.new_student(network, 0).eval()
         encoder = student.encoder
         episode = Episode(evaluate.way, shot, evaluate.query, encoder.token_frames(frames), 0)
-        joints = torch.zeros(1, 3, frames, *arena.clips.frames.shape[2:])
-        with torch.inference_mode():
-            timed = latency.latency_p50(lambda: encoder.tokens(joints))
-        part = encoder_cost(encoder, frames, episode)
-        return asdict(combined(part, head_cost(student.head, episode, [encoder.width]))) | timed._asdict()
+        one, timed = counted()
+        parts = encoder_cost(encoder, one, episode), head_cost(student.head, episode, [encoder.width])
+        return asdict(combined(*parts)) | timed._asdict()
 
-    settings = {
-        "network": network,
-        "joints": [frames, *arena.clips.frames.shape[2:]],
-        "edges": [list(edge) for edge in arena.clips.skeleton.edges],
-        "head": identities.head(arena.suite.head),
-        "episode": [evaluate.way, shot, evaluate.query],
-    }
-    return cost_of(arena, network, settings, measure, "network on one clip, float32, CPU")
+    def cost(shot: int) -> Cost:
+        of = settings | {"episode": [evaluate.way, shot, evaluate.query]}
+        return cost_of(arena, network, of, lambda: measure(shot), "network on one clip, float32, CPU")
+
+    return {shot: cost(shot) for shot in evaluate.shots}

@@ -1,5 +1,6 @@
 """A suite of episodes on skeleton clips: its sections, and what of them is impossible."""
 
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 import torch
@@ -88,6 +89,14 @@ class BaseRecipeConfig(RecipeConfig):
     select: Literal["last", "best"] = Field("best", description="weights kept: best validated, or of the last epoch")
 
 
+@lru_cache
+def token_shape(network: str, frames: int) -> tuple[int, int]:
+    """Width and T' of a network's tokens of clips of so many frames."""
+    with torch.device("meta"):
+        plan = SKELETONS[network](JointGraph(2, ((1, 0),), 0), 2)
+    return plan.width, plan.token_frames(frames)
+
+
 class FewShotSuite(NetworkSuite):
     """Networks x what they learn from x seeds, on frozen episodes of classes that nobody trained on."""
 
@@ -120,9 +129,7 @@ class FewShotSuite(NetworkSuite):
 
     def new_head(self, network: str) -> Head:
         """The head on a network's tokens; initial weights from the surrounding torch scope. StudentError."""
-        with torch.device("meta"):
-            plan = SKELETONS[network](JointGraph(2, ((1, 0),), 0), 2)
-        return self.head.new(plan.width, plan.token_frames(self.frames))
+        return self.head.new(*token_shape(network, self.frames))
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
