@@ -10,6 +10,7 @@ from benchmark.data.skeletons.class_splits import class_splits
 from benchmark.data.skeletons.feeder import RECIPES
 from benchmark.distillation import distiller
 from benchmark.sections import EpisodicConfig, EvaluateConfig, HeadConfig, Section
+from benchmark.seeds import torch_scope
 from benchmark.skeletons.suite import ClipSource, NetworkSuite, RecipeConfig, has_recipe, known_stream
 from students import StudentError
 from students.backbones import LABEL_BRANCH
@@ -92,7 +93,7 @@ class BaseRecipeConfig(RecipeConfig):
 @lru_cache
 def token_shape(network: str, frames: int) -> tuple[int, int]:
     """Width and T' of a network's tokens of clips of so many frames."""
-    with torch.device("meta"):
+    with torch_scope(torch.device("cpu"), 0, "shape"):  # on meta the initial weights would load half of torch
         plan = SKELETONS[network](JointGraph(2, ((1, 0),), 0), 2)
     return plan.width, plan.token_frames(frames)
 
@@ -150,7 +151,7 @@ class FewShotSuite(NetworkSuite):
     def _head_possible(self, network: str) -> None:
         where = "teacher_episodic" if network == self.teacher else "episodic"
         try:
-            with torch.device("meta"):
+            with torch_scope(torch.device("cpu"), 0, "shape"):
                 head = self.new_head(network)
         except StudentError as error:
             raise ValueError(f"head: {error}") from error
