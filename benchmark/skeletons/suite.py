@@ -20,7 +20,7 @@ from students.skeletons import SKELETONS
 PLAIN, TAUGHT_BY_NOBODY = "none", "-"
 """Settings of a student, and of the teacher, that learn from labels alone."""
 
-_VARIABLE_DATA = {"val_subjects"}
+_VARIABLE_DATA = {"val_subjects", "frames"}
 """Settings of the data that leave the test clips as they are."""
 
 
