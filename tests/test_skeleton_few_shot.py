@@ -50,7 +50,7 @@ LIGHT = ('teacher="light_dke_gcn"', "students={}")
         ('head={name="trx", tuple_sizes=[2]}', "teacher_episodic.episodes = 0 leaves the weights of head.name = 'trx'"),
         ("distiller.kd.weight=2.0", "taught settings learn by dkd"),
         ("distiller.dkd.gamma=2.0", "distiller.dkd.gamma: unknown key"),
-        ("variant.x.data.frames=9", "variant.x: data.frames must stay the suite's"),
+        ("variant.x.data.split=9", "variant.x: data.split must stay the suite's"),
         ("variant.x.evaluate.way=3", "variant.x: evaluate must stay the suite's"),
     ],
 )

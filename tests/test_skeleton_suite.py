@@ -120,6 +120,14 @@ def test_the_rate_rises_by_epochs_and_falls_where_it_should() -> None:
     assert [rates[epoch] for epoch in (34, 35, 54, 55, 64)] == pytest.approx([0.1, 0.01, 0.01, 0.001, 0.001])
 
 
+def test_a_cosine_rises_and_falls_with_every_step() -> None:
+    recipe = RecipeConfig(epochs=4, warmup=1, anneal="cosine", lr=0.1)
+    rates = [recipe.rate(step, 400) for step in range(400)]
+    assert rates[0] == pytest.approx(0.001) and max(rates) == rates[99] == rates[100] == pytest.approx(0.1)
+    assert rates[250] == pytest.approx(0.05) and 0 < rates[399] < 1e-5
+    assert (np.diff(rates[:100]) > 0).all() and (np.diff(rates[100:]) < 0).all()
+
+
 def test_training_interrupted_anywhere_ends_in_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calm, broken = bench_of(tmp_path), bench_of(tmp_path, runs="other")
     lesson = stages.Lesson("light_dke_gcn", "bone", "assistant", 0)

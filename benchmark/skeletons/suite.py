@@ -1,5 +1,6 @@
 """A suite of skeleton networks: what those of every protocol say, then the supervised one, and what is impossible."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, Self
 
@@ -81,8 +82,8 @@ class SkeletonData(ClipSource):
 
 
 class RecipeConfig(Section):
-    """Training with SGD, the rate falling in steps. The defaults are CTR-GCN's for NW-UCLA (Chen et al., ICCV 2021),
-    whose rate falls at epoch 50 alone: at 35 and 55 for NTU RGB+D.
+    """Training with SGD, the rate falling in steps or as a cosine. The defaults are CTR-GCN's for NTU RGB+D (Chen et
+    al., ICCV 2021); for NW-UCLA its rate falls at epoch 50 alone.
     """
 
     epochs: Positive = 65
@@ -92,6 +93,9 @@ class RecipeConfig(Section):
     momentum: float = Field(0.9, gt=0, lt=1, description="Nesterov's")
     weight_decay: float = Field(1e-4, ge=0)
     warmup: NotNegative = Field(5, description="epochs in which the rate rises")
+    anneal: Literal["steps", "cosine"] = Field(
+        "steps", description="steps: at decay, as published; cosine: to zero over the training, better when it is short"
+    )
     decay: tuple[Positive, ...] = Field((35, 55), description="epochs from which the rate is multiplied by decay_by")
     decay_by: float = Field(0.1, gt=0, le=1)
     validate_every: Positive = Field(5, description="epochs between two validations")
@@ -99,7 +103,7 @@ class RecipeConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        late = [epoch for epoch in self.decay if epoch >= self.epochs]
+        late = [epoch for epoch in self.decay if epoch >= self.epochs and self.anneal == "steps"]
         if late or self.warmup >= self.epochs:
             what = f"decay at {late[0]}" if late else f"warmup = {self.warmup}"
             raise ValueError(f"{what} does not fit into epochs = {self.epochs}: shorten it too")
@@ -112,7 +116,12 @@ class RecipeConfig(Section):
         )
 
     def rate(self, step: int, steps: int) -> float:
-        """The learning rate of a step, from 0: one rate an epoch, as published."""
+        """The learning rate of a step, from 0: one rate an epoch, as published, or another each step for a cosine."""
+        if self.anneal == "cosine":
+            warm = steps * self.warmup / self.epochs
+            if step < warm:
+                return self.lr * (step + 1) / warm
+            return self.lr * (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
         epoch = step * self.epochs // steps
         if epoch < self.warmup:
             return self.lr * (epoch + 1) / self.warmup
@@ -248,5 +257,5 @@ class SkeletonSuite(NetworkSuite):
                 raise ValueError(f"ensembles.{name}: {told}")
         if self.recipe.select == "best" and not self.data.val_subjects:
             raise ValueError("recipe.select = 'best' needs data.val_subjects, or take 'last'")
-        self._variants(set(), {"val_subjects"})
+        self._variants(set(), {"val_subjects", "frames"})
         return self

@@ -20,7 +20,14 @@ from benchmark.cli import main
 from benchmark.errors import RunError, UserError
 from benchmark.progress import bar, say
 from benchmark.provenance import commit
-from benchmark.speed import derivation_case, evaluation_case, head_cases, network_cases, reading_cases  # noqa: F401
+from benchmark.speed import (  # noqa: F401
+    derivation_case,
+    evaluation_case,
+    head_cases,
+    network_cases,
+    reading_cases,
+    skeleton_cases,
+)
 from benchmark.speed.cases import CASES, QUICK, Bench, Case, Sizes
 from benchmark.speed.machine import environment, limits
 from feature_cache import write_atomic

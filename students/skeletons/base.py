@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from students import StudentError
@@ -14,8 +15,8 @@ PLAN = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 
 class SkeletonNetwork(nn.Module):
     """joints float32 (N, C, T, V, M) -> class logits (N, classes), by way of tokens (N, T', width).
 
-    Maps between the blocks are (N * M, width, V, T), time last: a graph product is then one batched matrix product
-    of contiguous operands. A network gives its blocks and says whether both bodies share the input normalisation.
+    Maps between the blocks are (N * M, width, V, T), channels last in memory, as 1x1 convolutions, pooling and batch
+    norm like them best. A network gives its blocks and says whether both bodies share the input normalisation.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class SkeletonNetwork(nn.Module):
             )
         frames = joints.shape[2]
         rows = joints.permute(0, 4, 3, 1, 2).reshape(-1, self.norm.num_features, frames)  # by body, joint, channel
-        maps = self.norm(rows).view(-1, self.graph.joints, self.channels, frames).transpose(1, 2).contiguous()
+        maps = self.norm(rows).view(-1, self.graph.joints, self.channels, frames).transpose(1, 2)
+        maps = maps.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             maps = block(maps)
         return maps.mean(2).unflatten(0, (-1, self.bodies)).mean(1).transpose(1, 2)

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, NestedIOFunction, once_differentiable
 
 from students.skeletons import SKELETONS
 from students.skeletons.base import SkeletonNetwork, residual_branch
@@ -78,18 +79,58 @@ class ChannelwiseGraphConvolution(nn.Module):
 
     def mixed(self, maps: Tensor) -> Tensor:
         """The graph product alone, before its batch norm."""
-        graphs = self.graphs(maps)
-        value = self.value(maps).unflatten(1, (-1, self.subsets)).flatten(2, 3)  # (n, width, K * V, T)
-        return (graphs.flatten(0, 1) @ value.flatten(0, 1)).unflatten(0, graphs.shape[:2])
+        rows = maps.permute(0, 2, 3, 1)  # (n, V, T, channels), a view of channels-last maps
+        by_subset = self.value.weight.flatten(1).unflatten(0, (-1, self.subsets)).transpose(0, 1).flatten(0, 1)
+        assert self.value.bias is not None
+        bias = self.value.bias.unflatten(0, (-1, self.subsets)).T.reshape(-1, 1)
+        values = torch.addmm(bias, by_subset, rows.flatten(0, 2).T).view(self.subsets, -1, *rows.shape[:3])
+        mixed: Tensor = GraphProduct.apply(self.graphs(rows), values)
+        return mixed.permute(0, 3, 1, 2)
 
-    def graphs(self, maps: Tensor) -> Tensor:
-        """Q of all subsets side by side, (n, width, V, K * V) by (u, (k, v))."""
-        to, of = self.relate(maps.mean(3)).unflatten(1, (2, self.subsets, -1)).unbind(1)  # each (n, K, r, V)
-        relation = torch.tanh(to[..., None] - of[..., None, :])  # (n, K, r, u, v)
-        refined = (self.strength * self.refine) @ relation.flatten(3)  # (n, K, width, u v)
-        offset = (self.strength * self.refine_bias).T[:, None, :, None] + self.graph.transpose(0, 1)
-        by_channel = refined.unflatten(3, self.graph.shape[1:]).permute(0, 2, 3, 1, 4)  # (n, width, u, k, v)
-        return (by_channel + offset).flatten(3)
+    def graphs(self, rows: Tensor) -> Tensor:
+        """Q of every subset, (K, width, n, V, V) by (u, v), for rows (n, V, T, channels).
+
+        The bias of W4 and the learnt graph ride along in the product as two more rows, one of ones and one of edges:
+        adding them afterwards would cost as much as the product. So does the mean over time as a product with ones.
+        """
+        count, joints, frames = rows.shape[:3]
+        mean = (rows.new_full((1, frames), 1 / frames) @ rows)[:, :, 0].transpose(1, 2)  # (n, channels, V)
+        related = self.relate(mean).unflatten(1, (2, self.subsets, -1)).permute(1, 2, 3, 0, 4)
+        to, of = related.unbind(0)  # each (K, r, n, V)
+        relation = torch.tanh(to[..., None] - of[..., None, :]).flatten(2)  # (K, r, n u v)
+        edges = self.graph.flatten(1)[:, None].to(relation.dtype).repeat(1, 1, count)
+        relation = torch.cat([relation, torch.ones_like(edges), edges], 1)
+        refine = self.strength * torch.cat([self.refine, self.refine_bias[..., None]], 2)
+        refine = torch.cat([refine, torch.ones_like(refine[..., :1])], 2)
+        return (refine @ relation).unflatten(2, (count, joints, joints))
+
+
+class GraphProduct(torch.autograd.Function):
+    """y[n,u,t,c] = sum over k and v of graphs[k,c,n,u,v] values[k,c,n,v,t].
+
+    Written out, with its gradient, because torch would pad the gradient of every k with zeros and add them up, and
+    copy what lies channel by channel to frame by frame an element at a time.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, graphs: Tensor, values: Tensor) -> Tensor:
+        ctx.save_for_backward(graphs, values)
+        (_, width, *sizes), by_map = values.shape, values.flatten(1, 2)
+        product = torch.bmm(graphs[0].flatten(0, 1), by_map[0])
+        for graph, value in zip(graphs[1:].flatten(1, 2), by_map[1:], strict=True):
+            product = torch.baddbmm(product, graph, value)
+        return product.view(width, -1).T.contiguous().view(*sizes, width)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: NestedIOFunction, grad: Tensor) -> tuple[Tensor, Tensor]:
+        graphs, values = ctx.saved_tensors
+        by_map = grad.flatten(0, 2).T.contiguous().view(-1, *values.shape[3:])
+        of_graphs, of_values = torch.empty_like(graphs), torch.empty_like(values)
+        for k in range(len(graphs)):
+            torch.bmm(by_map, values[k].flatten(0, 1).mT, out=of_graphs[k].flatten(0, 1))
+            torch.bmm(graphs[k].flatten(0, 1).mT, by_map, out=of_values[k].flatten(0, 1))
+        return of_graphs, of_values
 
 
 class TemporalConvolution(nn.Module):

@@ -69,6 +69,8 @@ def test_macs(name: str, graph: JointGraph, bodies: int, frames: int, by_thop: f
         joints = graph.joints * bodies
         if isinstance(block.spatial, ChannelwiseGraphConvolution):  # W1 and W2 in one frame instead of every one
             saved += block.spatial.relate.out_channels * channels * joints * (left - 1)
+            saved -= channels * joints * left  # the mean over time as a product
+            saved -= 3 * width * 2 * graph.joints * joints  # bias and graph as rows of the product with W4
         else:  # joints gathered on the narrower map; the bias has a graph of its own
             saved += 3 * graph.joints * joints * left * (width - channels) - 3 * width * graph.joints
         channels, left = width, -(-left // stride)

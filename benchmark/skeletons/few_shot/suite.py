@@ -145,7 +145,7 @@ class FewShotSuite(NetworkSuite):
         if tested == (self.test_data is not None):
             told = "has test classes, and [test_data] would test too" if tested else "tests no class: give [test_data]"
             raise ValueError(f"data: {self.data.split_name} {told}")
-        self._variants({"plugins", "evaluate", "test_data"}, set())
+        self._variants({"plugins", "evaluate", "test_data"}, {"frames"})
         return self
 
     def _head_possible(self, network: str) -> None:
