@@ -44,7 +44,7 @@ from tests.skeleton_suites import bench_of, write_suite
         ('protocol="supervisde"', "protocol"),
         ('bf16=["resnet18"]', "bf16"),
         ("seeds=[0, 0]", "each once"),
-        ("variant.x.data.frames=9", "variant.x: data.frames must stay the suite's"),
+        ("variant.x.data.root=x", "variant.x: data.root must stay the suite's"),
         ("variant.x.recipe.epochs=1", "variant.x: recipe"),
     ],
 )
