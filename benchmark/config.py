@@ -144,6 +144,12 @@ class Suite(Varied):
             BACKBONES[name]
         for modality in {*self.teacher.modalities, *self.teacher.expert}:
             self.teacher.new_expert(modality)
+        for modality in self.teacher.own:
+            self.teacher.new_expert(modality)  # known, but not asked for: a run may leave modalities out
+            try:
+                self.teacher.of(modality)
+            except ValueError as error:
+                raise ValueError(f"teacher.own.{modality}: {why(error)}") from error
         for name in {*self.distiller, *(distillation(setting).distiller for setting in self.distillation)}:
             rehearse(name, self.options_of(name), self.width)
         lists = {
@@ -206,6 +212,7 @@ class Suite(Varied):
             "episodic": self.episodic,
             "teacher.episodic": self.teacher.episodic,
             "teacher.fusion": self.teacher.fusion,
+            **{f"teacher.own.{name}.episodic": self.teacher.of(name).episodic for name in self.teacher.own},
         }
         for where, stage in train.items():
             if stage.way > self.data.train_classes:

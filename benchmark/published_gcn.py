@@ -19,8 +19,9 @@ def published(network: SkeletonNetwork) -> SkeletonNetwork:
     """A copy of the network whose graph convolutions are the released ones, with the same weights."""
     copied = copy.deepcopy(network)
     for block in copied.blocks:
-        ours = cast(nn.Module, block.spatial)
-        block.spatial = _FORMS[type(ours)](ours)
+        ours = cast(nn.Module, getattr(block, "spatial", None))
+        if type(ours) in _FORMS:  # other networks count as they are
+            block.spatial = _FORMS[type(ours)](ours)
     return copied
 
 
