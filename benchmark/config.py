@@ -160,8 +160,9 @@ class Suite(Varied):
             "teacher.modalities": self.teacher.modalities,
         }
         for what, values in lists.items():
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"{what} must hold at least one value, each once")
+            alone = what == "students"  # a suite of teachers
+            if not (values or alone) or len(set(values)) != len(values):
+                raise ValueError(f"{what} must hold {'' if alone else 'at least one value, '}each once")
         targets = (*(["fused"] if self._fusion_width() == self.width else []), *self.teacher.modalities)
         if self.base.token_target not in targets:
             raise ValueError(f"base.token_target = {self.base.token_target!r}: choose one of {', '.join(targets)}")
