@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmark.errors import UserError
-from benchmark.published_gcn import published
+from benchmark.published_gcn import with_published
 from benchmark.published_trx import PublishedTRX
 from students.clip_encoder import ClipEncoder
 from students.few_shot import FewShotStudent
 from students.heads.base import Head, Keys
 from students.heads.trx import TRX
-from students.skeletons.encoder import JointEncoder
 from teachers.ensemble import ScoreFusion
 from teachers.fusions.base import Fusion
 
@@ -219,7 +218,7 @@ def widths_of(encoder: nn.Module, episode: Episode) -> list[int]:
 def encoder_cost(encoder: nn.Module, episode: Episode) -> PartCost:
     """An encoder's part: frames (N, 3, H, W) -> tokens by branch."""
     passes = (episode.pixels(episode.way * videos) for videos in (episode.shot, episode.query))
-    released = _with_published_networks(encoder)
+    released = with_published(encoder)
     return PartCost(
         parameters=sum(p.numel() for p in encoder.parameters()),
         bytes=weight_bytes(encoder),
@@ -228,17 +227,6 @@ def encoder_cost(encoder: nn.Module, episode: Episode) -> PartCost:
         thop_macs=sum(thop_macs(released, pixels) for pixels in passes),
         episode=episode,
     )
-
-
-def _with_published_networks(encoder: nn.Module) -> nn.Module:
-    """The encoder with its skeleton networks, if any, in their released formulation."""
-    if not any(isinstance(part, JointEncoder) for part in encoder.modules()):
-        return encoder
-    copied = copy.deepcopy(encoder)
-    for part in copied.modules():
-        if isinstance(part, JointEncoder):
-            part.network = published(part.network)
-    return copied
 
 
 def head_cost(head: Head, episode: Episode, widths: Sequence[int]) -> PartCost:

@@ -14,6 +14,8 @@ CHANGES = {
     'distillation = ["none", "both"]': 'distillation = ["tokens"]',
     "flip = false": "flip = true",
     "epochs = 8": "epochs = 1",
+    "base = {epochs = 2, batch": "base = {epochs = 1, batch",
+    "query = 1, episodes = 4, validate_every = 2": "query = 1, episodes = 1",
     "adapt_episodes = 8": "adapt_episodes = 0",
     "episodes = 30": "episodes = 1",
     "val_episodes = 50": "val_episodes = 10",
