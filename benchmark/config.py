@@ -24,6 +24,7 @@ from benchmark.sections import (
 )
 from students import StudentError
 from students.distill.base import Distiller
+from students.skeletons import SKELETONS
 from students.trunks import BACKBONES
 from teachers.fusions import FUSIONS
 from teachers.fusions.base import Fusion
@@ -67,7 +68,7 @@ class Suite(Varied):
     token_norm: bool = Field(True, description="layer-normalise tokens; false as published")
     patch_enrichment: bool = Field(False, description="STRM's attention among a frame's cells, in the students")
     bf16: tuple[str, ...] | Literal["auto"] = Field(
-        (), description="backbones trained under bfloat16 autocast; auto: where a probe says it is faster"
+        (), description="networks trained under bfloat16 autocast; auto: backbones that a probe says are faster so"
     )
     data: DataConfig = DataConfig()
     teacher: TeacherConfig = TeacherConfig()
@@ -139,7 +140,7 @@ class Suite(Varied):
         return self
 
     def _possible(self) -> None:
-        named = () if self.bf16 == "auto" else self.bf16
+        named = () if self.bf16 == "auto" else (name for name in self.bf16 if name not in SKELETONS)
         for name in (*self.students, self.teacher.encoder, *named):
             BACKBONES[name]
         for modality in {*self.teacher.modalities, *self.teacher.expert}:

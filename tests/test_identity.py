@@ -72,6 +72,7 @@ def encoder(of: Suite, modality: str) -> dict[str, object]:
         ("teacher.weights=imagenet", {"rgb", "skeleton"}),
         ("teacher.base.epochs=9", {"rgb", "skeleton", "joints"}),
         ("bf16=[]", {"rgb", "skeleton"}),
+        ('bf16=["resnet18", "ctr_gcn"]', {"joints"}),
     ],
 )
 def test_an_encoder_is_its_own_network_and_training(change: str, changed: set[str]) -> None:

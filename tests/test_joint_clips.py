@@ -132,6 +132,15 @@ def test_tokens_are_cached_and_found_again(workspace: Workspace, monkeypatch: py
         train_encoder(alone(workspace, network="st_gcn", frames=16), "joints", 0)
 
 
+def test_coordinates_train_in_bfloat16_where_the_suite_names_their_network(workspace: Workspace) -> None:
+    ws = alone(workspace, network="ctr_gcn", frames=16)
+    ws.suite = ws.suite.model_copy(update={"bf16": ("ctr_gcn",)})
+    derive(ws, workers=1)
+    key = train_encoder(ws, "joints", 0)
+    assert np.isfinite(modality_tokens(ws, "joints", 0, key).gather(ws.all_videos)).all()
+    assert key != encoder_key(alone(workspace, network="ctr_gcn", frames=16), "joints", 0)
+
+
 def test_a_missing_file_is_named_before_any_work(workspace: Workspace) -> None:
     path = workspace.folder.locate(workspace.all_videos[2], "joints")
     aside = path.rename(path.with_suffix(".aside"))
