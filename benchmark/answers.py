@@ -1,6 +1,9 @@
 """What a trained teacher says about a training episode, as far as a student's loss reads it."""
 
 import copy
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -9,34 +12,56 @@ from benchmark.evaluate import project
 from benchmark.seeds import generator, torch_scope
 from benchmark.teacher_stages import TEACHER_BRANCH, FusionTeacher, Teacher
 from benchmark.workspace import Workspace
+from students.heads.base import Head
 from students.output import EpisodeOutput, class_prototypes, support_distances
 
 
 class Answers:
     """A teacher's answers on training episodes. Its keys are computed once per video, not once per episode.
 
-    Logits and support distances are those of the fused tokens and of the trained head, in eval mode and without
-    gradients. Tokens, where a loss reads them, are of the stream ``token_target``. Logits by modality, where a loss
-    reads them, are negative squared distances to class prototypes of the modality's tokens, mean over frames: its
-    encoder may have been trained without episodes, and has no head then. The suite's switches can make the head
-    untrained, or leave its dropout on, as released.
+    Logits and support distances are those of its tokens (V_train, T, D) and of its head on ``device``, in eval mode
+    and without gradients. target: what a loss that reads tokens follows. Logits by stream, where a loss reads them, are
+    negative squared distances to class prototypes of the stream's tokens, mean over frames: its encoder may have been
+    trained without episodes, and has no head then. dropout: leave the head's dropout on, as released.
     """
 
-    def __init__(self, ws: Workspace, teacher: Teacher, reads: frozenset[str], token_target: str, seed: int) -> None:
-        self._device = ws.device
-        self._head = teacher.head
+    def __init__(
+        self,
+        head: Head,
+        tokens: Tensor,
+        device: torch.device,
+        target: Tensor | None = None,
+        streams: Mapping[str, Tensor] = MappingProxyType({}),
+        dropout: bool = False,
+    ) -> None:
+        self._device = device
+        self._fused, self._target, self._streams = tokens, target, streams
+        self._dropout = dropout
+        if dropout:
+            self._head = copy.deepcopy(head).train()  # the other rows' teacher stays in eval mode
+        else:
+            self._head = head
+            (self._keys,) = project(head, {TEACHER_BRANCH: tokens.to(device)})
+
+    @classmethod
+    def of(cls, ws: Workspace, teacher: Teacher, reads: frozenset[str], token_target: str, seed: int) -> Self:
+        """Those of a fused teacher, as far as ``reads`` says; its tokens for a loss are of the stream ``token_target``.
+
+        The suite's switches can make the head untrained, or leave its dropout on.
+        """
+        head = teacher.head
         if ws.suite.switches.teacher_head == "random":
             with torch_scope(torch.device("cpu"), seed, "init", "random teacher head"):
-                self._head = FusionTeacher(ws).head.to(ws.device).eval()
-        self._fused = _tokens(ws, teacher, TEACHER_BRANCH)
-        self._dropout = ws.suite.switches.teacher_mode == "train"
-        if self._dropout:
-            self._head = copy.deepcopy(self._head).train()  # the other rows' teacher stays in eval mode
-        else:
-            (self._keys,) = project(self._head, {TEACHER_BRANCH: self._fused.to(ws.device)})
-        self._target = _tokens(ws, teacher, token_target) if "tokens" in reads else None
+                head = FusionTeacher(ws).head.to(ws.device).eval()
         streams = ws.suite.teacher.modalities if "streams" in reads else ()
-        self._streams = {name: _tokens(ws, teacher, name) for name in streams}
+        return cls(
+            head,
+            _tokens(ws, teacher, TEACHER_BRANCH),
+            ws.device,
+            _tokens(ws, teacher, token_target) if "tokens" in reads else None,
+            {name: _tokens(ws, teacher, name) for name in streams},
+            ws.suite.switches.teacher_mode == "train",
+        )
 
     @torch.no_grad()
     def __call__(self, rows: Tensor, labels: Tensor, drawn: Tensor, way: int) -> EpisodeOutput:

@@ -31,6 +31,7 @@ from benchmark.errors import RunError, UserError
 from benchmark.progress import say
 from feature_cache import CacheError
 from results import ResultError
+from results.record import SUPERVISED
 from students import StudentError
 from students.registry import UnknownNameError
 from teachers import TeacherError
@@ -74,6 +75,7 @@ app.command(
 )(cli_compare.compare_command)
 app.command(name="view", epilog=cli_view.EXAMPLES)(cli_view.view_command)
 OUT = Console()
+NO_SCORES = "--save-scores is of the supervised protocol; {} is a suite of episodes"
 LISTED = (
     "students",
     "skeletons",
@@ -158,11 +160,13 @@ def run_command(
 
         if not isinstance(loaded, Suite):
             if group is not None or engine != "local" or compile_:
-                raise UserError(f"{loaded.name} is of the supervised protocol, which runs in one process, as it is")
-            cli_skeletons.run(loaded, runs, device, track or (), only or (), dry_run, overwrite, save_scores)
+                raise UserError(f"{loaded.name} trains skeleton networks, which runs in one process, as it is")
+            if save_scores and loaded.protocol != SUPERVISED:
+                raise UserError(NO_SCORES.format(loaded.name))
+            cli_skeletons.run(loaded, runs, data, device, track or (), only or (), dry_run, overwrite, save_scores)
             return
         if save_scores:
-            raise UserError(f"--save-scores is of the supervised protocol; {loaded.name} is a suite of episodes")
+            raise UserError(NO_SCORES.format(loaded.name))
         if group is not None and group.rank:
             follow(group, opened)
             return
@@ -215,7 +219,7 @@ def status_command(
     if isinstance(loaded, Suite):
         found = status(open_workspace(loaded, runs, data))
     else:
-        found = cli_skeletons.standings(loaded, runs)
+        found = cli_skeletons.standings(loaded, runs, data)
     if as_json:
         _print_json([{"row": s.row.name, "status": s.status} for s in found])
         return

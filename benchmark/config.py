@@ -225,9 +225,10 @@ class Suite(Varied):
                 raise ValueError(
                     f"{where}: shot + query = {stage.shot + stage.query} is larger than clips_per_class = {clips}"
                 )
-        smallest = min(self.data.val_classes, self.data.test_classes)
-        if self.evaluate.way > smallest:
-            raise ValueError(f"evaluate.way = {self.evaluate.way} is larger than a split's {smallest} classes")
+        for split, classes in (("val", self.data.val_classes), ("test", self.data.test_classes)):
+            way = self.evaluate.way_of(split)
+            if way > classes:
+                raise ValueError(f"evaluate.way = {way} is larger than the {split} split's {classes} classes")
         most = max(*self.evaluate.shots, self.evaluate.val_shot) + self.evaluate.query
         if most > clips:
             raise ValueError(f"evaluate: shot + query = {most} is larger than clips_per_class = {clips}")

@@ -142,7 +142,7 @@ def thop_gmacs(student: FewShotStudent, way: int, shot: int, query: int, image_s
 
 @dataclass(frozen=True)
 class Episode:
-    """The size of one test episode."""
+    """The size of one test episode. image_size: of square frames, 0 where videos are joints."""
 
     way: int
     shot: int
@@ -151,7 +151,8 @@ class Episode:
     image_size: int
 
     def __post_init__(self) -> None:
-        for name, least in (("way", 1), ("shot", 1), ("query", 1), ("frames", 1), ("image_size", 32)):
+        least_size = 32 if self.image_size else 0
+        for name, least in (("way", 1), ("shot", 1), ("query", 1), ("frames", 1), ("image_size", least_size)):
             if getattr(self, name) < least:
                 raise UserError(f"an episode with {name} {getattr(self, name)} has no cost; use {least} or more")
 
@@ -167,6 +168,8 @@ class Episode:
 
     def pixels(self, videos: int) -> Tensor:
         """Frames of so many videos, as shapes only."""
+        if not self.image_size:
+            raise UserError("an episode with image_size 0 has no pixels; use 32 or more")
         return torch.empty(videos * self.frames, 3, self.image_size, self.image_size, device="meta")
 
     def tokens(self, width: int, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor, int]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from benchmark.base_training import recalibrate
 from benchmark.episodes import Episodes, draw
+from benchmark.episodic_place import EpisodicPlace
 from benchmark.evaluate import embed, match, project, score
 from benchmark.prefetch import Ahead
 from benchmark.sections import EpisodicConfig
@@ -18,7 +19,7 @@ from students.few_shot import FewShotStudent
 from students.heads.base import Head
 
 
-def episodes_for(ws: Workspace, config: EpisodicConfig, seed: int, stage: str) -> Episodes:
+def episodes_for(ws: EpisodicPlace, config: EpisodicConfig, seed: int, stage: str) -> Episodes:
     """Training episodes by (seed, stage); the same for every student and distillation setting of a stage."""
     rng = generator(seed, "episodes", "train", stage)
     return draw(
@@ -52,7 +53,7 @@ def episode_pixels(ws: Workspace, clips: Clips, episodes: Episodes, seed: int, s
 
 
 def validator(
-    ws: Workspace,
+    ws: EpisodicPlace,
     module: nn.Module,
     clips: Clips | None,
     tokens: Callable[[], dict[str, Tensor]] | None = None,
@@ -65,7 +66,7 @@ def validator(
     episodes = ws.val_episodes()
 
     def embedded() -> dict[str, Tensor]:
-        assert clips is not None and isinstance(module, FewShotStudent)
+        assert isinstance(ws, Workspace) and clips is not None and isinstance(module, FewShotStudent)
         recalibrate(ws, module.encoder, clips)
         return embed(module.encoder, ws.videos("val"), clips.frames, ws.suite.data.frames, ws.device)
 

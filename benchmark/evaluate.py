@@ -44,7 +44,7 @@ def embed(
         at_once = embedding_frames(encoder.backbone, frames(videos[:1]).shape[-1], device)
     batch = max(1, at_once // clip_frames)
     rows: dict[str, list[Tensor]] = {}
-    with _exact_float32(), folded(encoder):
+    with exact_float32(), folded(encoder):
         for start in range(0, len(videos), batch):
             tokens = encoder.clips(frames(videos[start : start + batch]), clip_frames)
             for name, value in tokens.items():
@@ -54,7 +54,7 @@ def embed(
     return {name: torch.cat(parts) for name, parts in rows.items()}
 
 
-class _exact_float32:
+class exact_float32:
     """TF32 off inside the block: a query's logits may differ by less than TF32 resolves."""
 
     def __enter__(self) -> None:
@@ -70,7 +70,7 @@ def project(head: Head, tokens: dict[str, Tensor]) -> list[Keys]:
     """Keys of every video for each branch, in eval mode; the head's mode is put back."""
     training = head.training
     head.eval()
-    with _exact_float32():
+    with exact_float32():
         keys = [_project_all(head, value) for value in tokens.values()]
     head.train(training)
     return keys
@@ -99,7 +99,7 @@ def match(head: Head, keys: list[Keys], episodes: Episodes, tick: Tick = no_tick
     chunk = max(1, _CHUNK_BYTES // (3 * per_video * (support.shape[1] + way * query.shape[1])))
     head.eval()
     logits = []
-    with _exact_float32():
+    with exact_float32():
         for start in range(0, count, chunk):
             rows = slice(start, start + chunk)
             block = [

@@ -6,7 +6,7 @@ from benchmark.config import Suite
 from benchmark.distillation import distillation as parse
 from benchmark.distillation import options
 from benchmark.registry import code_of
-from benchmark.sections import FusionConfig
+from benchmark.sections import EvaluateConfig, FusionConfig, HeadConfig
 from benchmark.weights import weights_identity
 
 VERSION = 1
@@ -34,11 +34,11 @@ def encoder(suite: Suite, content_hash: str, modality: str, expert: dict[str, An
         "weights": weights_identity(network, weights),
         "width": suite.width,
         "token_norm": suite.token_norm,
-        "head": head(suite),
+        "head": head(suite.head),
         "base": teacher.base.model_dump(mode="json"),
         "episodic": teacher.episodic.model_dump(mode="json"),
         "bf16": network in suite.bf16,
-        "selection": _selection(suite),
+        "selection": selection(suite.evaluate),
         "seed": seed,
     }
 
@@ -51,12 +51,12 @@ def fusion(suite: Suite, encoders: list[str], seed: int) -> dict[str, Any]:
         "stage": "fusion",
         "encoders": encoders,
         "width": suite.width,
-        "head": head(suite),
+        "head": head(suite.head),
         "fusion": {
             **config.model_dump(mode="json", exclude=FusionConfig.unread_by(config.name)),
             **code_of("fusions", config.name),
         },
-        "selection": _selection(suite),
+        "selection": selection(suite.evaluate),
         "seed": seed,
     }
 
@@ -97,7 +97,7 @@ def student(suite: Suite, base_key: str, distillation: str, teacher: str | None,
         "base": base_key,
         "distillation": distillation,
         "teacher": teacher,
-        "head": head(suite),
+        "head": head(suite.head),
         "episodic": suite.episodic.model_dump(mode="json", exclude=unread),
         "distiller": {
             "name": setting.distiller,
@@ -106,7 +106,7 @@ def student(suite: Suite, base_key: str, distillation: str, teacher: str | None,
         },
         "token_target": suite.base.token_target if reads_tokens else None,
         "switches": _switches(suite, suite.distiller_of(setting.distiller).reads),
-        "selection": _selection(suite),
+        "selection": selection(suite.evaluate),
         "seed": seed,
     }
 
@@ -132,15 +132,17 @@ def cell(trained: str, content_hash: str, episodes_sha256: str, way: int, shot: 
     }
 
 
-def _selection(suite: Suite) -> dict[str, Any]:
-    keep = {"way", "val_shot", "query", "val_episodes", "seed"}
+def selection(evaluate: EvaluateConfig) -> dict[str, Any]:
+    """How weights are selected: by which frozen episodes."""
+    keep = {"val_shot", "query", "val_episodes", "seed"}
     return {
         "split": "val",
         "rule": "highest validation accuracy",
-        **suite.evaluate.model_dump(mode="json", include=keep),
+        "way": evaluate.way_of("val"),
+        **evaluate.model_dump(mode="json", include=keep),
     }
 
 
-def head(suite: Suite) -> dict[str, Any]:
+def head(config: HeadConfig) -> dict[str, Any]:
     """The head's name and the settings it reads."""
-    return {"name": suite.head.name, **suite.head.options(), **code_of("heads", suite.head.name)}
+    return {"name": config.name, **config.options(), **code_of("heads", config.name)}

@@ -19,7 +19,7 @@ from benchmark.tracked_row import track_row
 from benchmark.train import Diverged
 from benchmark.workspace import Workspace
 from feature_cache import CacheError, InUseError, run_lock
-from results.record import Cell, Record, Status, key_of
+from results.record import SUPERVISED, Cell, Record, Status, key_of
 from results.store import RecordStore
 
 
@@ -105,6 +105,8 @@ def told(record: Record) -> str:
     """A line of a done record's outcome."""
     found = record.metrics
     assert found is not None
+    if record.cell.protocol == SUPERVISED:
+        return f"  {found.accuracy:.2%} of {found.episodes} test clips"
     half = (found.closed_high - found.closed_low) / 2
     return f"  {record.cell.shot}-shot {found.accuracy:.2%} ± {half:.2%} ({found.episodes} episodes)"
 

@@ -113,27 +113,15 @@ def _reader(root: Path, config: DataConfig, resize: int | None) -> VideoFolder:
 def _check_sizes(ws: Workspace) -> None:
     """Impossible way, shot or query for a split: raise before any compute, through the draw that would fail."""
     suite = ws.suite
-    wanted = [
-        (f"{where}.way", "train", stage.way, stage.shot + stage.query)
+    ws.check_sizes(
+        (where, stage.way, stage.shot + stage.query)
         for _, version in suite.versions()
         for where, stage in (
             ("teacher.episodic", version.teacher.episodic),
             ("teacher.fusion", version.teacher.fusion),
             *(("episodic", version.of(name).episodic) for name in version.students),
         )
-    ]
-    evaluate = suite.evaluate
-    wanted += [("evaluate.way", "val", evaluate.way, evaluate.val_shot + evaluate.query)]
-    wanted += [("evaluate.way", "test", evaluate.way, shot + evaluate.query) for shot in evaluate.shots]
-    for where, split, way, videos in wanted:
-        by_class = ws.folder.by_class(split)
-        if way > len(by_class):
-            raise UserError(
-                f"{where} = {way} is larger than the {split} split's {len(by_class)} classes: choose a smaller way"
-            )
-        name, rows_ = min(by_class.items(), key=lambda item: len(item[1]))
-        if videos > len(rows_):
-            raise UserError(f"shot + query = {videos}, but class {name!r} of the {split} split has {len(rows_)} videos")
+    )
 
 
 def _check_files(ws: Workspace) -> None:

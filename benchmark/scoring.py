@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmark import cost, identity, latency
 from benchmark.episodes import Episodes
+from benchmark.episodic_place import EpisodicPlace
 from benchmark.evaluate import Scores, embed, match, project, score
 from benchmark.place import Place, Stage, standing
 from benchmark.progress import bar
@@ -127,10 +128,31 @@ def score_teacher(ws: Workspace, row: Row, teacher: Teacher) -> Iterator[tuple[R
 def _score(
     ws: Workspace, row: Row, stage: Stage, shot: int, head: Head, tokens: dict[str, Tensor], paid: Cost
 ) -> tuple[Record, dict[str, np.ndarray]]:
-    episodes = ws.test_episodes(shot)
-    with bar(f"{row.name}, {shot}-shot test", "episodes") as tick:
+    return episodic_record(
+        ws, row, record_identity(ws, row, shot), describe(ws, row, shot), stage, _settings(ws, row, stage), head,
+        tokens, paid,
+    )  # fmt: skip
+
+
+def episodic_record(
+    ws: EpisodicPlace,
+    row: Row,
+    record_of: dict[str, Any],
+    cell: Cell,
+    stage: Stage,
+    settings: dict[str, dict[str, Any]],
+    head: Head,
+    tokens: dict[str, Tensor],
+    paid: Cost,
+) -> tuple[Record, dict[str, np.ndarray]]:
+    """The record of a row at the cell's shot, and its arrays, by matching the frozen test episodes.
+
+    record_of: its identity; stage: whose weights were selected, settings: what hashes stand for; tokens: of all test
+    videos by branch, float32 (V, T, D), on the head's device.
+    """
+    episodes = ws.test_episodes(cell.shot)
+    with bar(f"{row.name}, {cell.shot}-shot test", "episodes") as tick:
         scores = score(match(head, project(head, tokens), episodes, tick), episodes)
-    record_of = record_identity(ws, row, shot)
     summary = stage.summary()
     selection = {
         "split": "val",
@@ -144,10 +166,10 @@ def _score(
         key=key_of(record_of),
         identity=record_of,
         status="done",
-        cell=describe(ws, row, shot),
+        cell=cell,
         metrics=_metrics(ws, scores, episodes),
         cost=paid,
-        settings=_settings(ws, row, stage),
+        settings=settings,
         selection=selection,
         curve=thinned(summary["curve"]),
         provenance=provenance(ws, row.name),
@@ -159,7 +181,7 @@ def _score(
         "query_class": scores.query_class,
         "support": episodes.support.reshape(len(episodes), -1),
         "query": episodes.query.reshape(len(episodes), -1),
-        "class_names": np.array(ws.folder.classes("test")),
+        "class_names": np.array(ws.classes("test")),
         "videos": np.array(ws.videos("test")),
     }
     return record, arrays
@@ -178,12 +200,12 @@ def _settings(ws: Workspace, row: Row, stage: Stage) -> dict[str, dict[str, Any]
     return found
 
 
-def _metrics(ws: Workspace, scores: Scores, episodes: Episodes) -> Metrics:
+def _metrics(ws: EpisodicPlace, scores: Scores, episodes: Episodes) -> Metrics:
     per_episode = scores.correct.mean(1, dtype=np.float64)
     closed = stats.closed_interval(per_episode)
     count = len(episodes)
     opened = stats.open_interval(per_episode, episodes.support.reshape(count, -1), episodes.query.reshape(count, -1))
-    classes = ws.folder.classes("test")
+    classes = ws.classes("test")
     asked = np.bincount(scores.query_class.ravel(), minlength=len(classes))
     right = np.bincount(scores.query_class.ravel(), weights=scores.correct.ravel(), minlength=len(classes))
     return Metrics(
@@ -248,7 +270,7 @@ def _cost_settings(ws: Workspace, shot: int) -> dict[str, Any]:
         "width": suite.width,
         "token_norm": suite.token_norm,
         "patch_enrichment": suite.patch_enrichment,
-        "head": identity.head(suite),
+        "head": identity.head(suite.head),
         "frames": suite.data.frames,
         "image_size": suite.data.image_size,
         "episode": [suite.evaluate.way, shot, suite.evaluate.query],

@@ -11,6 +11,7 @@ from torch import nn
 
 from benchmark.signature import checked, chosen
 from students.heads import HEADS
+from students.heads.base import Head
 from teachers import TeacherError
 from teachers.fusions import FUSIONS
 from teachers.fusions.sums import RELEASED
@@ -155,6 +156,10 @@ class HeadConfig(Section):
             raise ValueError(f"head.name = {self.name!r} does not read {', '.join(sorted(unread))}")
         return self
 
+    def new(self, width: int, frames: int) -> Head:
+        """The head for tokens (N, frames, width); initial weights from the surrounding torch scope."""
+        return HEADS[self.name](width, frames, **self.options())
+
     def options(self) -> dict[str, Any]:
         """What the named head's constructor takes of this section; UnknownNameError for a name nobody registered."""
         taken = _parameters(HEADS[self.name])
@@ -248,12 +253,17 @@ class EvaluateConfig(Section):
     """Frozen episodes; test episodes are drawn and touched after selection."""
 
     way: int = Field(5, ge=2)
+    val_way: int | None = Field(None, ge=2, description="classes of a validation episode; default way")
     shots: tuple[Positive, ...] = Field((1, 5), min_length=1)
     query: int = Field(1, ge=1)
     episodes: int = Field(10_000, ge=2)
     val_shot: int = Field(5, ge=1)
     val_episodes: int = Field(1_000, ge=2)
     seed: int = 0
+
+    def way_of(self, split: str) -> int:
+        """The classes of an episode of "val" or "test"."""
+        return self.val_way if split == "val" and self.val_way is not None else self.way
 
 
 class OwnConfig(Section):

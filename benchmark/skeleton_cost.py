@@ -1,10 +1,10 @@
-"""What a skeleton network costs on one clip, beside what the released formulation of it costs."""
+"""What a skeleton network costs on one clip and in an episode, beside what the released formulation of it costs."""
 
 from dataclasses import dataclass
 
 import torch
 
-from benchmark.cost import count_macs, thop_macs
+from benchmark.cost import Episode, PartCost, count_macs, thop_macs, weight_bytes
 from benchmark.errors import UserError
 from benchmark.published_gcn import published
 from students.skeletons import SkeletonNetwork
@@ -22,6 +22,19 @@ class ClipCost:
     macs: int
     published_macs: int
     thop_macs: int
+
+
+def encoder_cost(network: SkeletonNetwork, counted: ClipCost, episode: Episode) -> PartCost:
+    """A network's part of an episode, from its cost on a clip: without the classifier, which no episode asks."""
+    classifier = network.classifier
+    return PartCost(
+        parameters=counted.parameters - sum(p.numel() for p in classifier.parameters()),
+        bytes=weight_bytes(network) - weight_bytes(classifier),
+        macs_per_video=counted.macs - classifier.weight.numel(),
+        macs_match=0,
+        thop_macs=episode.videos * (counted.thop_macs - classifier.weight.numel()),
+        episode=episode,
+    )
 
 
 def clip_cost(network: SkeletonNetwork, frames: int) -> ClipCost:

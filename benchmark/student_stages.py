@@ -149,7 +149,9 @@ def student_training(ws: Workspace, out: Stage, name: str, named: str, seed: int
     episodes = episodes_for(ws, config, seed, "student")
     pixels = episode_pixels(ws, clips, episodes, seed, "student")
     stream = suite.base.token_target
-    answers = Answers(ws, teacher, distiller.reads, stream, seed) if teacher is not None and distiller.reads else None
+    answers = (
+        Answers.of(ws, teacher, distiller.reads, stream, seed) if teacher is not None and distiller.reads else None
+    )
     token_weight = config.token_weight if setting.tokens else 0.0
     targets = token_targets(ws, teacher, stream) if teacher is not None and token_weight else None
 

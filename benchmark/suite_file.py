@@ -11,8 +11,10 @@ from benchmark.config import Suite
 from benchmark.errors import UserError
 from benchmark.registry import load_plugins
 from benchmark.sections import NAMED
+from benchmark.skeletons.few_shot.suite import FewShotSuite
 from benchmark.skeletons.suite import SkeletonSuite
-from students.registry import UnknownNameError
+from results.record import EPISODIC, SUPERVISED
+from students.registry import UnknownNameError, nearest
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -31,17 +33,18 @@ def suite_path(name_or_path: str) -> Path:
 
 
 def load_suite(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite:
-    """Read and check a suite of episodes; see ``load_any``, and UserError for one of the supervised protocol."""
+    """Read and check a suite of episodes on videos; see ``load_any``, and UserError for one of skeleton networks."""
     suite = load_any(name_or_path, overrides)
     if not isinstance(suite, Suite):
-        raise UserError(f"{suite.name} is a suite of the supervised protocol: run, status and report know it")
+        told = "run, status and report know it"
+        raise UserError(f"{suite.name} is a suite of skeleton networks in the {suite.protocol} protocol: {told}")
     return suite
 
 
-def load_any(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite | SkeletonSuite:
+def load_any(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite | SkeletonSuite | FewShotSuite:
     """Read and check a suite; ``overrides`` are ``section.key=value`` in TOML. UserError names line and remedy.
 
-    One that says ``protocol = "supervised"`` is of skeleton networks, every other of episodes.
+    One that says ``protocol``, "supervised" or "episodic", is of skeleton networks, every other of videos.
     """
     path = suite_path(name_or_path)
     text = path.read_text(encoding="utf-8")
@@ -51,8 +54,8 @@ def load_any(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite | Skel
         raise UserError(f"{path.name}: not valid TOML: {error}") from error
     for override in overrides:
         _apply(values, override)
-    kind: type[Suite] | type[SkeletonSuite] = SkeletonSuite if "protocol" in values else Suite
-    if kind is Suite:
+    kind = _kind(path.name, values)
+    if kind is not SkeletonSuite:
         load_plugins(_plugins(path.name, values.get("plugins", [])))
     try:
         return kind.model_validate(values)
@@ -60,6 +63,16 @@ def load_any(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite | Skel
         raise UserError(f"{path.name}: {error}") from error
     except ValidationError as error:
         raise UserError("\n".join(_explain(path.name, text, problem, kind) for problem in error.errors())) from error
+
+
+def _kind(suite: str, values: dict[str, Any]) -> type[Suite] | type[SkeletonSuite] | type[FewShotSuite]:
+    if "protocol" not in values:
+        return Suite
+    kinds: dict[str, type[SkeletonSuite] | type[FewShotSuite]] = {SUPERVISED: SkeletonSuite, EPISODIC: FewShotSuite}
+    named = str(values["protocol"])
+    if named not in kinds:
+        raise UserError(f"{suite}: protocol = {named!r}: {nearest(named, kinds)}")
+    return kinds[named]
 
 
 def _plugins(suite: str, files: Any) -> list[str]:

@@ -23,7 +23,6 @@ from students.backbones import TokenEncoder
 from students.clip_encoder import ClipEncoder
 from students.distill.labels import LabelsOnly
 from students.few_shot import FewShotStudent, episode_output
-from students.heads import HEADS
 from students.heads.base import Head
 from teachers.ensemble import ScoreFusion
 from teachers.fusions.base import Fusion
@@ -54,8 +53,7 @@ def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
 
 def new_head(ws: Workspace) -> Head:
     """The head that the suite names; initial weights from the surrounding torch scope."""
-    head = ws.suite.head
-    return HEADS[head.name](ws.suite.width, ws.suite.data.frames, **head.options())
+    return ws.suite.head.new(ws.suite.width, ws.suite.data.frames)
 
 
 def encoder_identity(ws: Workspace, modality: str, seed: int) -> dict[str, Any]:

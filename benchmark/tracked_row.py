@@ -1,14 +1,16 @@
 """What trackers are told of a row: its axes, and the test results and costs at every shot."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from benchmark.place import Place
 from benchmark.scoring import TEACHER, Row, describe
 from benchmark.student_stages import student_stage
 from benchmark.teacher_stages import fusion_stage
 from benchmark.tracking import Run
 from benchmark.tracking.base import Value
 from benchmark.workspace import Workspace
-from results.record import Record, at_shot, key_of
+from results.record import Cell, Record, at_shot, key_of
 
 
 def track_row(ws: Workspace, row: Row, records: Sequence[Record], reason: str = "") -> None:
@@ -19,17 +21,24 @@ def track_row(ws: Workspace, row: Row, records: Sequence[Record], reason: str = 
         trained = fusion_stage(ws, row.seed)
     else:
         trained = student_stage(ws, row.model, row.distillation, row.seed)
-    axes = describe(ws, row, ws.suite.evaluate.shots[0]).model_dump(mode="json", exclude={"shot"})
-    key = key_of({"trained": trained.key, "axes": axes})
+    tell(ws, row, trained.identity, describe(ws, row, ws.suite.evaluate.shots[0]), records, reason)
+
+
+def tell(
+    place: Place, row: Row, trained: dict[str, Any], cell: Cell, records: Sequence[Record], reason: str = ""
+) -> None:
+    """The same for a row of any protocol. trained: the identity of what is scored; cell: of one of its records."""
+    axes = cell.model_dump(mode="json", exclude={"shot"})
+    key = key_of({"trained": key_of(trained), "axes": axes})
     run = Run(
         key=key,
         name=f"row-{row.name.replace('/', '-')}-{key[:12]}",
-        suite=ws.suite.name,
+        suite=place.suite.name,
         kind="row",
-        config={**axes, "trained": trained.identity},
-        folder=ws.runs / "tracking",
+        config={**axes, "trained": trained},
+        folder=place.runs / "tracking",
     )
-    with ws.trackers.follow(run) as followed:
+    with place.trackers.follow(run) as followed:
         for record in records:
             followed.summary |= told(record)
         if reason:

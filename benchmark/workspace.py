@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +18,9 @@ from benchmark.compiling import compile_trunk
 from benchmark.config import Suite
 from benchmark.data.video_folder import VideoFolder
 from benchmark.distributed import Group
-from benchmark.episodes import ClassIndex, Episodes, frozen
+from benchmark.episodic_place import SPLITS, EpisodicPlace
 from benchmark.errors import UserError
 from benchmark.joint_clips import JointClips
-from benchmark.place import Place
 from benchmark.tracking import Trackers
 from benchmark.weights import imported_weights, trunk_weights
 from feature_cache import Entry, Key, Store
@@ -33,11 +32,10 @@ from students.trunks import BACKBONES
 from teachers.modalities import EXPERTS, CoordinateExpert, Expert
 
 M = TypeVar("M", bound=nn.Module)
-SPLITS = ("train", "val", "test")
 _REMEMBER_BYTES = 2 << 30  # decoded clips kept in memory, at most
 
 
-class Workspace(Place):
+class Workspace(EpisodicPlace):
     """A suite with its data set and its place on disk. Holds open caches, so one is made per run.
 
     variant: the variant that the suite is, "" for the suite itself; group: the processes that train together, if any;
@@ -96,17 +94,10 @@ class Workspace(Place):
         return digest.hexdigest()
 
     def videos(self, split: str) -> tuple[str, ...]:
-        """The split's video ids; rows of episodes point into this list."""
         return self.folder.videos(split)
 
-    @cached_property
-    def all_videos(self) -> tuple[str, ...]:
-        """The videos of all splits, sorted."""
-        return tuple(sorted(video for split in SPLITS for video in self.videos(split)))
-
-    def class_index(self, split: str) -> ClassIndex:
-        """The split's videos by class, to draw episodes from."""
-        return ClassIndex.of(list(self.folder.by_class(split).values()))
+    def by_class(self, split: str) -> Mapping[str, NDArray[np.int64]]:
+        return self.folder.by_class(split)
 
     def clip_entry(self, modality: str) -> Entry:
         """The cache entry of a modality's derived clips: uint8 (T, R, R, C), or float32 coordinates (T', V, 3, M)."""
@@ -184,31 +175,3 @@ class Workspace(Place):
             fill_student(model, imported)
         else:
             load_imagenet_trunk(model.encoder, trunk_weights(model.encoder.backbone, weights))
-
-    def fill_turn(self, entry: Entry, what: str) -> AbstractContextManager[bool]:
-        """The turn to fill a cache entry with the rows of all videos, see ``turn``."""
-        return self.turn(entry.folder, what, lambda: bool(entry.missing(self.all_videos)))
-
-    def val_episodes(self) -> Episodes:
-        """The frozen validation episodes that select."""
-        config = self.suite.evaluate
-        return self._frozen("val", config.val_shot, config.val_episodes)
-
-    def test_episodes(self, shot: int) -> Episodes:
-        """The frozen test episodes at a shot. Their rows name records; their videos are embedded after selection."""
-        return self._frozen("test", shot, self.suite.evaluate.episodes)
-
-    def _frozen(self, split: str, shot: int, episodes: int) -> Episodes:
-        config = self.suite.evaluate
-        names = hashlib.sha256(json.dumps(self.videos(split)).encode()).hexdigest()
-        return frozen(
-            self.runs / "episodes",
-            split,
-            self.class_index(split),
-            names,
-            way=config.way,
-            shot=shot,
-            query=config.query,
-            episodes=episodes,
-            seed=config.seed,
-        )

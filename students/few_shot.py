@@ -5,12 +5,15 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from students.backbones import LABEL_BRANCH
 from students.clip_encoder import ClipEncoder
+from students.distill.base import whole
 from students.heads.base import Head
 from students.output import EpisodeOutput, support_distances
+from students.skeletons import SkeletonNetwork
 
 
 class FewShotStudent(nn.Module):
@@ -41,6 +44,30 @@ class FewShotStudent(nn.Module):
         passed = [self.encoder.clips(part, self.frames, self.micro_frames) for part in parts]
         tokens = {name: torch.cat([part[name] for part in passed]) for name in passed[0]}
         return episode_output(tokens, self.head, labels, way)
+
+
+class FewShotSkeleton(nn.Module):
+    """A network on joints and one head: tokens of one branch, layer-normalised where ``token_norm``.
+
+    Tokens and matching are float32 under autocast, too: the network alone is worth bfloat16.
+    """
+
+    def __init__(self, encoder: SkeletonNetwork, head: Head, *, token_norm: bool = True) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.token_norm = token_norm
+
+    def tokens(self, joints: Tensor) -> dict[str, Tensor]:
+        """joints float32 (N, C, T, V, M) -> tokens float32 (N, T', width), under the branch's name."""
+        tokens = whole(self.encoder.tokens(joints))
+        return {LABEL_BRANCH: F.layer_norm(tokens, tokens.shape[-1:]) if self.token_norm else tokens}
+
+    def forward(self, joints: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
+        """One episode: joints (N, C, T, V, M) of S support then Q query clips, labels int64 (S,)."""
+        tokens = self.tokens(joints)
+        with torch.autocast(joints.device.type, enabled=False):
+            return episode_output(tokens, self.head, labels, way)
 
 
 def episode_output(tokens: dict[str, Tensor], head: Head, labels: Tensor, way: int) -> EpisodeOutput:

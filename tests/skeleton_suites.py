@@ -1,14 +1,17 @@
-"""A tiny data set in NW-UCLA's layout, and a suite of skeleton networks on it."""
+"""Tiny data sets in NW-UCLA's and MSR-Action3D's layouts, and suites of skeleton networks on them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.data.skeletons.topology import topology
 from benchmark.skeletons.bench import Bench
+from benchmark.skeletons.few_shot.arena import Arena
+from benchmark.skeletons.few_shot.running import open_arena
+from benchmark.skeletons.few_shot.suite import FewShotSuite
 from benchmark.skeletons.running import open_bench
 from benchmark.skeletons.suite import SkeletonSuite
 from benchmark.suite_file import load_any
-from tests.data.skeleton_files import body, write_nw_ucla
+from tests.data.skeleton_files import body, write_msr, write_nw_ucla
 
 ACTIONS, SUBJECTS, VIEWS = (1, 2), (1, 2, 3), (1, 2, 3)
 SUITE = """
@@ -47,6 +50,48 @@ validate_every = 1
 warmup = 2
 """
 
+FEW_SHOT = """
+name = "few"
+protocol = "episodic"
+seeds = [0]
+
+[students.dke_gcn]
+dkd = "teacher"
+
+[students.light_dke_gcn]
+assistant = "dke_gcn/dkd"
+
+[data]
+layout = "msr_action3d"
+root = "data/msr_action3d"
+classes = {train = ["hammer", "bend"], val = ["jogging", "side kick"], test = ["draw x", "hand clap"]}
+frames = 6
+
+[recipe]
+epochs = 1
+warmup = 0
+decay = []
+batch = 4
+repeat = 1
+lr = 0.05
+
+[episodic]
+way = 2
+shot = 1
+query = 2
+episodes = 4
+accumulate = 2
+validate_every = 2
+
+[evaluate]
+way = 2
+shots = [1, 2]
+episodes = 60
+val_shot = 1
+val_episodes = 20
+"""
+"""Two classes train, two validate, two are tested."""
+
 
 def write_clips(root: Path) -> None:
     """18 clips: two classes, three subjects, three views; a class is a way of moving."""
@@ -76,3 +121,31 @@ def bench_of(folder: Path, changes: Sequence[str] = (), runs: str = "runs") -> B
     )
     assert isinstance(suite, SkeletonSuite)
     return open_bench(suite, folder / runs, "cpu")
+
+
+def write_msr_clips(root: Path) -> None:
+    """24 clips of the six classes of the few-shot suite, four subjects each; a class is a way of moving."""
+    skeleton = topology("msr20")
+    for label, action in enumerate((3, 7, 10, 13, 15, 16)):
+        for subject in (1, 2, 3, 4):
+            joints = body(skeleton, 7 + subject, seed=action, motion=1 + label) + 0.01 * subject
+            write_msr(root, f"a{action:02}_s{subject:02}_e01", joints)
+
+
+def write_few_shot(folder: Path, clips: bool = True) -> Path:
+    """``few.toml`` and, beside it, its clips."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if clips:
+        write_msr_clips(folder / "data" / "msr_action3d")
+    path = folder / "few.toml"
+    path.write_text(FEW_SHOT)
+    return path
+
+
+def arena_of(folder: Path, changes: Sequence[str] = (), runs: str = "runs") -> Arena:
+    """The few-shot suite opened."""
+    path = folder / "few.toml"
+    root = f'data.root="{folder / "data" / "msr_action3d"}"'
+    suite = load_any(str(path if path.exists() else write_few_shot(folder)), (root, *changes))
+    assert isinstance(suite, FewShotSuite)
+    return open_arena(suite, folder / runs, folder / "data", "cpu")

@@ -29,7 +29,7 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('students = ["resnet19"]', "unknown student 'resnet19': did you mean resnet1"),
-        ("[evaluate]\nway = 11", "evaluate.way = 11 is larger than a split's 8 classes"),
+        ("[evaluate]\nway = 11", "evaluate.way = 11 is larger than the val split's 8 classes"),
         ("[evaluate]\nway = 40", "larger than"),
         ("[data]\nclips_per_class = 5", r"shot \+ query = 9 is larger than clips_per_class = 5"),
         ("[own.resnet19]\nbase = {epochs = 3}", "unknown student 'resnet19': did you mean resnet1"),

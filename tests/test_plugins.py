@@ -66,13 +66,13 @@ def test_a_suite_names_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
         folder.mkdir()
         (folder / "head_of_mine.py").write_text(f"# {part}\n{HEAD.format(name='mine')}")
         suite = load_suite(suite_of(folder, f'["{folder / "head_of_mine.py"}"]', "mine"))
-        found.append(identity.head(suite))
+        found.append(identity.head(suite.head))
         sys.modules.pop("head_of_mine")
         sys.path.remove(str(folder))
         del HEADS._entries["mine"]
     assert found[0]["name"] == found[1]["name"] == "mine"
     assert found[0]["code"] != found[1]["code"], "an edited file is another head"
-    assert "code" not in identity.head(load_suite("demo")), "the shipped ones keep their keys"
+    assert "code" not in identity.head(load_suite("demo").head), "the shipped ones keep their keys"
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ from tests.skeleton_suites import bench_of, write_suite
         ('protocol="supervisde"', "protocol"),
         ('bf16=["resnet18"]', "bf16"),
         ("seeds=[0, 0]", "each once"),
-        ("variant.x.data.frames=9", "variant.x: data.frames must stay the suite's"),
+        ("variant.x.data.root=x", "variant.x: data.root must stay the suite's"),
         ("variant.x.recipe.epochs=1", "variant.x: recipe"),
     ],
 )
@@ -75,7 +75,7 @@ def test_subjects_that_cannot_validate_are_named(tmp_path: Path, setting: str, s
         bench_of(tmp_path, (setting,))
 
 
-def a_set(clips: list[tuple[int, int, int]]) -> SkeletonSet:
+def a_set(clips: list[tuple[int, int, int]], classes: tuple[str, ...] = ("a", "b")) -> SkeletonSet:
     """Clips of one frame: (label, subject, view)."""
     skeleton = topology("nw_ucla20")
     entries = tuple(
@@ -84,7 +84,7 @@ def a_set(clips: list[tuple[int, int, int]]) -> SkeletonSet:
     )
     frames = np.ones((len(clips), 3, 20, 1), np.float32)
     offsets = np.arange(len(clips) + 1)
-    return SkeletonSet("nw_ucla", skeleton, 1, ("a", "b"), entries, {}, frames, offsets, "0" * 64)
+    return SkeletonSet("nw_ucla", skeleton, 1, classes, entries, {}, frames, offsets, "0" * 64)
 
 
 @settings(deadline=None, max_examples=100)

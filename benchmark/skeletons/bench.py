@@ -1,89 +1,39 @@
-"""A suite of skeleton networks opened: its clips in memory, the parts of its split, its run folder."""
+"""A supervised suite opened: the parts of its split."""
 
 import hashlib
 import json
-from dataclasses import asdict, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from benchmark.data.skeletons.feeder import RECIPES, Feeder, Recipe
-from benchmark.data.skeletons.packed import SkeletonSet, load
+from benchmark.data.skeletons.packed import SkeletonSet
 from benchmark.data.skeletons.splits import split_by
-from benchmark.data.skeletons.streams import stream
 from benchmark.errors import DataError
-from benchmark.place import Place
-from benchmark.progress import bar
-from benchmark.seeds import torch_scope
+from benchmark.skeletons.place import Places, SkeletonPlace
 from benchmark.skeletons.suite import SkeletonData, SkeletonSuite
-from benchmark.tracking import Trackers
-from students.skeletons import SKELETONS, JointGraph, SkeletonNetwork
-
-Places = NDArray[np.int64]
 
 
-class Bench(Place):
-    """A suite with its clips and its run folder. variant: the variant that the suite is, "" for the suite itself."""
+class Bench(SkeletonPlace):
+    """A supervised suite with its clips and its run folder."""
 
-    def __init__(
-        self,
-        suite: SkeletonSuite,
-        clips: SkeletonSet,
-        runs: Path,
-        device: torch.device,
-        variant: str = "",
-        trackers: Trackers | None = None,
-    ) -> None:
-        super().__init__(runs, device, None, variant, trackers)
-        self.suite: SkeletonSuite = suite
-        self.clips = clips
-        self.parts = parts(clips, suite.data)
-        self._varied: dict[str, Bench] = {"": self}
+    suite: SkeletonSuite
 
-    def varied(self, variant: str) -> "Bench":
-        """The bench of a variant of the suite, with the same clips and run folder; "" is this one."""
-        if variant not in self._varied:
-            suite = self.suite.varied(variant)
-            self._varied[variant] = Bench(suite, self.clips, self.runs, self.device, variant, self.trackers)
-        return self._varied[variant]
+    def divided(self) -> dict[str, Places]:
+        return parts(self.clips, self.suite.data)
+
+    def with_suite(self, suite: SkeletonSuite, variant: str) -> "Bench":
+        return Bench(suite, self.clips, self.runs, self.device, variant, self.trackers)
 
     @property
-    def recipe(self) -> Recipe:
-        """How clips become a network's input."""
-        data = self.suite.data
-        recipe = RECIPES[data.layout]
-        return recipe if data.frames is None else replace(recipe, frames=data.frames)
-
-    @cached_property
-    def feeder(self) -> Feeder:
-        """Batches of the whole data set, on the run's device."""
-        return Feeder(self.clips, self.recipe, self.device)
-
-    def batch(self, places: Places, name: str, rng: np.random.Generator | None = None) -> Tensor:
-        """Clips as the input of a network of the named stream, float32 (N, 3, T, V, M); ``rng`` in training."""
-        return stream(self.feeder.batch(places, rng), name, self.clips.skeleton.parents)
-
-    def labels(self, places: Places) -> Tensor:
-        """Classes int64 (N,), on the run's device."""
-        return torch.from_numpy(self.clips.labels[places]).to(self.device)
-
-    def new_network(self, name: str, seed: int) -> SkeletonNetwork:
-        """A fresh network; its initial weights belong to (seed, name), whatever it reads and learns from."""
-        skeleton = self.clips.skeleton
-        graph = JointGraph(len(skeleton.joints), skeleton.edges, skeleton.centre)
-        with torch_scope(torch.device("cpu"), seed, "init", "skeleton", name):
-            return SKELETONS[name](graph, len(self.clips.classes), bodies=self.clips.frames.shape[3])
+    def sampling(self) -> tuple[str, int | None]:
+        return self.suite.data.layout, self.suite.data.frames
 
     def identity(self) -> dict[str, Any]:
         """What a trained network saw: contents of the files, the clips of each part that trains, their sampling."""
         ids = {part: [self.clips.entries[place].id for place in self.parts[part]] for part in ("train", "val")}
         digests = {part: hashlib.sha256(json.dumps(names).encode()).hexdigest() for part, names in ids.items()}
-        return {"content": self.clips.content_hash, **digests, "sampling": json.loads(json.dumps(asdict(self.recipe)))}
+        return {"content": self.clips.content_hash, **digests, "sampling": self.sampling_identity}
 
     @cached_property
     def test_hash(self) -> str:
@@ -113,9 +63,3 @@ def parts(clips: SkeletonSet, data: SkeletonData) -> dict[str, Places]:
     if lost := sorted(set(clips.labels[test]) - set(clips.labels[train[~held]])):
         raise DataError(f"class {clips.classes[lost[0]]!r} is tested, but no clip of it is left to train")
     return {"train": train[~held], "val": train[held], "test": test}
-
-
-def read_clips(data: SkeletonData) -> SkeletonSet:
-    """The whole data set in memory; DataError says what to download where there is none."""
-    with bar(f"read {data.root}", "clips") as tick:
-        return load(data.root, data.layout, progress=tick)

@@ -1,16 +1,13 @@
 """The records of a suite of skeleton networks: a network of one stream, or the sum of several streams' logits."""
 
-import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.errors import UserError
 from benchmark.scoring import Row
 from benchmark.skeletons.bench import Bench
 from benchmark.skeletons.stages import VERSION, Lesson, identity
 from benchmark.skeletons.suite import TAUGHT_BY_NOBODY
-from benchmark.standing import Standing, standing_of
 from results.record import SUPERVISED, Cell, key_of
 
 SHOT = 0
@@ -82,14 +79,3 @@ def cell_of(bench: Bench, found: Sum) -> Cell:
         seed=row.seed,
         variant=row.variant,
     )
-
-
-def status(bench: Bench, only: Sequence[str] = ()) -> list[tuple[Sum, Standing]]:
-    """Every row of the suite (or those whose name is, or matches, a pattern) and what stands of it; UserError."""
-    every = list(sums(bench))
-    chosen = [s for s in every if not only or any(fnmatch.fnmatch(s.row.name, p) or s.row.name == p for p in only)]
-    if not chosen:
-        names = ", ".join(found.row.name for found in every)
-        raise UserError(f"no row matches {' or '.join(only)}; rows are called {names}")
-    keys = [key_of(record_identity(bench.varied(found.row.variant), found)) for found in chosen]
-    return [(found, standing_of(bench, found.row, {SHOT: key})) for found, key in zip(chosen, keys, strict=True)]

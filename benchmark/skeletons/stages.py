@@ -1,6 +1,6 @@
 """Training a skeleton network: by labels, or by labels and a network trained before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,9 +14,11 @@ from torch import Tensor
 from benchmark.place import Stage, standing
 from benchmark.progress import bar
 from benchmark.seeds import generator
-from benchmark.skeletons.bench import Bench, Places
+from benchmark.skeletons.bench import Bench
+from benchmark.skeletons.place import Places, SkeletonPlace
+from benchmark.skeletons.suite import DKDConfig
 from benchmark.tracked_stage import tracked
-from benchmark.train import Plan, fit
+from benchmark.train import Plan, Progressed, fit
 from results.record import key_of
 from students.distill.base import whole
 from students.distill.decoupled import DKD
@@ -92,13 +94,43 @@ def trained(bench: Bench, lesson: Lesson) -> SkeletonNetwork:
 
 
 def _training(bench: Bench, lesson: Lesson, out: Stage, teacher: SkeletonNetwork | None) -> None:
-    suite, recipe, seed = bench.suite, bench.suite.recipe, lesson.seed
-    network = bench.new_network(lesson.network, seed).to(bench.device)
+    network = bench.new_network(lesson.network, lesson.seed).to(bench.device)
+    progress = fit_clips(
+        bench,
+        out,
+        network,
+        lesson.network,
+        lesson.stream,
+        lesson.seed,
+        str(lesson),
+        _validator(bench, network, lesson.stream) if len(bench.parts["val"]) else None,
+        None if teacher is None else (teacher, bench.suite.dkd),
+    )
+    out.finish(network.state_dict(), progress)
+
+
+def fit_clips(
+    bench: SkeletonPlace,
+    out: Stage,
+    network: SkeletonNetwork,
+    name: str,
+    stream: str,
+    seed: int,
+    title: str,
+    validate: Callable[[], float] | None,
+    taught: tuple[SkeletonNetwork, DKDConfig] | None = None,
+) -> Progressed:
+    """Train a network in place on the training clips by the suite's recipe, by labels and what ``taught`` says.
+
+    name: of the network; title: of the bar; the selected weights stay in the network.
+    """
+    recipe = bench.suite.recipe
     clips = bench.parts["train"]
     batch = min(recipe.batch, len(clips) * recipe.repeat)
     per_epoch = len(clips) * recipe.repeat // batch
     steps = per_epoch * recipe.epochs
-    dkd = DKD(temperature=suite.dkd.temperature, alpha=suite.dkd.alpha, beta=suite.dkd.beta)
+    teacher, config = taught or (None, DKDConfig())
+    dkd = DKD(temperature=config.temperature, alpha=config.alpha, beta=config.beta)
 
     @lru_cache(maxsize=1)
     def order(epoch: int) -> NDArray[np.int64]:
@@ -108,18 +140,18 @@ def _training(bench: Bench, lesson: Lesson, out: Stage, teacher: SkeletonNetwork
     def loss(step: int, micro: int) -> dict[str, Tensor]:
         epoch, position = divmod(step, per_epoch)
         places = order(epoch)[position * batch : (position + 1) * batch]
-        joints = bench.batch(places, lesson.stream, generator(seed, "skeleton", "augment", step))
+        joints = bench.batch(places, stream, generator(seed, "skeleton", "augment", step))
         labels = bench.labels(places)
         logits = whole(network(joints))
         ce = F.cross_entropy(logits, labels)
         if teacher is None:
             return {"loss": ce, "ce": ce}
         with torch.no_grad():
-            taught = whole(teacher(joints))
+            theirs = whole(teacher(joints))
         with torch.autocast(bench.device.type, enabled=False):
-            terms = dkd.levels(logits, taught, labels)
-        rises = min((epoch + 1) / suite.dkd.warmup, 1.0) if suite.dkd.warmup else 1.0
-        total = suite.dkd.ce_weight * ce
+            terms = dkd.levels(logits, theirs, labels)
+        rises = min((epoch + 1) / config.warmup, 1.0) if config.warmup else 1.0
+        total = config.ce_weight * ce
         for weight, value in terms.values():
             total = total + rises * weight * value
         return {"loss": total, "ce": ce, **{name: value for name, (_, value) in terms.items()}}
@@ -128,16 +160,15 @@ def _training(bench: Bench, lesson: Lesson, out: Stage, teacher: SkeletonNetwork
         recipe,
         steps,
         seed,
-        f"skeleton-{lesson.network}-{lesson.stream}",
+        f"skeleton-{name}-{stream}",
         loss,
-        bf16=lesson.network in suite.bf16,
-        validate=_validator(bench, network, lesson.stream) if len(bench.parts["val"]) else None,
+        bf16=name in bench.suite.bf16,
+        validate=validate,
         validate_every=recipe.validate_every * per_epoch,
         select=recipe.select,
     )
-    with bar(f"{lesson}, training", "steps") as tick, tracked(bench, out, "supervised", plan, clips=batch) as track:
-        progress = fit(network, plan, out.path("supervised.pt"), bench.device, tick, track)
-    out.finish(network.state_dict(), progress)
+    with bar(f"{title}, training", "steps") as tick, tracked(bench, out, "supervised", plan, clips=batch) as track:
+        return fit(network, plan, out.path("supervised.pt"), bench.device, tick, track)
 
 
 def _validator(bench: Bench, network: SkeletonNetwork, stream: str) -> Callable[[], float]:
@@ -153,8 +184,9 @@ def _validator(bench: Bench, network: SkeletonNetwork, stream: str) -> Callable[
 @torch.no_grad()
 def logits(bench: Bench, network: SkeletonNetwork, stream: str, places: Places) -> NDArray[np.float32]:
     """Class logits float32 (N, classes) of clips as they are tested, from a network in eval mode."""
-    found = [
-        network(bench.batch(places[at : at + _AT_ONCE], stream)).float().cpu().numpy()
-        for at in range(0, len(places), _AT_ONCE)
-    ]
-    return np.concatenate(found)
+    return np.concatenate([network(joints).float().cpu().numpy() for joints in as_tested(bench, stream, places)])
+
+
+def as_tested(bench: SkeletonPlace, stream: str, places: Places) -> Iterator[Tensor]:
+    """Clips as they are tested, in batches: a network's input, float32 (n, 3, T, V, M)."""
+    return (bench.batch(places[at : at + _AT_ONCE], stream) for at in range(0, len(places), _AT_ONCE))

@@ -1,7 +1,7 @@
-"""A suite of skeleton networks: its sections, and what of them is impossible."""
+"""A suite of skeleton networks: what those of every protocol say, then the supervised one, and what is impossible."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 import torch
@@ -20,9 +20,6 @@ from students.skeletons import SKELETONS
 PLAIN, TAUGHT_BY_NOBODY = "none", "-"
 """Settings of a student, and of the teacher, that learn from labels alone."""
 
-_VARIABLE_DATA = {"val_subjects", "frames"}
-"""Settings of the data that leave the test clips as they are."""
-
 
 class SplitConfig(Section):
     """A split of one's own: clips by the value of one field."""
@@ -38,11 +35,27 @@ class SplitConfig(Section):
         return self
 
 
-class SkeletonData(Section):
-    """Where clips come from, which of them train, and how many frames a network sees."""
+class ClipSource(Section):
+    """A data set of joints."""
 
     layout: str
     root: str = Field(description="folder of the data set; when it is missing, the error says what to download")
+
+    @model_validator(mode="after")
+    def _layout_known(self) -> Self:
+        LAYOUTS[self.layout]
+        return self
+
+
+def has_recipe(layout: str) -> None:
+    """ValueError for a layout without a recipe of its own, which cannot train."""
+    if layout not in RECIPES:
+        raise ValueError(f"layout = {layout!r} has no recipe of its own")
+
+
+class SkeletonData(ClipSource):
+    """Where clips come from, which of them train, and how many frames a network sees."""
+
     split: str | None = Field(None, description="a published split of the layout")
     split_by: SplitConfig | None = Field(None, description="instead of split, one of your own")
     val_subjects: tuple[int, ...] = Field((), description="subjects of the training part that validate instead")
@@ -50,15 +63,13 @@ class SkeletonData(Section):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        LAYOUTS[self.layout]
         published = split_names(self.layout)
         if (self.split is None) == (self.split_by is None):
             there = f"split = one of {', '.join(published)}, or " if published else ""
             raise ValueError(f"give {there}split_by = {{field = ..., train = [...], test = [...]}}")
         if self.split is not None and self.split not in published:
             raise ValueError(f"split = {self.split!r} is not of {self.layout}: {nearest(self.split, published)}")
-        if self.layout not in RECIPES:
-            raise ValueError(f"layout = {self.layout!r} has no recipe of its own")
+        has_recipe(self.layout)
         return self
 
     @property
@@ -129,26 +140,19 @@ class DKDConfig(Section):
     warmup: NotNegative = Field(20, description="epochs in which the weight of distillation rises")
 
 
-class SkeletonSuite(Varied):
-    """Networks x streams x what they learn from x seeds, and streams summed."""
+class NetworkSuite(Varied):
+    """What suites of skeleton networks have in common: the networks, whom each learns from, and their recipe."""
 
     name: str
-    protocol: Literal["supervised"]
     seeds: tuple[NotNegative, ...] = (0, 1, 2)
-    streams: tuple[str, ...] = ("joint", "bone")
     teacher: str = "ctr_gcn"
     students: dict[str, dict[str, str]] = Field(
         {}, description="by network, its settings by name: teacher, or the student/setting that it learns from"
     )
-    ensembles: dict[str, dict[str, Annotated[float, Field(gt=0)]]] = Field(
-        {}, description="by name, streams and the weights of their logits in the sum"
-    )
     bf16: tuple[str, ...] | Literal["auto"] = Field(
         (), description="networks trained under bfloat16 autocast; auto: where a probe says it is faster"
     )
-    data: SkeletonData
     recipe: RecipeConfig = RecipeConfig()
-    dkd: DKDConfig = DKDConfig()
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -169,8 +173,7 @@ class SkeletonSuite(Varied):
         other, _, of = named.partition("/")
         return other, of
 
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _networks_possible(self) -> None:
         for name in self.networks:
             SKELETONS[name]
         if self.teacher in self.students:
@@ -178,24 +181,9 @@ class SkeletonSuite(Varied):
         for name in () if self.bf16 == "auto" else self.bf16:
             if name not in self.networks:
                 raise ValueError(f"bf16: {nearest(name, self.networks)}")
-        for what, values in {"seeds": self.seeds, "streams": self.streams}.items():
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"{what} must hold at least one value, each once")
-        for name in self.streams:
-            if name not in STREAMS:
-                raise ValueError(f"streams: unknown stream {name!r}: {nearest(name, STREAMS)}")
+        each_once("seeds", self.seeds)
         for student, settings in self.students.items():
             self._taught(student, settings)
-        for name, weights in self.ensembles.items():
-            if name in self.streams or "-" in name or "/" in name:
-                raise ValueError(f"ensembles.{name}: choose a name without - and /, that is no stream's")
-            if len(weights) < 2 or (foreign := weights.keys() - set(self.streams)):
-                told = f"{sorted(foreign)[0]} is not in streams" if len(weights) > 1 else "sum two streams or more"
-                raise ValueError(f"ensembles.{name}: {told}")
-        if self.recipe.select == "best" and not self.data.val_subjects:
-            raise ValueError("recipe.select = 'best' needs data.val_subjects, or take 'last'")
-        self._variants()
-        return self
 
     def _taught(self, student: str, settings: Mapping[str, str]) -> None:
         for setting, named in settings.items():
@@ -218,14 +206,56 @@ class SkeletonSuite(Varied):
             raise ValueError(f"{where} = {'/'.join(found)!r}: {nearest('/'.join(found), there)}")
         return found
 
-    def _variants(self) -> None:
+    def _variants(self, fixed_sections: set[str], variable_data: set[str]) -> None:
+        """variable_data: settings of the data that leave what is tested as it is."""
         for name, changes in self.variant.items():
             data = changes.get("data", {})
-            fixed = {*changes} & {"name", "protocol", "variant"}
-            fixed |= {f"data.{key}" for key in (data if isinstance(data, dict) else []) if key not in _VARIABLE_DATA}
+            fixed = {*changes} & {"name", "protocol", "variant", *fixed_sections}
+            fixed |= {f"data.{key}" for key in (data if isinstance(data, dict) else []) if key not in variable_data}
             if fixed:
                 raise ValueError(f"variant.{name}: {', '.join(sorted(fixed))} must stay the suite's")
             try:
                 self.varied(name)
             except ValueError as error:
                 raise ValueError(f"variant.{name}: {why(error)}") from error
+
+
+def each_once(what: str, values: Sequence[object]) -> None:
+    """ValueError for an empty list and for a value that stands in it twice."""
+    if not values or len(set(values)) != len(values):
+        raise ValueError(f"{what} must hold at least one value, each once")
+
+
+def known_stream(where: str, name: str) -> None:
+    """ValueError for an input that is none."""
+    if name not in STREAMS:
+        raise ValueError(f"{where}: unknown stream {name!r}: {nearest(name, STREAMS)}")
+
+
+class SkeletonSuite(NetworkSuite):
+    """Networks x streams x what they learn from x seeds, and streams summed."""
+
+    protocol: Literal["supervised"]
+    streams: tuple[str, ...] = ("joint", "bone")
+    ensembles: dict[str, dict[str, Annotated[float, Field(gt=0)]]] = Field(
+        {}, description="by name, streams and the weights of their logits in the sum"
+    )
+    data: SkeletonData
+    dkd: DKDConfig = DKDConfig()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        self._networks_possible()
+        each_once("streams", self.streams)
+        for name in self.streams:
+            known_stream("streams", name)
+        for name, weights in self.ensembles.items():
+            if name in self.streams or "-" in name or "/" in name:
+                raise ValueError(f"ensembles.{name}: choose a name without - and /, that is no stream's")
+            if len(weights) < 2 or (foreign := weights.keys() - set(self.streams)):
+                told = f"{sorted(foreign)[0]} is not in streams" if len(weights) > 1 else "sum two streams or more"
+                raise ValueError(f"ensembles.{name}: {told}")
+        if self.recipe.select == "best" and not self.data.val_subjects:
+            raise ValueError("recipe.select = 'best' needs data.val_subjects, or take 'last'")
+        self._variants(set(), {"val_subjects", "frames"})
+        return self

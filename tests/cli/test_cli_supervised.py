@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.cli import run_command
 from benchmark.errors import UserError
-from benchmark.skeletons import rows, running, stages
+from benchmark.skeletons import running, stages
 from results.record import Record
 from results.store import RecordStore
 from tests.command import fewdistill, start
@@ -111,7 +111,7 @@ def test_what_stands_is_told_and_not_run_again(home: Path) -> None:
     assert [standing.done for _, standing in found] == [True, True] and written(home) == stood
     assert {path: path.stat().st_mtime_ns for path in (bench.runs / "records").iterdir()} == before
     with pytest.raises(UserError, match="rows are called ctr_gcn-joint/-/s0"):
-        rows.status(bench, ["resnet18/*"])
+        running.status(bench, ["resnet18/*"])
 
 
 def test_the_report_shows_the_suite_and_compare_pairs_it_by_clip(home: Path) -> None:

@@ -1,20 +1,23 @@
 """Whole skeleton sets: packed, split, remembered, and as they really are where the real ones are at hand."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmark.data.skeletons import packed
 from benchmark.data.skeletons.examine import examine
-from benchmark.data.skeletons.feeder import Feeder
+from benchmark.data.skeletons.feeder import RECIPES, Feeder
+from benchmark.data.skeletons.joined import joined
 from benchmark.data.skeletons.packed import SkeletonSet, load
 from benchmark.data.skeletons.splits import published_split, split_by, split_names
 from benchmark.data.skeletons.topology import order, topology
 from benchmark.errors import DataError
 from teachers.modalities import Skeleton
-from tests.data.skeleton_files import body, made_ntu, made_nw_ucla, real, write, write_msr
+from tests.data.skeleton_files import body, made_ntu, made_nw_ucla, real, write, write_msr, write_nw_ucla
 
 
 def test_a_packed_set_holds_what_the_reader_reads(tmp_path: Path) -> None:
@@ -194,3 +197,41 @@ def _leftness(data: SkeletonSet, skeleton: Skeleton) -> float:
 def test_left_is_the_same_side_in_both_real_sets(tmp_path: Path) -> None:
     ucla, msr = (load(real(name, tmp_path), name) for name in ("nw_ucla", "msr_action3d"))
     assert _leftness(ucla, ucla.skeleton) < -0.05 and _leftness(msr, msr.skeleton) < -0.05
+
+
+def test_joined_sets_share_one_order_of_joints(tmp_path: Path) -> None:
+    """A clip written in both orders is the same clip, from either side."""
+    joints = body(topology("nw_ucla20"), 9, seed=3)
+    write_nw_ucla(tmp_path / "ucla", "a01_s01_e00_v01", joints, 1)
+    write_msr(tmp_path / "msr", "a06_s02_e01", joints[:, order("nw_ucla20", "msr20")])
+    ucla, msr = load(tmp_path / "ucla", "nw_ucla"), load(tmp_path / "msr", "msr_action3d")
+    for first, second in ((ucla, msr), (msr, ucla)):
+        both = joined(first, second)
+        assert len(both) == 2 and np.array_equal(both.clip(1), both.clip(0)), "in the first one's order"
+        assert np.array_equal(both.clip(0), first.clip(0)) and both.skeleton == first.skeleton
+        assert [both.classes[label] for label in both.labels] == [
+            data.classes[data.labels[0]] for data in (first, second)
+        ]
+        batch = Feeder(both, RECIPES[first.layout]).batch(np.arange(2))
+        assert torch.equal(batch[0], batch[1])
+    assert joined(ucla, msr).content_hash not in (joined(msr, ucla).content_hash, ucla.content_hash)
+
+
+def test_joints_of_ones_own_are_joined_by_name(tmp_path: Path) -> None:
+    msr = load(tmp_path, "msr_action3d") if write_msr(tmp_path, "a06_s02_e01", body(topology("msr20"), 5)) else None
+    assert msr is not None
+    own = replace(msr, layout="npy", entries=(replace(msr.entries[0], id="own"),))
+    back = list(range(20))[::-1]
+    turned = replace(
+        own, frames=own.frames[:, :, back], skeleton=replace(own.skeleton, joints=own.skeleton.joints[::-1])
+    )
+    assert np.array_equal(joined(msr, turned).clip(1), msr.clip(0))
+    other = replace(own, skeleton=replace(own.skeleton, joints=("tail", *own.skeleton.joints[1:])))
+    with pytest.raises(DataError, match=r"differ .*tail.*name them alike"):
+        joined(msr, other)
+    with pytest.raises(DataError, match="clip a06_s02_e01 is in both data sets"):
+        joined(msr, replace(own, entries=msr.entries))
+    with pytest.raises(DataError, match="2 bodies a clip, networks of msr_action3d have room for 1"):
+        joined(msr, replace(own, frames=np.repeat(own.frames, 2, axis=3)))
+    with pytest.raises(DataError, match=r"different units.*metres.*kinetics"):
+        joined(msr, replace(own, layout="kinetics"))

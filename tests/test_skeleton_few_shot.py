@@ -1,0 +1,232 @@
+"""Suites of skeleton episodes: what may not be asked for, whose classes train, resumption, what a teacher changes."""
+
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.data.skeletons import LAYOUTS
+from benchmark.data.skeletons.class_splits import class_splits
+from benchmark.data.skeletons.msr_action3d import CLASSES
+from benchmark.data.skeletons.nw_ucla import CLASSES as UCLA
+from benchmark.errors import DataError, UserError
+from benchmark.place import standing
+from benchmark.skeletons import rules
+from benchmark.skeletons import stages as by_labels
+from benchmark.skeletons.few_shot import stages
+from benchmark.skeletons.few_shot.arena import Arena, Material, split_labels
+from benchmark.skeletons.few_shot.running import EPISODES, open_arena
+from benchmark.skeletons.few_shot.stages import Lesson
+from benchmark.skeletons.few_shot.suite import ClassSplit, FewShotSuite
+from benchmark.suite_file import SUITES, load_any
+from benchmark.train import Plan
+from results.store import RecordStore
+from tests.skeleton_suites import arena_of, write_clips, write_few_shot
+from tests.test_skeleton_suite import a_set
+
+LIGHT = ('teacher="light_dke_gcn"', "students={}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("recipe.epoch=3", "unknown key 'recipe.epoch': did you mean epochs"),
+        ('protocol="episodes"', "protocol = 'episodes': did you mean episodic"),
+        ('teacher="ctr_gnc"', "unknown skeleton student 'ctr_gnc': did you mean ctr_gcn"),
+        ('students.dke_gcn.self="dke_gcn/dkdd"', "did you mean dke_gcn/dkd"),
+        ('stream="joints"', "unknown stream 'joints': did you mean joint"),
+        ('data.split="classes_10_5_5"', "give split = one of classes_10_5_5, classes_15_5, or classes"),
+        ('data.classes.test=["hammer"]', "class 'hammer' stands in it twice"),
+        ("data.classes.test=[]", "tests no class: give [test_data]"),
+        ('test_data={layout="nw_ucla", root="x"}', "has test classes, and [test_data] would test too"),
+        ('test_data={layout="ucla", root="x"}', "unknown skeleton layout 'ucla'"),
+        ('head={name="mean_cosin"}', "did you mean mean_cosine"),
+        ('head={name="trx", tuple_sizes=[2, 4]}', "head:"),
+        ('head={name="trx", tuple_sizes=[2]}', "teacher_episodic.episodes = 0 leaves the weights of head.name = 'trx'"),
+        ("distiller.kd.weight=2.0", "taught settings learn by dkd"),
+        ("distiller.dkd.gamma=2.0", "distiller.dkd.gamma: unknown key"),
+        ("variant.x.data.split=9", "variant.x: data.split must stay the suite's"),
+        ("variant.x.evaluate.way=3", "variant.x: evaluate must stay the suite's"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_clip_is_read(tmp_path: Path, setting: str, says: str) -> None:
+    with pytest.raises(UserError, match=r"few\.toml") as error:
+        load_any(str(write_few_shot(tmp_path, clips=False)), (setting,))
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("evaluate.way=3", "evaluate.way = 3 is larger than the val split's 2 classes"),
+        ("evaluate.shots=[1, 4]", "shot \\+ query = 5, but class '.*' of the test split has 4 videos"),
+        ("episodic.way=3", "episodic.way = 3 is larger than the train split's 2 classes"),
+        ('data.classes.test=["draw x", "golf swing"]', "no clip of class 'golf swing'"),
+        ('data.classes.test=["draw x", "hand clip"]', "no clip of class 'hand clip': did you mean hand clap"),
+    ],
+)
+def test_what_does_not_fit_the_clips_is_refused_before_training(tmp_path: Path, setting: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        arena_of(tmp_path, (setting,))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_shipped_splits_of_classes_follow_their_rule() -> None:
+    for layout, known in {"msr_action3d": CLASSES, "nw_ucla": tuple(UCLA.values())}.items():
+        drawn = sorted(known, key=lambda name: sha256(name.encode()).hexdigest())
+        assert class_splits(layout)
+        for found in class_splits(layout).values():
+            assert [*found["train"], *found["val"], *found["test"]] == drawn and found["source"]
+            ClassSplit(train=found["train"], val=found["val"], test=found["test"])
+    assert class_splits("npy") == {} and set(class_splits("msr_action3d")) == {"classes_10_5_5", "classes_15_5"}
+
+
+def test_shipped_suites_are_sound_and_absent_data_are_one_line(tmp_path: Path) -> None:
+    for name in ("dke_gcn_msr_fewshot", "dke_gcn_ucla_to_msr", "dke_gcn_msr_to_ucla"):
+        suite = load_any(name, (f'data.root="{tmp_path / "none"}"',))
+        assert isinstance(suite, FewShotSuite) and (SUITES / f"{name}.toml").is_file()
+        with pytest.raises(DataError, match=r"https://wangjiangb\.github\.io/my_data\.html") as error:
+            open_arena(suite, tmp_path / "runs", tmp_path / "data", "cpu")
+        assert LAYOUTS[suite.data.layout].download in str(error.value)
+    write_clips(tmp_path / "ucla")
+    other = (f'data.root="{tmp_path / "ucla"}"', f'test_data.root="{tmp_path / "lost"}"')
+    suite = load_any("dke_gcn_ucla_to_msr", other)
+    assert isinstance(suite, FewShotSuite)
+    with pytest.raises(DataError, match=r"lost: no such folder.*MSR-Action3D"):
+        open_arena(suite, tmp_path / "runs", tmp_path / "data", "cpu")
+    assert not (tmp_path / "runs").exists()
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.permutations(list("abcdefg")), st.integers(2, 3), st.integers(2, 3), st.booleans())
+def test_no_class_leaks_from_one_split_into_another(names: list[str], train: int, val: int, across: bool) -> None:
+    clips = a_set([(place % 7, 1, 1) for place in range(21)], tuple("abcdefg"))
+    division = {"train": names[:train], "val": names[train : train + val], "test": names[train + val :]}
+    values = {"name": "x", "protocol": "episodic", "teacher": "light_dke_gcn"}
+    data = {"layout": "nw_ucla", "root": "x", "classes": division}
+    if across:  # the last three classes are another data set's
+        own = [name for name in names if name in "abcd"]
+        data["classes"] = division = {"train": own[:2], "val": own[2:], "test": []}
+        values["test_data"] = {"layout": "msr_action3d", "root": "y"}
+    suite = FewShotSuite.model_validate({**values, "data": data})
+    found = split_labels(suite, Material(clips, 4 if across else 7, ""))
+    told = {split: {clips.classes[label] for label in labels} for split, labels in found.items()}
+    assert told == {**{k: set(v) for k, v in division.items()}, **({"test": set("efg")} if across else {})}
+    assert sum(map(len, found.values())) == len(set().union(*found.values())), "no class is in two of them"
+
+
+def test_a_class_that_both_sets_have_must_be_left_out() -> None:
+    clips = a_set([(place, 1, 1) for place in range(8)], ("a", "b", "c", "d", "d", "e", "f", "g"))
+    values = {"name": "x", "protocol": "episodic", "teacher": "light_dke_gcn"}
+    values |= {"data": {"layout": "nw_ucla", "root": "x", "classes": {"train": ["a", "b"], "val": ["c", "d"]}}}
+    for left_out in ([], ["d"]):
+        other = {"layout": "msr_action3d", "root": "y", "leave_out": left_out}
+        suite = FewShotSuite.model_validate({**values, "test_data": other})
+        if left_out:
+            assert split_labels(suite, Material(clips, 4, ""))["test"] == (5, 6, 7)
+        else:
+            with pytest.raises(DataError, match=r"class 'd' is in both data sets.*leave_out"):
+                split_labels(suite, Material(clips, 4, ""))
+
+
+LESSON = Lesson("light_dke_gcn", "assistant", 0)
+CHAIN = (LESSON, Lesson("dke_gcn", "dkd", 0), Lesson("ctr_gcn", "-", 0))
+ALONE = Lesson("dke_gcn", "none", 0)
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Arena:
+    """A student alone, then a chain of three, trained undisturbed."""
+    arena = arena_of(tmp_path_factory.mktemp("calm"))
+    stages.train(arena, ALONE)
+    trained = {path.name.split("-s0")[0] for path in (arena.runs / "stages").iterdir()}
+    assert trained == {"skeleton-base-dke_gcn-joint", "skeleton-episodes-dke_gcn-joint-none"}, "without a teacher"
+    stages.train(arena, LESSON)
+    return arena
+
+
+def test_training_interrupted_anywhere_ends_in_the_same_bits(calm: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = arena_of(calm.runs.parents[1], runs="broken")
+    assert stages.taught_by(broken, LESSON) == CHAIN[1] and stages.taught_by(broken, CHAIN[1]) == CHAIN[2]
+    real, stopped = stages.fit, set[Path]()
+
+    def interrupted(
+        module: object, plan: object, checkpoint: Path, device: object, tick: Callable[[int, int], None], track: object
+    ) -> object:
+        def ticking(done: int, total: int) -> None:
+            if checkpoint not in stopped:
+                stopped.add(checkpoint)
+                raise KeyboardInterrupt
+            tick(done, total)
+
+        return real(module, plan, checkpoint, device, ticking, track)  # type: ignore[arg-type]
+
+    for module in (stages, by_labels):
+        monkeypatch.setattr(module, "Plan", partial(Plan, save_seconds=0.0))
+        monkeypatch.setattr(module, "fit", interrupted)
+    for stops in range(1, 6):
+        with pytest.raises(KeyboardInterrupt):
+            stages.train(broken, LESSON)
+        assert len(stopped) == stops, "three trainings by labels and two in episodes, each stopped after its first step"
+    stages.train(broken, LESSON)
+    for one in CHAIN:
+        ours, theirs = (standing(stages.stage_of(arena, one)) for arena in (calm, broken))
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours), one
+    cached = [stages.cached_tokens(arena, CHAIN[1]).gather(calm.all_videos) for arena in (calm, broken)]
+    assert cached[0].dtype == "float32" and cached[0].shape == (24, 2, 256) and (cached[0] == cached[1]).all()
+
+
+def test_a_teacher_changes_the_student_and_nothing_that_the_other_one_sees(calm: Arena) -> None:
+    taught = CHAIN[1]
+    curves = [stages.stage_of(calm, lesson).summary()["curve"] for lesson in (ALONE, taught)]
+    first = [next(point for point in curve if "ce" in point) for curve in curves]
+    assert first[0]["ce"] == first[1]["ce"], "the same weights on the same episodes, once without the other term"
+    assert first[0]["loss"] == first[0]["ce"] < first[1]["loss"] and "target" in first[1] and "target" not in first[0]
+    last = [curve[-2]["ce"] for curve in curves]
+    assert last[0] != last[1], "the second step starts from other weights"
+    again = arena_of(calm.runs.parents[1], ("distiller.dkd.beta=800.0",))
+    assert stages.stage_of(again, ALONE).key == stages.stage_of(calm, ALONE).key
+    assert stages.stage_of(again, taught).key != stages.stage_of(calm, taught).key
+    rows, labels = torch.tensor([0, 4, 1, 5]), torch.tensor([0, 1])
+    theirs = stages.answers_of(calm, CHAIN[2])(rows, labels, labels, 2).logits["fused"]
+    with torch.no_grad():
+        whole = stages.trained(calm, CHAIN[2])(calm.batch(calm.parts["train"][rows.numpy()], "joint"), labels, 2)
+    assert torch.allclose(theirs, whole.logits["ce"], atol=1e-5), "cached tokens say what the network says"
+
+
+def test_across_data_sets_and_streams_rows_are_ordinary_ones(tmp_path: Path) -> None:
+    write_clips(tmp_path / "ucla")
+    classes = 'data.classes={train=["hammer", "bend"], val=["jogging", "side kick"]}'
+    test_data = f'test_data={{layout="nw_ucla", root="{tmp_path / "ucla"}"}}'
+    arena = arena_of(tmp_path, (*LIGHT, classes, test_data, 'variant.bone.stream="bone"'))
+    assert arena.classes("test") == ("pick up with one hand", "pick up with two hands"), "those that have clips"
+    assert arena.trained_classes == ("hammer", "bend") and len(arena.videos("test")) == 18
+    assert arena.clips.skeleton.joints == LAYOUTS["msr_action3d"](tmp_path / "data" / "msr_action3d").skeleton.joints
+    found = rules.run(arena, EPISODES)
+    assert [standing.row.name for _, standing in found] == ["light_dke_gcn/-/s0", "light_dke_gcn/-/s0@bone"]
+    assert all(standing.done for _, standing in found)
+    records = RecordStore(arena.runs / "records").all()
+    assert {record.cell.dataset for record in records} == {"msr_action3d to nw_ucla"} and len(records) == 4
+    assert len({record.identity["episodes"] for record in records}) == 2, "one list a shot, whatever the stream"
+    renamed = arena_of(tmp_path, (*LIGHT, classes, test_data, 'variant.bones.stream="bone"'))
+    assert all(standing.done for _, standing in rules.run(renamed, EPISODES))
+    assert {record.cell.variant for record in RecordStore(arena.runs / "records").all()} == {"", "bones"}
+
+
+def test_another_head_and_a_teacher_trained_in_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "Plan", partial(Plan, select="last"))  # these clips are too easy for the start to lose
+    head = 'head={name="trx", tuple_sizes=[2], width=8}'
+    teach = "teacher_episodic={way=2, shot=1, query=1, episodes=2, validate_every=2}"
+    arena = arena_of(tmp_path, (*LIGHT, head, teach, "evaluate.val_way=2", 'bf16=["light_dke_gcn"]'))
+    assert all(standing.done for _, standing in rules.run(arena, EPISODES))
+    (record, _) = RecordStore(arena.runs / "records").all()
+    assert record.cell.head == "trx" and record.provenance["bf16"] == ["light_dke_gcn"]
+    stage = stages.stage_of(arena, Lesson("light_dke_gcn", "-", 0))
+    assert [point["step"] for point in stage.summary()["curve"] if "loss" in point] == [1, 2]
+    fresh = arena.new_student("light_dke_gcn", 0).state_dict()
+    assert any(name.startswith("head.") and not torch.equal(v, fresh[name]) for name, v in standing(stage).items())
