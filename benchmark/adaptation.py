@@ -21,6 +21,7 @@ from benchmark.seeds import generator
 from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, Progressed, fit
 from benchmark.workspace import Workspace
+from students.backbones import TokenEncoder
 from students.few_shot import FewShotStudent, episode_output
 from students.output import EpisodeOutput
 
@@ -48,6 +49,7 @@ def _features(
 ) -> Tensor:
     """Pooled trunk features (V, T, channels) in eval mode; ``stream`` names the augmentation, None the middle crop."""
     rng = None if stream is None else generator(0, "adapt", stream)
+    assert isinstance(student.encoder, TokenEncoder)  # students read frames
     parts = [
         student.encoder.pooled(clips.frames(videos[start : start + _BATCH], rng))
         for start in range(0, len(videos), _BATCH)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from benchmark.seeds import generator, torch_scope
 from benchmark.tracked_stage import tracked
 from benchmark.train import Plan, Progressed, fit
 from benchmark.workspace import Clips, Workspace
-from students.backbones import TokenEncoder, recalibrate_batch_norm
+from students.backbones import recalibrate_batch_norm
+from students.clip_encoder import ClipEncoder
 from students.distill.d2m import frame_relation
 from students.distill.tokens import token_loss
 
@@ -29,7 +31,7 @@ _RECALIBRATION_FRAMES = 128
 class BaseClassifier(nn.Module):
     """An encoder with one linear classifier a branch over layer-normalised, frame-averaged tokens."""
 
-    def __init__(self, encoder: TokenEncoder, classes: int) -> None:
+    def __init__(self, encoder: ClipEncoder, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.classifiers = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name in encoder.branches})
@@ -57,7 +59,7 @@ class Taught:
 def base_stage(
     ws: Workspace,
     out: Stage,
-    encoder: TokenEncoder,
+    encoder: ClipEncoder,
     clips: Clips,
     config: BaseConfig,
     seed: int,
@@ -79,7 +81,7 @@ def base_stage(
     def order(epoch: int) -> NDArray[np.int64]:
         return generator(seed, name, "epoch", epoch).permutation(len(videos))
 
-    def prepare(step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    def prepare(step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
         epoch, position = divmod(step, per_epoch)
         rows = order(epoch)[position * batch : (position + 1) * batch]
         rng = generator(seed, name, "augment", step)
@@ -121,7 +123,7 @@ def _frame_choice(clips: int, frames: int, kept: int, rng: np.random.Generator) 
     return np.sort(rng.random((clips, frames)).argsort(axis=1)[:, :kept], axis=1)
 
 
-def recalibrate(ws: Workspace, encoder: TokenEncoder, clips: Clips) -> None:
+def recalibrate(ws: Workspace, encoder: ClipEncoder, clips: Clips) -> None:
     """Batch-norm statistics from training videos spread over all classes, without augmentation."""
     videos: Sequence[str] = ws.videos("train")
     chosen = [videos[i] for i in np.linspace(0, len(videos) - 1, min(_RECALIBRATION_VIDEOS, len(videos))).astype(int)]

@@ -76,7 +76,18 @@ app.command(
 app.command(name="view", epilog=cli_view.EXAMPLES)(cli_view.view_command)
 OUT = Console()
 NO_SCORES = "--save-scores is of the supervised protocol; {} is a suite of episodes"
-LISTED = ("students", "heads", "distillers", "fusions", "experts", "layouts", "trackers", "suites", "published")
+LISTED = (
+    "students",
+    "skeletons",
+    "heads",
+    "distillers",
+    "fusions",
+    "experts",
+    "layouts",
+    "trackers",
+    "suites",
+    "published",
+)
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]

@@ -1,8 +1,10 @@
 """From cached or decoded clips to network input, augmented by a given generator or cropped in the middle."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,17 +13,64 @@ from torch import Tensor
 
 from benchmark.data.transforms import Norm, apply_crop, centre_crop, normalise, random_crop
 
-Read = Callable[[str, np.random.Generator | None], NDArray[np.uint8]]
-"""A video id to its sampled, resized clip, uint8 (T, R, R', C); a generator asks for training frame sampling."""
+Read = Callable[[str, np.random.Generator | None], NDArray[Any]]
+"""A video id to its sampled, resized clip, uint8 (T, R, R', C); a generator asks for training frame sampling. Clips of
+coordinates are float32 (T', V, 3, M), and the same in training."""
 
 _READERS = 4
 
 
-@dataclass(frozen=True)
-class Clips:
-    """One modality of a data set as network input, normalised by ``norm`` (see transforms.normalise).
+class Clips(ABC):
+    """One modality of a data set as network input."""
 
-    mirror_channels, mirror_swap: the modality's rule for a left-right flip (see transforms.mirror).
+    def frames(
+        self, videos: Sequence[str], rng: np.random.Generator | None = None, keep: NDArray[np.int64] | None = None
+    ) -> Tensor:
+        """What the network reads of the videos, on the device: `network_input` of `pixels`."""
+        return self.network_input(self.pixels(videos, rng, keep))
+
+    def pixels(
+        self, videos: Sequence[str], rng: np.random.Generator | None = None, keep: NDArray[np.int64] | None = None
+    ) -> NDArray[Any]:
+        """Clips (N, ...), read and cut without torch: what can be prepared in the background.
+
+        With ``rng`` the training transform, one for all frames of a clip. ``keep``: int64 (N, T') chooses frames of
+        each clip, where the network reads them one by one.
+        """
+        rngs = rng.spawn(len(videos)) if rng is not None else [None] * len(videos)
+        kept = list(keep) if keep is not None else [None] * len(videos)
+        first = self._one(videos[0], rngs[0], kept[0])
+        batch = np.empty((len(videos), *first.shape), first.dtype)
+        batch[0] = first
+        rest = (videos[1:], rngs[1:], kept[1:], batch[1:])
+        if len(videos) > _READERS:
+            with ThreadPoolExecutor(_READERS) as pool:
+                list(pool.map(self._one, *rest))
+        else:
+            list(map(self._one, *rest))
+        return batch
+
+    @abstractmethod
+    def network_input(self, pixels: NDArray[Any]) -> Tensor:
+        """Clips as ``pixels`` gives them, as the network reads them, on the device."""
+
+    @abstractmethod
+    def _one(
+        self,
+        video: str,
+        rng: np.random.Generator | None,
+        keep: NDArray[np.int64] | None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """One clip, put into ``out`` if it is given."""
+
+
+@dataclass(frozen=True)
+class ImageClips(Clips):
+    """Clips of images: frames float32 (N * T, C, H, W), channels last, normalised by ``norm`` (transforms.normalise).
+
+    In training a random crop and flip, else the middle crop. mirror_channels, mirror_swap: the modality's rule for a
+    left-right flip (see transforms.mirror).
     """
 
     read: Read
@@ -32,35 +81,8 @@ class Clips:
     mirror_channels: tuple[int, ...] = ()
     mirror_swap: tuple[int, int] | None = None
 
-    def frames(
-        self, videos: Sequence[str], rng: np.random.Generator | None = None, keep: NDArray[np.int64] | None = None
-    ) -> Tensor:
-        """Frames float32 (N * T, C, H, W), channels last, on the device: `network_input` of `pixels`."""
-        return self.network_input(self.pixels(videos, rng, keep))
-
-    def pixels(
-        self, videos: Sequence[str], rng: np.random.Generator | None = None, keep: NDArray[np.int64] | None = None
-    ) -> NDArray[np.uint8]:
-        """Cropped clips, uint8 (N, T, H, W, C), read and cut without torch: what can be prepared in the background.
-
-        With ``rng`` the training transform (random crop and flip, one for all frames of a clip), else the middle
-        crop. ``keep``: int64 (N, T') chooses frames of each clip.
-        """
-        rngs = rng.spawn(len(videos)) if rng is not None else [None] * len(videos)
-        kept = list(keep) if keep is not None else [None] * len(videos)
-        first = self._one(videos[0], rngs[0], kept[0])
-        batch = np.empty((len(videos), *first.shape), np.uint8)
-        batch[0] = first
-        rest = (videos[1:], rngs[1:], kept[1:], batch[1:])
-        if len(videos) > _READERS:
-            with ThreadPoolExecutor(_READERS) as pool:
-                list(pool.map(self._one, *rest))
-        else:
-            list(map(self._one, *rest))
-        return batch
-
     def network_input(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """Pixels of clips as frames, float32 (N * T, C, H, W), channels last, normalised, on the device."""
+        """Pixels uint8 (N, T, H, W, C) as frames, float32 (N * T, C, H, W), channels last, on the device."""
         return normalise(torch.from_numpy(pixels).to(self.device), self.norm)
 
     def _one(
@@ -86,10 +108,10 @@ def remembered(read: Read, limit_bytes: int) -> Read:
 
     For sources whose training sampling equals the test sampling (clips stored with just the frames used).
     """
-    kept: dict[str, NDArray[np.uint8]] = {}
+    kept: dict[str, NDArray[Any]] = {}
     used = 0
 
-    def remembering(video: str, rng: np.random.Generator | None) -> NDArray[np.uint8]:
+    def remembering(video: str, rng: np.random.Generator | None) -> NDArray[Any]:
         nonlocal used
         clip = kept.get(video)
         if clip is None:

@@ -24,6 +24,7 @@ from benchmark.sections import (
 )
 from students import StudentError
 from students.distill.base import Distiller
+from students.skeletons import SKELETONS
 from students.trunks import BACKBONES
 from teachers.fusions import FUSIONS
 from teachers.fusions.base import Fusion
@@ -67,7 +68,7 @@ class Suite(Varied):
     token_norm: bool = Field(True, description="layer-normalise tokens; false as published")
     patch_enrichment: bool = Field(False, description="STRM's attention among a frame's cells, in the students")
     bf16: tuple[str, ...] | Literal["auto"] = Field(
-        (), description="backbones trained under bfloat16 autocast; auto: where a probe says it is faster"
+        (), description="networks trained under bfloat16 autocast; auto: backbones that a probe says are faster so"
     )
     data: DataConfig = DataConfig()
     teacher: TeacherConfig = TeacherConfig()
@@ -139,11 +140,17 @@ class Suite(Varied):
         return self
 
     def _possible(self) -> None:
-        named = () if self.bf16 == "auto" else self.bf16
+        named = () if self.bf16 == "auto" else (name for name in self.bf16 if name not in SKELETONS)
         for name in (*self.students, self.teacher.encoder, *named):
             BACKBONES[name]
         for modality in {*self.teacher.modalities, *self.teacher.expert}:
             self.teacher.new_expert(modality)
+        for modality in self.teacher.own:
+            self.teacher.new_expert(modality)  # known, but not asked for: a run may leave modalities out
+            try:
+                self.teacher.of(modality)
+            except ValueError as error:
+                raise ValueError(f"teacher.own.{modality}: {why(error)}") from error
         for name in {*self.distiller, *(distillation(setting).distiller for setting in self.distillation)}:
             rehearse(name, self.options_of(name), self.width)
         lists = {
@@ -154,8 +161,9 @@ class Suite(Varied):
             "teacher.modalities": self.teacher.modalities,
         }
         for what, values in lists.items():
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"{what} must hold at least one value, each once")
+            alone = what == "students"  # a suite of teachers
+            if not (values or alone) or len(set(values)) != len(values):
+                raise ValueError(f"{what} must hold {'' if alone else 'at least one value, '}each once")
         targets = (*(["fused"] if self._fusion_width() == self.width else []), *self.teacher.modalities)
         if self.base.token_target not in targets:
             raise ValueError(f"base.token_target = {self.base.token_target!r}: choose one of {', '.join(targets)}")
@@ -206,6 +214,7 @@ class Suite(Varied):
             "episodic": self.episodic,
             "teacher.episodic": self.teacher.episodic,
             "teacher.fusion": self.teacher.fusion,
+            **{f"teacher.own.{name}.episodic": self.teacher.of(name).episodic for name in self.teacher.own},
         }
         for where, stage in train.items():
             if stage.way > self.data.train_classes:

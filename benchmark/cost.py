@@ -8,7 +8,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import thop
 import torch
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmark.errors import UserError
+from benchmark.published_gcn import with_published
 from benchmark.published_trx import PublishedTRX
-from students.backbones import TokenEncoder
+from students.clip_encoder import ClipEncoder
 from students.few_shot import FewShotStudent
 from students.heads.base import Head, Keys
 from students.heads.trx import TRX
@@ -107,7 +108,7 @@ def episode_cost(student: FewShotStudent, *, way: int, shot: int, query: int, im
 
 
 def teacher_cost(
-    encoders: list[TokenEncoder],
+    encoders: Sequence[ClipEncoder],
     fusion: Fusion,
     head: Head,
     *,
@@ -117,7 +118,7 @@ def teacher_cost(
     query: int,
     image_size: int,
 ) -> EpisodeCost:
-    """Cost of a fused teacher on one test episode; the experts that derive depth, flow or joints are not in it.
+    """Cost of a fused teacher on one test episode; the experts that derive depth, flow or poses are not in it.
 
     encoders: one a modality, in the order of the fusion, one branch each. Raises UserError when they do not fit.
     """
@@ -181,16 +182,18 @@ class Episode:
 
 
 class _Teacher(nn.Module):
-    """Encoders and fusion as one module: frames (N * T, 3, H, W) serve every modality, all have that shape."""
+    """Encoders and fusion as one module. Frames (N * T, 3, H, W) say how many clips there are, and of which size."""
 
-    def __init__(self, encoders: list[TokenEncoder], fusion: Fusion, frames: int) -> None:
+    def __init__(self, encoders: Sequence[ClipEncoder], fusion: Fusion, frames: int) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
         self.fusion = fusion
         self.frames = frames
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        streams = [t.unflatten(0, (-1, self.frames)) for e in self.encoders for t in e(frames).values()]
+        sizes = len(frames) // self.frames, self.frames, frames.shape[-1]
+        inputs = [(encoder, encoder.example(*sizes)) for encoder in cast(list[ClipEncoder], self.encoders)]
+        streams = [tokens for encoder, clips in inputs for tokens in encoder.clips(clips, self.frames).values()]
         return {"fused": self.fusion(torch.stack(streams)).flatten(0, 1)}
 
 
@@ -218,12 +221,13 @@ def widths_of(encoder: nn.Module, episode: Episode) -> list[int]:
 def encoder_cost(encoder: nn.Module, episode: Episode) -> PartCost:
     """An encoder's part: frames (N, 3, H, W) -> tokens by branch."""
     passes = (episode.pixels(episode.way * videos) for videos in (episode.shot, episode.query))
+    released = with_published(encoder)
     return PartCost(
         parameters=sum(p.numel() for p in encoder.parameters()),
         bytes=weight_bytes(encoder),
         macs_per_video=count_macs(encoder, episode.pixels(1)),  # exact: eval mode, videos are independent
         macs_match=0,
-        thop_macs=sum(thop_macs(encoder, pixels) for pixels in passes),
+        thop_macs=sum(thop_macs(released, pixels) for pixels in passes),
         episode=episode,
     )
 

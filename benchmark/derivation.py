@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -26,7 +25,7 @@ from benchmark.progress import Tick, bar
 from feature_cache import Draft
 from students.registry import nearest
 from teachers import TeacherError
-from teachers.modalities import Expert
+from teachers.modalities import CoordinateExpert, Expert
 
 if TYPE_CHECKING:  # workers import this module, and need nothing of that one
     from benchmark.workspace import Workspace
@@ -63,7 +62,7 @@ def derive(
     part: tuple[int, int] = (1, 1),
     workers: int | None = None,
 ) -> list[Derived]:
-    """Cache the clips of every video, uint8 (T, R, R, C), that the teachers of some variants read; what stands stays.
+    """Cache the clips of every video that the teachers of some variants read (Workspace.clip_entry); what stands stays.
 
     modalities: only these; default all that the teachers read from a cache. variants: of the suite, "" is the suite
     itself. part: (i, n) derives the shards whose number is i - 1 modulo n, so that n machines with one cache folder
@@ -115,7 +114,7 @@ def in_part(shard: int, part: tuple[int, int]) -> bool:
 def _wanted(
     ws: "Workspace", modalities: Sequence[str] | None, variants: Sequence[str]
 ) -> dict[Expert, tuple[str, str]]:
-    """Each expert of the variants' teachers once, what to call it, and the first variant that has it."""
+    """An expert for each kind of clips that the teachers read, what to call it, and the first variant that has it."""
     found: dict[Expert, tuple[str, str]] = {}
     read: set[str] = set()
     suites = dict(ws.suite.versions())
@@ -125,8 +124,10 @@ def _wanted(
         read.update(cached)
         for modality in cached if modalities is None else (m for m in cached if m in modalities):
             expert = teacher.new_expert(modality)
+            if any(other.clip_identity() == expert.clip_identity() for other in found):
+                continue
             named = any(other.name == modality for other in found)
-            found.setdefault(expert, (f"{modality}@{variant}" if named else modality, variant))
+            found[expert] = f"{modality}@{variant}" if named else modality, variant
     if unread := [modality for modality in modalities or () if modality not in read]:
         raise UserError(
             f"no teacher of suite {ws.suite.name!r} reads {unread[0]!r} from the cache: {nearest(unread[0], read)}"
@@ -194,17 +195,19 @@ def _drafts(piece: Piece) -> Iterator[Draft]:
 
 
 def _derive(folder: VideoFolder, piece: Piece) -> None:
-    """Derive a piece's clips, cut to the middle square, and put each in its draft."""
+    """Derive a piece's clips, images cut to the middle square, and put each in its draft."""
     for video, puts in piece:
         sources: dict[str, Any] = {}
         for expert, draft, place in puts:
             if expert.requires not in sources:
                 sources[expert.requires] = folder.source(video, expert.requires)
             try:
-                clip: NDArray[np.uint8] = expert.derive(sources[expert.requires])
+                clip: NDArray[Any] = expert.derive(sources[expert.requires])
             except TeacherError as error:
                 raise FileError(folder.locate(video, expert.requires), str(error)) from None
-            draft.put(place, apply_crop(clip, centre_crop(clip.shape[1], clip.shape[2], folder.resize)))
+            if not isinstance(expert, CoordinateExpert):
+                clip = apply_crop(clip, centre_crop(clip.shape[1], clip.shape[2], folder.resize))
+            draft.put(place, clip)
 
 
 _folder: VideoFolder

@@ -1,8 +1,8 @@
 """What every episodic stage shares: its training episodes, their frames and labels, and validation."""
 
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -38,14 +38,14 @@ def labels_of(episodes: Episodes, device: torch.device) -> tuple[Tensor, Tensor]
     return way.repeat_interleave(episodes.support.shape[2]), way.repeat_interleave(episodes.query.shape[2])
 
 
-def episode_pixels(ws: Workspace, clips: Clips, episodes: Episodes, seed: int, stage: str) -> Ahead[NDArray[np.uint8]]:
-    """Augmented pixels of training episodes by their index, support then query: uint8 (N, T, H, W, C).
+def episode_pixels(ws: Workspace, clips: Clips, episodes: Episodes, seed: int, stage: str) -> Ahead[NDArray[Any]]:
+    """Augmented clips of training episodes by their index, support then query, see Clips.pixels.
 
     Those of coming episodes are prepared ahead; see Ahead.
     """
     videos = ws.videos("train")
 
-    def prepare(index: int) -> NDArray[np.uint8]:
+    def prepare(index: int) -> NDArray[Any]:
         asked = [videos[row] for row in episodes.rows(index)]
         return clips.pixels(asked, generator(seed, "augment", stage, index))
 

@@ -12,6 +12,7 @@ from benchmark.episodes import Episodes
 from benchmark.probe import CPU_FRAMES, embedding_frames
 from benchmark.progress import Tick
 from students.backbones import TokenEncoder
+from students.clip_encoder import ClipEncoder
 from students.folding import folded
 from students.heads.base import Head, Keys, gather_keys
 
@@ -19,7 +20,7 @@ _VIDEOS = 256  # projected at once
 _CHUNK_BYTES = 64 << 20  # memory of one block of episodes while matching; larger blocks fall out of the caches
 
 Frames = Callable[[Sequence[str]], Tensor]
-"""Videos to network input: float32 (N * T, C, H, W), test transform, on the network's device."""
+"""Videos to network input: float32 (N * T, C, H, W) or joints, test transform, on the network's device."""
 
 
 def no_tick(done: int, total: int) -> None:
@@ -28,7 +29,7 @@ def no_tick(done: int, total: int) -> None:
 
 @torch.no_grad()
 def embed(
-    encoder: TokenEncoder,
+    encoder: ClipEncoder,
     videos: Sequence[str],
     frames: Frames,
     clip_frames: int,
@@ -39,7 +40,7 @@ def embed(
     training = encoder.training
     encoder.eval()
     at_once = CPU_FRAMES
-    if device.type != "cpu":
+    if device.type != "cpu" and isinstance(encoder, TokenEncoder):
         at_once = embedding_frames(encoder.backbone, frames(videos[:1]).shape[-1], device)
     batch = max(1, at_once // clip_frames)
     rows: dict[str, list[Tensor]] = {}

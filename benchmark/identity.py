@@ -19,23 +19,25 @@ def data(suite: Suite, content_hash: str) -> dict[str, Any]:
 
 
 def encoder(suite: Suite, content_hash: str, modality: str, expert: dict[str, Any], seed: int) -> dict[str, Any]:
-    """One modality's encoder of the teacher."""
-    teacher = suite.teacher
+    """One modality's encoder of the teacher. expert: its identity, with the network of coordinates and its settings."""
+    teacher = suite.teacher.of(modality)
+    network = teacher.network(modality)
+    weights = teacher.weights if network == teacher.encoder else "random"
     return {
         "version": VERSION,
         "stage": "encoder",
         "data": data(suite, content_hash),
         "modality": modality,
         "expert": expert,
-        "backbone": teacher.encoder,
-        **code_of("students", teacher.encoder),
-        "weights": weights_identity(teacher.encoder, teacher.weights),
+        "backbone": network,
+        **code_of("students" if network == teacher.encoder else "skeletons", network),
+        "weights": weights_identity(network, weights),
         "width": suite.width,
         "token_norm": suite.token_norm,
         "head": head(suite.head),
         "base": teacher.base.model_dump(mode="json"),
         "episodic": teacher.episodic.model_dump(mode="json"),
-        "bf16": teacher.encoder in suite.bf16,
+        "bf16": network in suite.bf16,
         "selection": selection(suite.evaluate),
         "seed": seed,
     }

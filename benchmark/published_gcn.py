@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from students.skeletons import SkeletonNetwork
+from students.skeletons.encoder import JointEncoder
 from students.skeletons.skeleton_gcn import ChannelwiseGraphConvolution
 from students.skeletons.st_gcn import GraphConvolution
 
@@ -19,8 +20,20 @@ def published(network: SkeletonNetwork) -> SkeletonNetwork:
     """A copy of the network whose graph convolutions are the released ones, with the same weights."""
     copied = copy.deepcopy(network)
     for block in copied.blocks:
-        ours = cast(nn.Module, block.spatial)
-        block.spatial = _FORMS[type(ours)](ours)
+        ours = cast(nn.Module, getattr(block, "spatial", None))
+        if type(ours) in _FORMS:  # other networks count as they are
+            block.spatial = _FORMS[type(ours)](ours)
+    return copied
+
+
+def with_published(module: nn.Module) -> nn.Module:
+    """The module, or a copy with the skeleton networks of its encoders, if any, in the released formulation."""
+    if not any(isinstance(part, JointEncoder) for part in module.modules()):
+        return module
+    copied = copy.deepcopy(module)
+    for part in copied.modules():
+        if isinstance(part, JointEncoder):
+            part.network = published(part.network)
     return copied
 
 

@@ -13,12 +13,14 @@ from benchmark.errors import UserError
 from benchmark.tracking import TRACKERS
 from students.distill import DISTILLERS
 from students.heads import HEADS
+from students.skeletons import SKELETONS
 from students.trunks import BACKBONES
 from teachers.fusions import FUSIONS
 from teachers.modalities import EXPERTS
 
 CATALOGUES: dict[str, Iterable[str]] = {
     "students": BACKBONES,
+    "skeletons": SKELETONS,
     "heads": HEADS,
     "distillers": DISTILLERS,
     "fusions": FUSIONS,

@@ -27,7 +27,8 @@ from benchmark.tracking import Trackers
 from benchmark.workspace import Workspace
 from feature_cache import InUseError
 from results.store import RecordStore
-from teachers.modalities import EXPERTS
+from students.few_shot import FewShotStudent
+from teachers.modalities import EXPERTS, CoordinateExpert
 
 _LISTED = 10  # problems named before a run gives up
 
@@ -204,8 +205,10 @@ def _check_shares(ws: Workspace, pending: Sequence[Standing], processes: int) ->
         config, teacher = at.suite, at.suite.teacher
         stages: list[tuple[str, EpisodicConfig, Stage]] = []
         if needs_teacher(at, row):
-            encoders = [encoder_stage(at, modality, row.seed) for modality in teacher.modalities]
-            stages += [("teacher.episodic", teacher.episodic, stage) for stage in encoders]
+            for modality in teacher.modalities:
+                own = modality in teacher.own and "accumulate" in teacher.own[modality].episodic
+                where = f"teacher.own.{modality}.episodic" if own else "teacher.episodic"
+                stages += [(where, teacher.of(modality).episodic, encoder_stage(at, modality, row.seed))]
             stages += [("teacher.fusion", teacher.fusion, fusion_stage(at, row.seed))]
         if row.model != TEACHER:
             own = row.model in config.own and "accumulate" in config.own[row.model].episodic
@@ -222,18 +225,29 @@ def _check_shares(ws: Workspace, pending: Sequence[Standing], processes: int) ->
 
 @torch.no_grad()
 def _check_networks(ws: Workspace) -> None:
-    """Build every network once and show it one black frame, so that weights and sizes that do not fit are named now.
+    """Build every network once and show it one blank clip, so that weights and sizes that do not fit are named now.
 
-    Raises UserError or StudentError.
+    Raises UserError or StudentError, and TeacherError for joints that cannot be flipped as the suite asks.
     """
     read = {"weights", "width", "token_norm", "patch_enrichment", "head"}
     seen = set()
     for variant, suite in ws.suite.versions():
-        at, frame = ws.varied(variant), torch.zeros(1, 3, suite.data.image_size, suite.data.image_size)
+        at, teacher = ws.varied(variant), suite.teacher
         networks = {name: partial(new_student, at, name, 0) for name in suite.students}
-        networks[f"teacher {suite.teacher.encoder} {suite.teacher.weights}"] = partial(new_encoder, at, "rgb", 0)
+        for modality in teacher.modalities:
+            expert = teacher.new_expert(modality)
+            if isinstance(expert, CoordinateExpert):
+                networks[f"teacher {expert} {suite.data.flip}"] = partial(_coordinate_encoder, at, modality)
+            else:
+                networks[f"teacher {teacher.encoder} {teacher.weights}"] = partial(new_encoder, at, modality, 0)
         for name, build in networks.items():
             settings = f"{name} {suite.data.input_norm} {suite.model_dump_json(include=read)}"
             if settings not in seen:
-                build().encoder.eval()(frame)
+                encoder, frames = build().encoder.eval(), suite.data.frames
+                encoder.clips(torch.zeros_like(encoder.example(1, frames, suite.data.image_size), device="cpu"), frames)
                 seen.add(settings)
+
+
+def _coordinate_encoder(at: Workspace, modality: str) -> FewShotStudent:
+    at.clips(modality, at.suite.teacher.encoder)  # raises where the joints cannot be flipped
+    return new_encoder(at, modality, 0)

@@ -74,7 +74,9 @@ def describe(ws: Workspace, row: Row, shot: int) -> Cell:
     teacher = row.model == TEACHER
     fusion = ws.suite.teacher.fusion
     joined = "MFM" if fusion.name == "mfm" else fusion.released or fusion.name
-    model = f"{joined}({'+'.join(ws.suite.teacher.modalities)}; {ws.suite.teacher.encoder})" if teacher else row.model
+    modalities = ws.suite.teacher.modalities
+    networks = ", ".join(dict.fromkeys(ws.suite.teacher.network(modality) for modality in modalities))
+    model = f"{joined}({'+'.join(modalities)}; {networks})" if teacher else row.model
     head = ws.suite.head
     sizes = ",".join(map(str, head.options().get("tuple_sizes", ())))
     dataset = "embedded" if data.source == "embedded" else Path(str(data.root)).name
@@ -256,7 +258,7 @@ def _teacher_cost(ws: Workspace, teacher: Teacher, shot: int) -> Cost:
         )
         return asdict(episode)
 
-    settings = _cost_settings(ws, shot) | {"teacher": ws.suite.teacher.model_dump(mode="json")}
+    settings = _cost_settings(ws, shot) | {"teacher": ws.suite.teacher.model_dump(mode="json", exclude={"own"})}
     return cost_of(ws, TEACHER, settings, measure)
 
 

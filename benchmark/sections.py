@@ -15,7 +15,7 @@ from students.heads.base import Head
 from teachers import TeacherError
 from teachers.fusions import FUSIONS
 from teachers.fusions.sums import RELEASED
-from teachers.modalities import EXPERTS, Expert
+from teachers.modalities import EXPERTS, CoordinateExpert, Expert
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -194,16 +194,41 @@ class FusionConfig(EpisodicConfig):
         return self
 
 
+class OwnEncoderConfig(Section):
+    """What one modality's encoder trains with instead of the teacher's values: keys of these sections."""
+
+    base: dict[str, Any] = {}
+    episodic: dict[str, Any] = {}
+
+
 class TeacherConfig(Section):
     """Per-modality encoders, then fusion."""
 
     modalities: tuple[str, ...] = ("rgb", "depth", "flow")
     expert: dict[str, dict[str, Any]] = Field({}, description="options of modality experts, by name")
-    encoder: str = "resnet50"
-    weights: str = "random"
+    encoder: str = Field("resnet50", description="of images; an expert that gives coordinates names its own network")
+    weights: str = Field("random", description="of the encoders of images")
     base: BaseConfig = BaseConfig()
     episodic: NetworkEpisodicConfig = NetworkEpisodicConfig()
     fusion: FusionConfig = FusionConfig()
+    own: dict[str, OwnEncoderConfig] = Field({}, description="settings of single modalities' encoders, by name")
+
+    def of(self, modality: str) -> Self:
+        """The teacher as one modality's encoder trains: its own settings in the place of the common ones."""
+        if modality not in self.own:
+            return self
+        own = self.own[modality]
+        changed = {
+            "base": BaseConfig.model_validate({**self.base.model_dump(), **own.base}),
+            "episodic": NetworkEpisodicConfig.model_validate({**self.episodic.model_dump(), **own.episodic}),
+            "own": {},
+        }
+        return self.model_copy(update=changed)
+
+    def network(self, modality: str) -> str:
+        """The name of the network that reads a modality."""
+        expert = self.new_expert(modality)
+        return expert.network if isinstance(expert, CoordinateExpert) else self.encoder
 
     def new_expert(self, modality: str) -> Expert:
         """A modality's expert with the suite's options; ValueError names the key that it cannot take."""

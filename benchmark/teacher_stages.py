@@ -20,11 +20,13 @@ from benchmark.workspace import Workspace
 from feature_cache import Entry, Key
 from results.record import key_of
 from students.backbones import TokenEncoder
+from students.clip_encoder import ClipEncoder
 from students.distill.labels import LabelsOnly
 from students.few_shot import FewShotStudent, episode_output
 from students.heads.base import Head
 from teachers.ensemble import ScoreFusion
 from teachers.fusions.base import Fusion
+from teachers.modalities import CoordinateExpert
 
 TEACHER_BRANCH = "fused"
 _CE_ONLY = LabelsOnly(ce_branches=(TEACHER_BRANCH,))
@@ -32,15 +34,20 @@ _CE_ONLY = LabelsOnly(ce_branches=(TEACHER_BRANCH,))
 
 def new_encoder(ws: Workspace, modality: str, seed: int) -> FewShotStudent:
     """A fresh single-branch encoder with a head, initial weights by (seed, modality)."""
-    teacher = ws.suite.teacher
+    teacher, width, norm = ws.suite.teacher.of(modality), ws.suite.width, ws.suite.token_norm
+    expert = teacher.new_expert(modality)
+    encoder: ClipEncoder
     with torch_scope(torch.device("cpu"), seed, "init", "encoder", modality):
-        encoder = TokenEncoder(teacher.encoder, ws.suite.width, (TEACHER_BRANCH,), token_norm=ws.suite.token_norm)
-        encoder.to(memory_format=torch.channels_last)
+        if isinstance(expert, CoordinateExpert):
+            encoder = expert.encoder(ws.folder.skeleton, width, (TEACHER_BRANCH,), token_norm=norm)
+        else:
+            encoder = TokenEncoder(teacher.encoder, width, (TEACHER_BRANCH,), token_norm=norm)
+            encoder.to(memory_format=torch.channels_last)
         model = FewShotStudent(
             encoder, new_head(ws), ws.suite.data.frames,
             passes=teacher.episodic.passes, micro_frames=teacher.episodic.micro_frames,
         )  # fmt: skip
-        ws.initial_weights(model, ws.suite.teacher.weights)
+        ws.initial_weights(model, teacher.weights)
         return model
 
 
@@ -89,11 +96,12 @@ def encoder_training(ws: Workspace, out: Stage, modality: str, seed: int) -> Non
     """Train and finish an encoder's stage; whoever calls has the turn."""
     clips, suite = ws.clips(modality, ws.suite.teacher.encoder), ws.suite
     model = new_encoder(ws, modality, seed)
-    bf16 = suite.teacher.encoder in suite.bf16
+    teacher = suite.teacher.of(modality)
+    bf16 = teacher.network(modality) in suite.bf16
     base = None
     if ws.leads:
-        base = base_stage(ws, out, model.encoder, clips, suite.teacher.base, seed, f"encoder-{modality}", bf16)
-    config = suite.teacher.episodic
+        base = base_stage(ws, out, model.encoder, clips, teacher.base, seed, f"encoder-{modality}", bf16)
+    config = teacher.episodic
     episodes = episodes_for(ws, config, seed, f"encoder-{modality}")
     pixels = episode_pixels(ws, clips, episodes, seed, f"encoder-{modality}")
     module = ws.place(model, model.encoder)

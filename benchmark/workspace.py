@@ -6,28 +6,30 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmark.clips import Clips, Read, remembered
+from benchmark.clips import Clips, ImageClips, Read, remembered
 from benchmark.compiling import compile_trunk
 from benchmark.config import Suite
 from benchmark.data.video_folder import VideoFolder
 from benchmark.distributed import Group
 from benchmark.episodic_place import SPLITS, EpisodicPlace
 from benchmark.errors import UserError
+from benchmark.joint_clips import JointClips
 from benchmark.tracking import Trackers
 from benchmark.weights import imported_weights, trunk_weights
 from feature_cache import Entry, Key, Store
 from students.backbones import TokenEncoder, load_imagenet_trunk
+from students.clip_encoder import ClipEncoder
 from students.few_shot import FewShotStudent
 from students.interop import fill_student
 from students.trunks import BACKBONES
-from teachers.modalities import EXPERTS, Expert
+from teachers.modalities import EXPERTS, CoordinateExpert, Expert
 
 M = TypeVar("M", bound=nn.Module)
 _REMEMBER_BYTES = 2 << 30  # decoded clips kept in memory, at most
@@ -98,27 +100,34 @@ class Workspace(EpisodicPlace):
         return self.folder.by_class(split)
 
     def clip_entry(self, modality: str) -> Entry:
-        """The cache entry of a modality's derived clips, uint8 (T, R, R, C)."""
-        identity = self.suite.teacher.new_expert(modality).identity()
-        data = self.suite.data
-        side = self.folder.resize
-        fields = {
-            "expert": identity,
-            "content": self.folder.content_hash(EXPERTS[modality].requires),
-            "frames": data.frames,
-            "side": side,
-            "window": "centre square",
+        """The cache entry of a modality's derived clips: uint8 (T, R, R, C), or float32 coordinates (T', V, 3, M)."""
+        expert = self.suite.teacher.new_expert(modality)
+        frames, side = self.suite.data.frames, self.folder.resize
+        fields: dict[str, Any] = {
+            "expert": expert.clip_identity(),
+            "content": self.folder.content_hash(expert.requires),
+            "frames": frames,
         }
-        return self.store.entry(
-            Key("clips", fields), row_shape=(data.frames, side, side, 3), dtype="uint8", rows_per_shard=64
-        )
+        shape: tuple[int, ...]
+        if isinstance(expert, CoordinateExpert):
+            shape, dtype = expert.shape(self.folder.skeleton), "float32"
+        else:
+            shape, dtype = (frames, side, side, 3), "uint8"
+            fields |= {"side": side, "window": "centre square"}
+        return self.store.entry(Key("clips", fields), row_shape=shape, dtype=dtype, rows_per_shard=64)
 
     def clips(self, modality: str, backbone: str) -> Clips:
-        """A modality as a backbone's input: RGB straight from the files, the others from their cache."""
+        """A modality as a backbone's input: RGB straight from the files, the others from their cache.
+
+        Coordinates are as their own network reads them, whatever the backbone. TeacherError where they cannot flip.
+        """
         data, expert, trunk = self.suite.data, self.suite.teacher.new_expert(modality), BACKBONES[backbone]
         if expert not in self._readers:
             self._readers[expert] = self._rgb_reader() if modality == "rgb" else self._cache_reader(modality)
-        return Clips(
+        if isinstance(expert, CoordinateExpert):
+            mirrored = self.folder.skeleton.mirrored if data.flip else None
+            return JointClips(self._readers[expert], expert.rotation, mirrored, self.device)
+        return ImageClips(
             self._readers[expert],
             data.image_size,
             data.flip,
@@ -141,20 +150,20 @@ class Workspace(EpisodicPlace):
         entry = self.clip_entry(modality)
         return lambda video, rng: entry.gather([video])[0]
 
-    def place(self, module: M, encoder: TokenEncoder) -> M:
+    def place(self, module: M, encoder: ClipEncoder) -> M:
         """A network that is to train on the run's device, its encoder's trunk compiled where the run asked for it."""
         module = module.to(self.device)
-        if self.compile_trunks:
+        if self.compile_trunks and isinstance(encoder, TokenEncoder):
             compile_trunk(encoder, self.device, self.suite.data.image_size)
         return module
 
     def initial_weights(self, model: FewShotStudent, weights: str) -> None:
-        """Give a network its initial weights.
+        """Give a network its initial weights; one that reads coordinates keeps those it has.
 
         "random" leaves it as it is, "imagenet" or a classifier's state_dict file fills the trunk, a file written by
         import-checkpoint everything that it holds.
         """
-        if weights == "random":
+        if weights == "random" or not isinstance(model.encoder, TokenEncoder):
             return
         imported = imported_weights(weights)
         if imported is not None:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from students import StudentError
+from students.clip_encoder import ClipEncoder
 from students.enrichment import PatchEnrichment
 from students.trunks import BACKBONES
 
@@ -21,7 +21,7 @@ LABEL_BRANCH = "ce"
 _POOLED_CELLS = 4
 
 
-class TokenEncoder(nn.Module):
+class TokenEncoder(ClipEncoder):
     """frames float32 (N, 3, H, W) -> {branch: tokens float32 (N, D)}, one token a frame.
 
     Trunk, adaptive max pooling to 4 x 4, mean of the 16 cells, then one linear map per branch to ``width``.
@@ -82,17 +82,18 @@ class TokenEncoder(nn.Module):
             return cells.mean((2, 3))
         return self.enrich(cells.flatten(2).transpose(1, 2)).mean(1)
 
-    def tokens(self, pooled: Tensor) -> dict[str, Tensor]:
-        """Pooled trunk features (..., channels) -> tokens (..., D) by branch."""
-        tokens = {name: linear(pooled) for name, linear in self.branches.items()}
-        if self.token_norm:
-            tokens = {name: F.layer_norm(value, (self.width,)) for name, value in tokens.items()}
-        return tokens
-
-    def clips(self, frames: Tensor, clip_frames: int, micro_frames: int = 0) -> dict[str, Tensor]:
+    def clips(self, batch: Tensor, clip_frames: int, micro_frames: int = 0) -> dict[str, Tensor]:
         """frames (N * T, 3, H, W), clip by clip -> {branch: tokens (N, T, D)} with T = clip_frames; see ``pooled``."""
-        tokens = self.tokens(self.pooled(frames, micro_frames))
+        tokens = self.tokens(self.pooled(batch, micro_frames))
         return {name: value.unflatten(0, (-1, clip_frames)) for name, value in tokens.items()}
+
+    def rows(self, clips: int, clip_frames: int) -> int:
+        """A row a frame."""
+        return clips * clip_frames
+
+    def example(self, clips: int, clip_frames: int, image_size: int) -> Tensor:
+        """frames (clips * clip_frames, 3, image_size, image_size)."""
+        return torch.empty(clips * clip_frames, 3, image_size, image_size, device="meta")
 
 
 def load_imagenet_trunk(encoder: TokenEncoder, state: Mapping[str, Tensor]) -> None:

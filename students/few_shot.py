@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from students.backbones import LABEL_BRANCH, TokenEncoder
+from students.backbones import LABEL_BRANCH
+from students.clip_encoder import ClipEncoder
 from students.distill.base import whole
 from students.heads.base import Head
 from students.output import EpisodeOutput, support_distances
@@ -19,11 +20,11 @@ class FewShotStudent(nn.Module):
     """An encoder with named branches and one head that all branches share (Lite-MKD's two-branch student).
 
     In training, passes = "one" lets batch norm see the whole episode, "two" support and query apart, as released;
-    micro_frames bounds the memory, see TokenEncoder.pooled.
+    micro_frames bounds the memory, see ClipEncoder.clips.
     """
 
     def __init__(
-        self, encoder: TokenEncoder, head: Head, frames: int, *, passes: Literal["one", "two"] = "one",
+        self, encoder: ClipEncoder, head: Head, frames: int, *, passes: Literal["one", "two"] = "one",
         micro_frames: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -34,8 +35,11 @@ class FewShotStudent(nn.Module):
         self.micro_frames = micro_frames
 
     def forward(self, frames: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
-        """One episode: frames (N * T, 3, H, W) of S support then Q query videos, labels int64 (S,)."""
-        support = labels.shape[0] * self.frames
+        """One episode: the encoder's input, frames (N * T, 3, H, W) or another, of S support then Q query videos.
+
+        labels: int64 (S,).
+        """
+        support = self.encoder.rows(labels.shape[0], self.frames)
         parts = [frames] if self.passes == "one" else [frames[:support], frames[support:]]
         passed = [self.encoder.clips(part, self.frames, self.micro_frames) for part in parts]
         tokens = {name: torch.cat([part[name] for part in passed]) for name in passed[0]}

@@ -8,15 +8,19 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from students.backbones import TokenEncoder
+from students.clip_encoder import ClipEncoder
 
 
 @contextmanager
-def folded(encoder: TokenEncoder) -> Iterator[None]:
+def folded(encoder: ClipEncoder) -> Iterator[None]:
     """Run the encoder's trunk folded inside the block; it must be in eval mode there.
 
     Tokens differ by float32 rounding. A trunk that cannot be traced (control flow that looks at its input) or that is
-    compiled runs as it is.
+    compiled runs as it is, and so does an encoder without a trunk.
     """
+    if not isinstance(encoder, TokenEncoder):
+        yield
+        return
     trunk = encoder.trunk
     faster = None if trunk._compiled_call_impl is not None else fold_batch_norm(trunk)
     encoder.trunk = faster or trunk

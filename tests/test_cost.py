@@ -11,16 +11,20 @@ import torchvision
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.cost import Episode, count_macs, episode_cost, teacher_cost, thop_gmacs, weight_bytes
+from benchmark.cost import Episode, count_macs, episode_cost, teacher_cost, thop_gmacs, thop_macs, weight_bytes
 from benchmark.cost_table import compare, published_head, table
 from benchmark.errors import UserError
 from benchmark.published_trx import PublishedTRX
+from benchmark.skeleton_cost import clip_cost
 from students.backbones import LABEL_BRANCH, TokenEncoder
 from students.few_shot import FewShotStudent
 from students.heads.base import Head, Keys
 from students.heads.trx import TRX
+from students.skeletons import SKELETONS
+from students.skeletons.encoder import JointEncoder
 from teachers.fusions.sums import MFM
 from tests.oracles import trx_logits
+from tests.skeletons import UCLA
 
 
 def student(backbone: str = "resnet18", *, small: bool = True, real: bool = False, **options: object) -> FewShotStudent:
@@ -225,6 +229,23 @@ def test_teacher_cost_by_parts() -> None:
     one = episode_cost(FewShotStudent(encoders[0], head, 2), **sizes)
     assert cost.macs_head_per_episode == one.macs_head_per_episode
     assert cost.thop_macs_per_episode > 3 * (one.thop_macs_per_episode - one.macs_head_per_episode)
+
+
+def test_a_teacher_of_frames_and_joints_pays_for_both() -> None:
+    image = student(branches=(LABEL_BRANCH,)).encoder
+    joints = JointEncoder("ctr_gcn", UCLA, 16, (LABEL_BRANCH,), frames=12, bodies=2)
+    mfm, head = MFM(2, 16, 2, layers=1, feedforward=32), TRX(16, 2, head_width=8)
+    sizes = {"frames": 2, "way": 2, "shot": 2, "query": 1, "image_size": 32}
+    mixed = teacher_cost([image, joints], mfm, head, **sizes)
+    images = teacher_cost([image, image], mfm, head, **sizes)
+    frames = torch.zeros(2, 3, 32, 32, device="meta")
+    whole, width = SKELETONS["ctr_gcn"](UCLA, 1, bodies=2), joints.network.width
+    alone = clip_cost(whole, 12)
+    of_joints = alone.macs - width + 2 * width * 16  # no classifier, a branch for two tokens
+    assert mixed.macs_per_video - images.macs_per_video == of_joints - count_macs(image, frames)
+    assert mixed.parameters == sum(p.numel() for part in (image, joints, mfm, head) for p in part.parameters())
+    thop = mixed.thop_macs_per_episode - images.thop_macs_per_episode + 6 * thop_macs(image, frames)
+    assert thop == pytest.approx(6 * alone.thop_macs, rel=0.005)  # as released; pooling and branch aside
 
 
 def test_a_full_size_teacher_is_counted_without_its_memory() -> None:

@@ -56,6 +56,36 @@ def test_a_students_own_settings_are_its_own() -> None:
     assert changed["base"] == {**plain["base"], "epochs": 30}
 
 
+def encoder(of: Suite, modality: str) -> dict[str, object]:
+    return identity.encoder(of, "content", modality, of.teacher.new_expert(modality).identity(), 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ("teacher.expert.joints.network=st_gcn", {"joints"}),
+        ("teacher.expert.joints.rotation=0.0", {"joints"}),
+        ("teacher.expert.joints.frames=32", {"joints"}),
+        ("teacher.own.joints.base.epochs=9", {"joints"}),
+        ("teacher.own.skeleton.episodic.lr=1e-9", {"skeleton"}),
+        ("teacher.encoder=resnet34", {"rgb", "skeleton"}),
+        ("teacher.weights=imagenet", {"rgb", "skeleton"}),
+        ("teacher.base.epochs=9", {"rgb", "skeleton", "joints"}),
+        ("bf16=[]", {"rgb", "skeleton"}),
+        ('bf16=["resnet18", "ctr_gcn"]', {"joints"}),
+    ],
+)
+def test_an_encoder_is_its_own_network_and_training(change: str, changed: set[str]) -> None:
+    every = {"rgb", "skeleton", "joints"}
+    assert {name for name in every if encoder(suite(change), name) != encoder(suite(), name)} == changed
+
+
+def test_coordinates_are_read_by_the_network_that_is_named() -> None:
+    named = encoder(suite("teacher.expert.joints.network=dke_gcn"), "joints")
+    assert (named["backbone"], named["weights"], named["bf16"]) == ("dke_gcn", "random", False)
+    assert encoder(suite(), "rgb")["backbone"] == "resnet18"
+
+
 @pytest.mark.parametrize(
     ("change", "changed"),
     [

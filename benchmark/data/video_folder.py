@@ -222,33 +222,33 @@ class VideoFolder:
         self._check_count(len(list_frames(path)), path, video_id)
         return read_depth_frames(path, indices)
 
-    def joints(self, video_id: str) -> NDArray[np.float32]:
-        """Joints at the fixed frame numbers, float32 (T, V, 3, M) in metres, camera coordinates.
+    def joints(self, video_id: str, *, every: bool = False) -> NDArray[np.float32]:
+        """Joints at the fixed frame numbers, or at ``every`` one, float32 (T, V, 3, M) in metres, camera coordinates.
 
         Raises DataError, naming the file, for another dtype or shape, a frame count that differs from RGB's, and
         values that are not finite.
         """
         path = self.locate(video_id, "joints")
         array = read_joints(path)
-        if "rgb" in self.modalities():
-            self._check_count(len(array), path, video_id)
-            chosen = self.indices(video_id)
-        else:
-            chosen = sample_indices(len(array), self.frames)
-        return np.ascontiguousarray(array[chosen])
+        chosen = self._joint_indices(video_id, len(array))
+        return array if every else np.ascontiguousarray(array[chosen])
 
     def source(self, video_id: str, requires: str) -> UInt8 | NDArray[np.uint16] | PosedClip:
         """What an expert's `derive` takes, all brought to a short side of ``resize`` px at the fixed frame numbers:
 
-        `raw` for "rgb", `depth` for "depth" (nearest reading), a PosedClip with the camera scaled for "joints".
+        `raw` for "rgb", `depth` for "depth" (nearest reading), a PosedClip with the camera scaled for "joints", and in
+        it all frames from the first to the last of these.
         """
         if requires == "rgb":
             return self.raw(video_id)
         if requires == "depth":
             return resize_depth(self.depth(video_id), self.resize)
         if requires == "joints":
+            whole = self.joints(video_id, every=True)
+            chosen = self._joint_indices(video_id, len(whole))
+            between = whole[chosen[0] : chosen[-1] + 1]
             try:
-                return PosedClip(self.joints(video_id), self._scaled_skeleton)
+                return PosedClip(np.ascontiguousarray(whole[chosen]), self._scaled_skeleton, between)
             except TeacherError as error:
                 raise FileError(self.locate(video_id, "joints"), str(error)) from None
         raise DataError(f"unknown source {requires!r}: the sources are rgb, depth, joints")
@@ -301,6 +301,13 @@ class VideoFolder:
         except KeyError:
             remedy = f"add it or drop the video from the {self._split_of[video_id]} list"
             raise FileError(places(self.root, modality)[0] / video_id, f"no {modality} of this video", remedy) from None
+
+    def _joint_indices(self, video_id: str, count: int) -> Ints:
+        """The fixed frame numbers of a video, whose joint file has ``count`` frames: as many as RGB if there is any."""
+        if "rgb" not in self.modalities():
+            return sample_indices(count, self.frames)
+        self._check_count(count, self.locate(video_id, "joints"), video_id)
+        return self.indices(video_id)
 
     @cached_property
     def _scaled_skeleton(self) -> Skeleton:

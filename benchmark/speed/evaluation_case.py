@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark.clips import Clips
+from benchmark.clips import ImageClips
 from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.video_folder import VideoFolder
 from benchmark.episodes import ClassIndex, Episodes, draw
@@ -59,7 +59,9 @@ def _ours(bench: Bench) -> Sample:
     sizes, folder = bench.sizes, test_split(bench)
     episodes, module = _episodes(bench, folder), student(bench.sizes, "resnet18").eval()
     module.encoder.to(memory_format=torch.channels_last)
-    reader = Clips(lambda video, _: folder.raw(video), sizes.image_size, False, (IMAGENET_MEAN, IMAGENET_STD), _CPU)
+    reader = ImageClips(
+        lambda video, _: folder.raw(video), sizes.image_size, False, (IMAGENET_MEAN, IMAGENET_STD), _CPU
+    )
     start = time.perf_counter()
     tokens = embed(module.encoder, folder.videos("test"), reader.frames, sizes.frames, _CPU)
     embedded = time.perf_counter() - start

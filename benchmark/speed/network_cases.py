@@ -7,7 +7,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from benchmark.clips import Clips
+from benchmark.clips import ImageClips
 from benchmark.distillation import distiller
 from benchmark.evaluate import embed, project
 from benchmark.latency import peak_memory_mib
@@ -39,9 +39,9 @@ def film(sizes: Sizes, videos: int) -> dict[str, np.ndarray]:
     return {f"c/v{i}": rng.integers(0, 256, (sizes.frames, side, side, 3), dtype=np.uint8) for i in range(videos)}
 
 
-def in_memory(sizes: Sizes, clips: dict[str, np.ndarray]) -> Clips:
+def in_memory(sizes: Sizes, clips: dict[str, np.ndarray]) -> ImageClips:
     """The suite's reader over clips in memory."""
-    return Clips(lambda video, _: clips[video], sizes.image_size, False, (IMAGENET_MEAN, IMAGENET_STD), _CPU)
+    return ImageClips(lambda video, _: clips[video], sizes.image_size, False, (IMAGENET_MEAN, IMAGENET_STD), _CPU)
 
 
 def _embedding(backbone: str, ours: bool) -> Side:

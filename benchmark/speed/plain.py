@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmark.data.video_folder import VideoFolder
 from benchmark.published_trx import PublishedTRX
-from students.backbones import TokenEncoder
+from students.clip_encoder import ClipEncoder
 from students.few_shot import FewShotStudent
 from students.heads.trx import TRX
 from students.output import EpisodeOutput, support_distances
@@ -33,7 +33,7 @@ def network_input(clips: Sequence[UInt8], image_size: int) -> Tensor:
     return torch.stack(frames)
 
 
-def tokens(encoder: TokenEncoder, frames: Tensor, clip_frames: int) -> dict[str, Tensor]:
+def tokens(encoder: ClipEncoder, frames: Tensor, clip_frames: int) -> dict[str, Tensor]:
     """One batch through the network: tokens (N, T, D) by branch."""
     return encoder.clips(frames, clip_frames)
 

@@ -46,17 +46,21 @@ class Expert(ABC):
     mirror_swap: ClassVar[tuple[int, int] | None] = None
 
     @abstractmethod
-    def derive(self, source: Any) -> NDArray[np.uint8]:
-        """The modality clip, uint8 (T, H, W, C), of one source clip.
+    def derive(self, source: Any) -> NDArray[Any]:
+        """The modality clip, uint8 (T, H, W, C), of one source clip; a CoordinateExpert's is float32 (T', V, 3, M).
 
         ``source`` is uint8 (T, H, W, 3) where ``requires`` is "rgb", uint16 millimetres (T, H, W) for "depth" and
-        a PosedClip for "joints". T is kept. Raises TeacherError for a source it cannot serve.
+        a PosedClip for "joints". T is kept by images. Raises TeacherError for a source it cannot serve.
         """
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the derived pixels, as JSON values: for cache keys and records."""
+        """What the expert is and all its options, as JSON values: for records."""
         options = asdict(self)
         return {"expert": self.name, "version": self.version, "weights": self.weights, "options": options}
+
+    def clip_identity(self) -> dict[str, Any]:
+        """What of ``identity`` decides the derived clip: for cache keys."""
+        return self.identity()
 
     def check(self, folder: SourceFolder) -> None:
         """Raise TeacherError, saying what the data set must carry, unless it has this expert's source."""

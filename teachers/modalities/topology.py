@@ -105,6 +105,23 @@ class Skeleton:
             raise TeacherError("skeleton: no camera is described, so its joints cannot be projected")
         return self.camera
 
+    @cached_property
+    def mirrored(self) -> tuple[int, ...]:
+        """The joint that takes each joint's place in a mirror: the n-th of ``left`` and of ``right`` change places.
+
+        TeacherError where the sides do not answer to each other so, in number or in the edges that they hang by.
+        """
+        order = list(range(len(self.joints)))
+        for one, other in zip(self.left, self.right, strict=False):
+            order[one], order[other] = other, one
+        edges = {frozenset(edge) for edge in self.edges}
+        if len(self.left) != len(self.right) or {frozenset(order[joint] for joint in edge) for edge in edges} != edges:
+            raise TeacherError(
+                "skeleton: left and right joints are no mirror images of each other, so flips make no sense: list them "
+                "pair by pair, or set data.flip = false"
+            )
+        return tuple(order)
+
     def side(self, joint: int) -> int:
         """-1 for a joint of the left side, 1 for the right, 0 for the trunk."""
         return (joint in self.right) - (joint in self.left)
@@ -141,17 +158,25 @@ class Skeleton:
 class PosedClip:
     """The source of joint experts: float32 (T, V, 3, M) in metres, camera coordinates, and their skeleton.
 
-    A joint with z <= 0 was not seen and is not drawn; a person absent from a frame is all zeros. Raises
-    TeacherError when the array does not fit the skeleton or holds a value that is not finite.
+    A joint with z <= 0 was not seen and is not drawn; a person absent from a frame is all zeros. between: the joints
+    of all frames from the first to the last of these T, where the file has more of them. Raises TeacherError when an
+    array does not fit the skeleton or holds a value that is not finite.
     """
 
     joints: Float
     skeleton: Skeleton
+    between: Float | None = None
 
     def __post_init__(self) -> None:
-        shape = self.joints.shape
-        if len(shape) != 4 or shape[1] != len(self.skeleton.joints) or shape[2] != 3 or not shape[0] * shape[3]:
-            raise TeacherError(f"joints must be (T, {len(self.skeleton.joints)}, 3, M), got {shape}")
-        if not np.isfinite(self.joints).all():
-            frame, joint = (int(index) for index in np.argwhere(~np.isfinite(self.joints))[0][:2])
-            raise TeacherError(f"joint {self.skeleton.joints[joint]!r} of frame {frame} is not a finite number")
+        for array in (self.joints,) if self.between is None else (self.joints, self.between):
+            shape = array.shape
+            if len(shape) != 4 or shape[1] != len(self.skeleton.joints) or shape[2] != 3 or not shape[0] * shape[3]:
+                raise TeacherError(f"joints must be (T, {len(self.skeleton.joints)}, 3, M), got {shape}")
+            if not np.isfinite(array).all():
+                frame, joint = (int(index) for index in np.argwhere(~np.isfinite(array))[0][:2])
+                raise TeacherError(f"joint {self.skeleton.joints[joint]!r} of frame {frame} is not a finite number")
+
+    @property
+    def every(self) -> Float:
+        """The joints of all frames from the first to the last, float32 (T', V, 3, M)."""
+        return self.joints if self.between is None else self.between

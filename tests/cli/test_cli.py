@@ -55,15 +55,18 @@ def test_wrong_usage_is_one_clear_message_and_exit_code_2(arguments: list[str], 
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("what", ["students", "heads", "distillers", "fusions", "experts", "layouts", "suites"])
+@pytest.mark.parametrize(
+    "what", ["students", "skeletons", "heads", "distillers", "fusions", "experts", "layouts", "suites"]
+)
 def test_lists(what: str, tmp_path: Path) -> None:
     names = json.loads(fewdistill("list", what, "--json", cwd=tmp_path).stdout)
     expected = {
         "students": "resnet18",
+        "skeletons": "ctr_gcn",
         "heads": "trx",
         "distillers": "d2m",
         "fusions": "mfm",
-        "experts": "flow",
+        "experts": "joints",
         "layouts": "ntu",
     }
     assert expected.get(what, "demo") in names

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmark.data.transforms import mirror
 from students.registry import UnknownNameError
 from teachers import TeacherError
-from teachers.modalities import EXPERTS, Expert
+from teachers.modalities import EXPERTS, CoordinateExpert, Expert
 from teachers.modalities.flow import Flow
 from tests.teachers.poses import posed
 
@@ -46,7 +46,7 @@ def source_for(expert: Expert):
 
 
 def test_the_expected_experts_are_found_without_being_named() -> None:
-    assert {"rgb", "flow", "gradient", "depth", "skeleton"} <= set(EXPERTS)
+    assert {"rgb", "flow", "gradient", "depth", "skeleton", "joints"} <= set(EXPERTS)
     with pytest.raises(UnknownNameError, match="did you mean skeleton"):
         EXPERTS["skelton"]
 
@@ -58,21 +58,31 @@ def test_every_expert_keeps_the_contract(name: str) -> None:
     clip = expert.derive(source)
     assert expert.name == name and expert.version >= 1
     assert expert.weights is None or len(expert.weights) == 64
-    assert clip.dtype == np.uint8 and clip.ndim == 4 and clip.shape[0] == 8 and clip.shape[3] == 3
+    if isinstance(expert, CoordinateExpert):
+        assert clip.dtype == np.float32 and clip.shape == expert.shape(source.skeleton) and np.isfinite(clip).all()
+    else:
+        assert clip.dtype == np.uint8 and clip.ndim == 4 and clip.shape[0] == 8 and clip.shape[3] == 3
     np.testing.assert_array_equal(expert.derive(source), clip)  # no state, no randomness
     assert all(0 <= channel < 3 for channel in expert.mirror_channels)
     identity = expert.identity()
     assert json.loads(json.dumps(identity)) == identity
     assert (identity["expert"], identity["version"]) == (name, expert.version)
+    of_clip = expert.clip_identity()
+    assert of_clip["options"].items() <= identity["options"].items()
+    assert {**of_clip, "options": 0} == {**identity, "options": 0}
 
 
 @pytest.mark.parametrize("name", list(EXPERTS))
 def test_options_are_part_of_the_identity(name: str) -> None:
     expert = EXPERTS[name]()
     for option, value in expert.identity()["options"].items():
-        other = {"preset": "fast", "style": "heatmap", "normalise_box": False}.get(option, 0.5)
+        known = {"preset": "fast", "style": "heatmap", "normalise_box": False, "network": "st_gcn", "people": 3}
+        other = known.get(option, 128 if option == "frames" else 0.5)
         assert value != other
         assert replace(expert, **{option: other}).identity() != expert.identity()
+        source, changed = source_for(expert), replace(expert, **{option: other})
+        if option not in expert.clip_identity()["options"]:
+            np.testing.assert_array_equal(changed.derive(source), expert.derive(source))
 
 
 @pytest.mark.parametrize("name", list(EXPERTS))
@@ -98,6 +108,10 @@ def test_a_missing_source_is_reported_before_any_work(name: str) -> None:
         ("flow", {"bound": 0.0}),
         ("depth", {"trim": 50.0}),
         ("skeleton", {"style": "dots"}),
+        ("joints", {"people": 0}),
+        ("joints", {"frames": 0}),
+        ("joints", {"rotation": -0.1}),
+        ("joints", {"rotation": float("nan")}),
     ],
 )
 def test_impossible_options_are_refused(name: str, options: dict) -> None:

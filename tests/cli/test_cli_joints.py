@@ -1,0 +1,44 @@
+"""A teacher of frames and joint coordinates, and a student that follows the latter, through the installed command."""
+
+import json
+from pathlib import Path
+
+from results.store import RecordStore
+from students.skeletons import SKELETONS
+from students.skeletons.graph import joint_graph
+from tests.command import TINY, fewdistill
+
+CHANGES = {
+    '["rgb", "depth", "flow", "skeleton"]': '["rgb", "joints"]',
+    'token_target = "skeleton"': 'token_target = "joints"',
+    'distillation = ["none", "both"]': 'distillation = ["tokens"]',
+    "flip = false": "flip = true",
+    "epochs = 8": "epochs = 1",
+    "base = {epochs = 2, batch": "base = {epochs = 1, batch",
+    "query = 1, episodes = 4, validate_every = 2": "query = 1, episodes = 1",
+    "adapt_episodes = 8": "adapt_episodes = 0",
+    "episodes = 30": "episodes = 1",
+    "val_episodes = 50": "val_episodes = 10",
+    "episodes = 200": "episodes = 20",
+    "shots = [1, 2]": "shots = [1]",
+    "[base]": '[teacher.expert.joints]\nnetwork = "light_dke_gcn"\nframes = 16\n\n'
+    "[teacher.own.joints]\nbase = {epochs = 1}\n\n[base]",
+}
+
+
+def test_a_run_with_coordinates(tmp_path: Path) -> None:
+    text = TINY
+    for old, new in CHANGES.items():
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "tiny.toml").write_text(text)
+    done = fewdistill("run", "tiny.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = {record.cell.role: record for record in RecordStore(tmp_path / "runs" / "tiny" / "records").all()}
+    teacher, student = found["teacher"], found["student"]
+    assert teacher.cell.model == "MFM(rgb+joints; mobilenetv3_small, light_dke_gcn)"
+    network = SKELETONS["light_dke_gcn"](joint_graph([-1, *range(20)]), 1, bodies=1)
+    assert teacher.cost.parameters > sum(p.numel() for p in network.parameters()) > 0
+    settings = json.dumps(teacher.model_dump(mode="json"))
+    assert '"network": "light_dke_gcn"' in settings and '"backbone": "light_dke_gcn"' in settings
+    assert student.status == "done" and student.cell.distillation == "tokens"
