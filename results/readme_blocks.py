@@ -99,9 +99,10 @@ def conditions(reference: Reference, suite: str) -> str:
     commits = " and ".join(dict.fromkeys(str(r.provenance["commit"]) for r in found))
     threads = " or ".join(map(str, sorted({int(r.provenance["threads"]) for r in found}, reverse=True)))
     seeds = sorted({r.cell.seed for r in found})
+    seen = f"{cell.frames} frames of {f'{cell.image_size} pixels' if cell.image_size else 'joints'}"
     return wrapped(
         f"{cell.way}-way, {shots} shot{'s' if shots != '1' else ''}, {queries}, {episodes} frozen test episodes at each"
-        f" shot, {cell.frames} frames of {cell.image_size} pixels; seeds {', '.join(map(str, seeds))}; {len(found)}"
+        f" shot, {seen}; seeds {', '.join(map(str, seeds))}; {len(found)}"
         f" records; commit {commits}, on {' and '.join(sorted({str(r.provenance['processor']) for r in found}))},"
         f" {threads} thread{'s' if threads != '1' else ''}, torch"
         f" {' and '.join(sorted({str(r.provenance['torch']) for r in found}))}."

@@ -12,8 +12,19 @@ MODELS = {
     "resnet18": "ResNet18",
     "mobilenetv3_large": "MobileNetV3-large",
     "mobilenetv3_small": "MobileNetV3-small",
+    "ctr_gcn": "CTR-GCN",
+    "dke_gcn": "DKE-GCN",
+    "light_dke_gcn": "light-DKE-GCN",
 }
-DISTILLATIONS = {"none": "none", "tokens": "tokens", "d2m": "D2M", "both": "tokens and D2M"}
+DISTILLATIONS = {
+    "none": "none",
+    "tokens": "tokens",
+    "d2m": "D2M",
+    "both": "tokens and D2M",
+    "dkd": "DKD",
+    "self": "DKD by an equal",
+    "assistant": "DKD by the assistant",
+}
 VARIANTS = {
     "support-level": "D2M without the query level",
     "episodes-alone": "D2M, both levels, in the episodes alone",
@@ -44,6 +55,8 @@ def wrapped(text: str, indent: str = "") -> str:
 def model_name(row: Row) -> str:
     if row.setting.role == TEACHER:
         fusion, _, rest = row.setting.model.partition("(")
+        if not rest:  # a single network
+            return f"teacher: {MODELS.get(fusion, fusion)}"
         return f"teacher: {fusion} over {rest.partition(';')[0].replace('+', ', ').replace('rgb', 'RGB')}"
     return MODELS.get(row.setting.model, row.setting.model)
 
