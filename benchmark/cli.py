@@ -21,6 +21,7 @@ from benchmark import (
     cli_data,
     cli_derive,
     cli_import,
+    cli_list,
     cli_readme,
     cli_show,
     cli_skeletons,
@@ -73,21 +74,10 @@ app.command(
     "fewdistill compare embedded:teacher embedded:resnet18/both --shot 5 --by-class | "
     "fewdistill compare hmdb:resnet18/d2m published:lite-mkd/resnet18/hmdb51",
 )(cli_compare.compare_command)
+app.command(name="list", epilog="Example: fewdistill list students")(cli_list.list_command)
 app.command(name="view", epilog=cli_view.EXAMPLES)(cli_view.view_command)
 OUT = Console()
 NO_SCORES = "--save-scores is of the supervised protocol; {} is a suite of episodes"
-LISTED = (
-    "students",
-    "skeletons",
-    "heads",
-    "distillers",
-    "fusions",
-    "experts",
-    "layouts",
-    "trackers",
-    "suites",
-    "published",
-)
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]
@@ -262,27 +252,6 @@ def report(
     page = write_report(list(records), out)
     cli_show.main_table(page)
     OUT.print(f"report: {page}")
-
-
-@app.command(name="list", epilog="Example: fewdistill list students")
-def list_command(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTED)}.")], as_json: Json = False
-) -> None:
-    """Names of what a suite or a command can name, and the figures published by others."""
-    if what not in LISTED:
-        raise UserError(f"nothing called {what!r} to list: choose one of {', '.join(LISTED)}")
-    if what == "published":
-        cli_compare.list_published(as_json)
-        return
-    from benchmark.registry import CATALOGUES, load_plugins
-    from benchmark.suite_file import SUITES
-
-    load_plugins()
-    names = list(CATALOGUES[what]) if what in CATALOGUES else sorted(path.stem for path in SUITES.glob("*.toml"))
-    if as_json:
-        _print_json(names)
-    else:
-        OUT.print("\n".join(names))
 
 
 def _print_json(value: Any) -> None:

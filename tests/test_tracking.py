@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from wandb.proto.wandb_internal_pb2 import Record as Saved
 
-from benchmark.cli import LISTED
+from benchmark.cli_list import LISTED
 from benchmark.errors import UserError
 from benchmark.registry import CATALOGUES
 from benchmark.runner import open_workspace, run
