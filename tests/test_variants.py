@@ -136,7 +136,7 @@ def trained(suite: Suite) -> dict[str, str]:
 def test_every_shipped_variant_trains_something_else(name: str) -> None:
     suite = load_suite(name)
     plain, seen = trained(suite), []
-    assert len(suite.variant) >= 8
+    assert suite.variant
     for variant in suite.variant:
         there = trained(suite.varied(variant))
         changed = {what for what, key in there.items() if key != plain[what]}
