@@ -11,7 +11,7 @@ from results.elsewhere import Elsewhere, over_classes
 from results.pairing import by_episode
 from results.record import at_shot
 from results.sides import Side
-from results.stats import Paired, detectable, holm, paired_over_seeds
+from results.stats import Needed, Paired, detectable, holm, needed, paired_over_seeds
 from results.store import Result
 from results.summary import Setting
 from results.unpaired import estimate, unpaired_difference
@@ -37,7 +37,8 @@ class Difference:
 
     headline: over training seeds and episodes (over episodes alone with one seed); episodes: over other test episodes
     for these very trained models, None where A and B are not paired. detectable: the least true difference that these
-    seeds and episodes find with a probability of 80 %, None likewise. seeds: of A and of B, those that were used.
+    seeds and episodes find with a probability of 80 %, None likewise; needed: what would find one as large as the
+    measured one, None where seeds do not share their episodes, too. seeds: of A and of B, those that were used.
     unpaired: why there is no pairing, else "". same: every answer is alike. p: of the headline, Holm-corrected over
     the comparison. elsewhere: over other test classes, for these trained models, None where A and B are not paired or
     there is one class. notes: what else a reader must know. classes: empty where not asked for or not to be named.
@@ -52,6 +53,7 @@ class Difference:
     headline: Paired
     episodes: Paired | None
     detectable: float | None
+    needed: Needed | None
     unpaired: str
     same: bool
     p: float
@@ -134,6 +136,7 @@ def _difference(ones: list[Result], others: list[Result], by_class: bool) -> Dif
         headline=headline,
         episodes=episodes,
         detectable=None if why else detectable(*values, shared[0]),
+        needed=None if why or not shared[0] else needed(*values),
         unpaired=why,
         same=not why and all(_alike(x, y) for x, y in zip(a, b, strict=True)),
         p=headline.p,

@@ -17,8 +17,8 @@ POWER = 0.8
 ALPHA = 0.05
 """Two-sided."""
 
-MOST_EPISODES = 10_000_000
-"""Nobody evaluates more: a difference that wants more is not to be had from episodes."""
+MOST_EPISODES, MOST_SEEDS = 10_000_000, 1_000
+"""Nobody evaluates or trains more: a difference that wants more is not to be had."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,18 @@ class Components:
     seed: float
     episode: float
     rest: float
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What would find a true difference as large as the measured one with a probability of 80 %.
+
+    episodes: how many for as many seeds, None where no number is enough. seeds: how many with as many episodes, None
+    for a single seed, of whose spread nothing is known, and above a thousand.
+    """
+
+    episodes: int | None
+    seeds: int | None
 
 
 def detectable_difference(sd: float, episodes: int, power: float = POWER) -> float:
@@ -51,7 +63,7 @@ def episodes_needed(sd: float, difference: float, power: float = POWER) -> int |
     """The fewest episodes with which ``detectable_difference`` is at most ``difference``; None above 10 million."""
     _check(sd, power)
     _check_difference(difference)
-    return _fewest(lambda episodes: detectable_difference(sd, episodes, power), difference)
+    return _fewest(lambda episodes: detectable_difference(sd, episodes, power), difference, MOST_EPISODES)
 
 
 def difference_components(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> Components:
@@ -91,7 +103,9 @@ def episodes_needed_over_seeds(
     None where no number up to 10 million is enough: only more training seeds help.
     """
     _check_difference(difference)
-    return _fewest(lambda episodes: detectable_over_seeds(components, seeds, episodes, power), difference)
+    return _fewest(
+        lambda episodes: detectable_over_seeds(components, seeds, episodes, power), difference, MOST_EPISODES
+    )
 
 
 def detectable(a: Sequence[ArrayLike], b: Sequence[ArrayLike], shared: bool = True, power: float = POWER) -> float:
@@ -111,15 +125,36 @@ def detectable(a: Sequence[ArrayLike], b: Sequence[ArrayLike], shared: bool = Tr
     return detectable_difference(float(vector(values, "differences", 2).std(ddof=1)), len(values), power)
 
 
+def needed(a: Sequence[ArrayLike], b: Sequence[ArrayLike], power: float = POWER) -> Needed:
+    """What would find a true difference as large as that of a and b, which share seeds and episodes as in `detectable`.
+
+    Spread and difference are estimated from the same values, so this is a guide to how far one is, no promise. A
+    measured difference of 0 needs more than there is.
+    """
+    if len(a) != len(b) or not len(a):
+        raise ResultError(f"as many seeds on both sides, at least one: {len(a)} against {len(b)}")
+    grid = matrix(a) - matrix(b)
+    measured, (count, episodes) = abs(float(grid.mean())), grid.shape
+    if not measured:
+        return Needed(None, None)
+    if count == 1:
+        return Needed(episodes_needed(float(vector(grid[0], "differences", 2).std(ddof=1)), measured, power), None)
+    parts = difference_components(a, b)
+    return Needed(
+        episodes_needed_over_seeds(parts, count, measured, power),
+        _fewest(lambda seeds: detectable_over_seeds(parts, seeds, episodes, power), measured, MOST_SEEDS),
+    )
+
+
 def _noncentrality(degrees: float, power: float) -> float:
     """True difference in standard errors that a two-sided t test of 5 % finds, on its right side, with this power."""
     critical = stats.t.ppf(1 - ALPHA / 2, degrees)
     return float(special.nctdtrinc(degrees, 1 - power, critical))
 
 
-def _fewest(detected: Callable[[int], float], difference: float) -> int | None:
-    """The first number of episodes from 2 on at which a falling ``detected`` is at most ``difference``."""
-    numbers = range(2, MOST_EPISODES + 1)
+def _fewest(detected: Callable[[int], float], difference: float, most: int) -> int | None:
+    """The first number from 2 to ``most`` at which a falling ``detected`` is at most ``difference``."""
+    numbers = range(2, most + 1)
     first = bisect_left(numbers, True, key=lambda number: detected(number) <= difference)
     return numbers[first] if first < len(numbers) else None
 

@@ -27,18 +27,21 @@ from results.intervals import (
 from results.paired import Paired, PairedOverSeeds, holm, paired_difference, paired_over_seeds
 from results.power import (
     Components,
+    Needed,
     detectable,
     detectable_difference,
     detectable_over_seeds,
     difference_components,
     episodes_needed,
     episodes_needed_over_seeds,
+    needed,
 )
 from results.resampling import class_bootstrap, hierarchical_bootstrap, hierarchical_difference
 
 __all__ = [
     "Components",
     "Interval",
+    "Needed",
     "Paired",
     "PairedOverSeeds",
     "Spread",
@@ -59,6 +62,7 @@ __all__ = [
     "holm",
     "hypervolume",
     "hypervolume_interval",
+    "needed",
     "open_interval",
     "paired_difference",
     "paired_over_seeds",

@@ -58,8 +58,24 @@ def _unseen(found: Difference, family: int) -> str:
     aside = ", Holm's correction aside," if family > 1 else ""
     return (
         f" As many seeds and episodes{aside} miss a true difference of under"
-        f" {_points(found.detectable)} at least 1 time in 5."
+        f" {_points(found.detectable)} at least 1 time in 5.{_wanted(found)}"
     )
+
+
+def _wanted(found: Difference) -> str:
+    """What would find a difference as large as the measured one."""
+    if found.needed is None or found.headline.mean == 0:
+        return ""
+    by = " or ".join(
+        f"{number:,} {what}"
+        for what, number, has in (
+            ("episodes", found.needed.episodes, found.n_episodes),
+            ("seeds", found.needed.seeds, found.n_seeds),
+        )
+        if number and number > has
+    )
+    size = f" One of the measured {_points(abs(found.headline.mean))} would be found"
+    return f"{size} by about {by}." if by else ""
 
 
 def called(found: Comparison, difference: Difference) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from results.compare import Comparison, compare
 from results.published import load
 from results.record import Metrics, key_of
 from results.sides import Side, find_side
+from results.stats import Needed
 from results.store import RecordStore, Result
 from results.unpaired import estimate, unpaired_difference
 from results.verdicts import beside_verdict, outcome, summary, verdict
@@ -290,6 +291,9 @@ def test_verdicts_say_how_far_they_reach(new_store: Stores) -> None:
     assert outcome(level) == "open" and level.headline.low < 0 < level.headline.high
     assert f"A may be {-100 * level.headline.low:.1f} points worse than B, or {100 * level.headline.high:.1f}" in said
     assert level.detectable is not None and f"under {100 * level.detectable:.1f} points" in said
+    wanted = replace(level, needed=Needed(None, 17), headline=replace(level.headline, mean=0.004))
+    assert verdict(wanted, "A", "B", 1).endswith("One of the measured 0.4 points would be found by about 17 seeds.")
+    assert "would be found" not in verdict(replace(wanted, needed=Needed(2, 3)), "A", "B", 1)  # as many as there are
     corrected = replace(better, p=0.2)
     assert "but Holm-corrected over 9 comparisons p is 0.200" in verdict(corrected, "A", "B", 9)
 

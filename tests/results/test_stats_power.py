@@ -12,12 +12,14 @@ from statsmodels.stats.power import TTestPower
 from results import ResultError
 from results.stats import (
     Components,
+    Needed,
     detectable,
     detectable_difference,
     detectable_over_seeds,
     difference_components,
     episodes_needed,
     episodes_needed_over_seeds,
+    needed,
     paired_difference,
     paired_over_seeds,
 )
@@ -155,3 +157,27 @@ def test_wrong_questions_are_refused() -> None:
         difference_components([[0.1, 0.2]], [[0.1, 0.2]])
     with pytest.raises(ResultError, match="as many seeds"):
         detectable([[0.1, 0.2]], [])
+    with pytest.raises(ResultError, match="as many seeds"):
+        needed([[0.1, 0.2]], [])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 5), st.floats(0.002, 0.2))
+def test_what_is_needed_finds_the_measured_difference_and_one_less_does_not(seed: int, seeds: int, size: float) -> None:
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size, 0.1, (seeds, 40)) + rng.normal(0, 0.05, (seeds, 1))
+    b = np.zeros_like(a)
+    found, parts, measured = needed(a, b), difference_components(a, b), abs(float(a.mean()))
+    for number, there in (
+        (found.seeds, lambda n: detectable_over_seeds(parts, n, 40)),
+        (found.episodes, lambda n: detectable_over_seeds(parts, seeds, n)),
+    ):
+        if number is not None:
+            assert there(number) <= measured
+            assert number == 2 or there(number - 1) > measured
+
+
+def test_what_one_seed_needs_is_episodes_and_nothing_finds_no_difference() -> None:
+    values = np.random.default_rng(0).normal(0.01, 0.1, (1, 50))
+    found = needed(values, np.zeros_like(values))
+    assert found.seeds is None and found.episodes == episodes_needed(float(values.std(ddof=1)), abs(values.mean()))
+    assert needed(values, values) == Needed(None, None)
