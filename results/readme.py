@@ -93,13 +93,13 @@ def write_figures(reference: Reference, suite: str, pages: Iterable[Path]) -> Pa
     ``report``; returns that folder. The other plots are a command away and would fill a checkout."""
     from results.report import write_report
 
-    out = reference.root / suite / "report"
+    out, wanted = reference.root / suite / "report", shown(pages)
     with tempfile.TemporaryDirectory() as made:
         write_report(reference.root / suite / "records", made)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(Path(made) / "tables", out / "tables")
         for plot in (Path(made) / "plots").glob("*.svg"):
-            if (suite, plot.stem) in shown(pages):
+            if (suite, plot.stem) in wanted:
                 (out / "plots").mkdir(exist_ok=True)
                 shutil.copy(plot, out / "plots")
     said = {"records": fingerprint(reference, suite)}

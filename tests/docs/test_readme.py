@@ -13,7 +13,7 @@ import torch
 
 from benchmark.cost import count_macs
 from results import ResultError
-from results.readme import COMMAND, blocks, rendered, stale, stale_parts, write_pages
+from results.readme import COMMAND, blocks, rendered, stale, stale_parts, write_figures, write_pages
 from results.readme_speed import RESNET18_GMACS
 from results.reference_records import Reference
 from students.trunks import BACKBONES
@@ -51,6 +51,16 @@ def test_pages_are_written_together_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match=r"bad\.md: no block 'nothing'"):
         write_pages([good, bad], SOURCE)
     assert good.read_text() == before
+
+
+def test_a_faulty_page_leaves_tables_and_plots_alone(tmp_path: Path) -> None:
+    shutil.copytree(REFERENCE / "demo", tmp_path / "demo")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin: figure: demo gains-5shot -->\n")
+    before = sorted(path for path in tmp_path.rglob("*"))
+    with pytest.raises(ResultError, match="never ends"):
+        write_figures(Reference(tmp_path), "demo", [page])
+    assert sorted(path for path in tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
