@@ -89,10 +89,10 @@ def _standing(out: Path | None, sizes: Sizes) -> list[dict[str, Any]]:
         return []
     try:
         found = json.loads(out.read_text())
-        same = found["sizes"] == asdict(sizes)
+        same = found["sizes"].items() <= asdict(sizes).items()  # a size that came later is no older case's
         processor = found["environment"]["processor"]
         rows = [row for row in found["rows"] if row["case"] in CASES and row["run"]["commit"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{out}: not written by this program ({error!r}); name another file") from error
     if not same or processor != environment()["processor"]:
         raise UserError(f"{out}: measured at other sizes or on another processor ({processor}); name another file")
