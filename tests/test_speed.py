@@ -125,7 +125,7 @@ def test_a_file_keeps_its_other_cases_and_refuses_other_sizes(tmp_path: Path, si
     assert all(row["run"]["commit"] == "abc1234" and row["run"]["copy_gb"] == 1 for row in both["rows"])
     older = {**both, "sizes": {name: size for name, size in both["sizes"].items() if name != "skeleton_clips"}}
     out.write_text(json.dumps(older))
-    command.speed(["sampling"], quick=True, as_json=True, out=out)
+    command.speed(["sampling"], quick=True, as_json=True, out=out, overwrite=True)
     assert json.loads(out.read_text())["sizes"] == both["sizes"]
     with pytest.raises(UserError, match="other sizes"):
         command.speed(["sampling"], quick=False, out=out)
