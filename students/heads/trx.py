@@ -90,10 +90,10 @@ class TupleMatcher(nn.Module):
         # Weights of tuples become weights of frames; a prototype is their weighted sum.
         weights = attention.reshape(-1, tuples) @ members
         weights = weights.view(batch, queries * tuples, way, of_class).transpose(1, 2).flatten(0, 1)
-        values = (members @ query_values).view(batch, 1, queries * tuples, width).expand(-1, way, -1, -1).flatten(0, 1)
         frame_values = support_values.reshape(batch * way, of_class, width)
-        residual = torch.baddbmm(values, weights, frame_values, alpha=-1)  # to the prototype, (B * way, Q * P, h)
-        distance = torch.linalg.vector_norm(residual.view(batch, way, queries, tuples * width), dim=-1).square()
+        prototypes = torch.bmm(weights, frame_values).view(batch, way, queries, tuples, width)
+        residual = prototypes.sub_((members @ query_values)[:, None])  # in place: a pass over memory less
+        distance = torch.linalg.vector_norm(residual.flatten(3), dim=-1).square()
         return -distance.transpose(1, 2) / tuples
 
     def _attention(self, support: Keys, labels: Tensor, query: Keys, way: int) -> tuple[Tensor, Tensor | None]:
