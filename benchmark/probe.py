@@ -13,6 +13,7 @@ CPU_FRAMES = 32  # larger batches lose time to page faults on CPUs
 _CUDA_FRAMES = (32, 1024)
 _GAIN = 1.05  # what a larger batch, or bfloat16, must gain to be taken
 _ROUNDS = 3
+_HOPELESS = 4  # times as slow in a first pass, which allocates too: processors without bfloat16 are hundreds
 
 
 class Precision(NamedTuple):
@@ -51,8 +52,10 @@ def precision_of(network: torch.nn.Module, batch: torch.Tensor) -> Precision:
         _wait(device)
         return time.perf_counter() - start
 
-    for bf16 in (False, True):
-        seconds(bf16)  # the first pass allocates
+    seconds(False)  # the first pass allocates
+    full, half = len(batch) / seconds(False), len(batch) / seconds(True)
+    if half * _HOPELESS < full:
+        return Precision(full, half)
     rounds = [(seconds(False), seconds(True)) for _ in range(_ROUNDS)]
     full, half = (len(batch) / min(times) for times in zip(*rounds, strict=True))
     return Precision(full, half)

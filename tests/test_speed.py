@@ -105,7 +105,8 @@ def sides(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(side)
         if side == "limits::":
             where = environment() | {"commit": "abc1234"}
-            return {"limits": {"copy_gb": 1.0}, "environment": where, "sizes": asdict(QUICK)}
+            limits = {"gemm_float32_gflops": 2.0, "gemm_bfloat16_gflops": 1.0, "copy_gb": 1.0}
+            return {"limits": limits, "environment": where, "sizes": asdict(QUICK)}
         return {"seconds": [1.0], "rate": 1.0, "memory_mib": None, "values": None, "note": "", "load": 0.0}
 
     monkeypatch.setattr(command, "_in_process", found)
@@ -132,6 +133,14 @@ def test_a_file_keeps_its_other_cases_and_refuses_other_sizes(tmp_path: Path, si
     out.write_text("{}")
     with pytest.raises(UserError, match="not written by this program"):
         command.speed(["sampling"], quick=True, out=out)
+
+
+def test_emulated_bfloat16_is_not_measured(tmp_path: Path, sides: list[str]) -> None:
+    command.speed(["TRX pairs, forward and backward"], quick=True, as_json=True, out=tmp_path / "speed.json")
+    assert [side.partition("::")[2] for side in sides[1:]] == ["plain", "ours"]
+    case = CASES["head: TRX pairs, forward and backward"]
+    present = {"gemm_float32_gflops": 1.0, "gemm_bfloat16_gflops": 2.0}
+    assert command._possible(case, present) == list(case.sides) == ["plain", "ours", "ours, bfloat16"]
 
 
 def test_what_stands_from_this_commit_is_not_measured_again(

@@ -103,9 +103,10 @@ def _measure(
     names: list[str], earlier: list[dict[str, Any]], quick: bool, folder: Path, out: Path | None
 ) -> dict[str, Any]:
     """Measure the named cases and put them beside the earlier rows; what was measured is written case by case."""
-    sides = sum(len(CASES[name].sides) for name in names)
     with bar("speed", "sides") as tick:
         machine = _in_process("limits::", quick, folder)
+        sides = {name: _possible(CASES[name], machine["limits"]) for name in names}
+        count = sum(map(len, sides.values()))
         run = {
             "commit": machine["environment"]["commit"], "date": datetime.date.today().isoformat(), **machine["limits"],
         }  # fmt: skip
@@ -114,11 +115,11 @@ def _measure(
         done = 0
         for name in names:
             found = {}
-            for side in CASES[name].sides:
+            for side in sides[name]:
                 found[side] = _in_process(f"{name}::{side}", quick, folder)
                 say(f"{name}, {side}: {_digits(1e3 / found[side]['rate'])} ms")  # told at once: a stop loses little
                 done += 1
-                tick(done, sides)
+                tick(done, count)
             fresh = [row | {"run": run} for row in _rows(name, CASES[name], found, machine["limits"])]
             rows = [row for row in rows if row["case"] != name] + fresh
             rows.sort(key=lambda row: list(CASES).index(row["case"]))
@@ -126,6 +127,12 @@ def _measure(
             if out is not None:
                 write_atomic(out, [json.dumps(report, indent=1).encode()])
     return report or machine | {"rows": rows}
+
+
+def _possible(case: Case, limit: dict[str, float]) -> list[str]:
+    """The case's sides, without those in bfloat16 where the processor only emulates it, hundreds of times as slow."""
+    emulated = limit["gemm_bfloat16_gflops"] < limit["gemm_float32_gflops"]
+    return [side for side in case.sides if not (emulated and "bfloat16" in side)]
 
 
 def _in_process(side: str, quick: bool, folder: Path) -> dict[str, Any]:
@@ -160,8 +167,7 @@ def _run_side(side: str, bench: Bench, out: Path) -> None:
 def _rows(name: str, case: Case, found: dict[str, dict[str, Any]], limit: dict[str, float]) -> list[dict[str, Any]]:
     base = found[case.against]
     rows = []
-    for side in case.sides:
-        one = found[side]
+    for side, one in found.items():
         row: dict[str, Any] = {
             "case": name, "side": side, "unit": case.unit, "per_second": one["rate"],
             "milliseconds": 1e3 / one["rate"], "repetitions": len(one["seconds"]),
