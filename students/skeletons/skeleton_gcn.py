@@ -106,8 +106,9 @@ class ChannelwiseGraphConvolution(nn.Module):
 
 
 class GraphProduct(torch.autograd.Function):
-    """y[n,u,t,c] = sum over k and v of graphs[k,c,n,u,v] values[k,c,n,v,t].
+    """y[n,u,t,c] = sum over k and v of graphs[k,c,n,u,v] values[k,c,n,v,t], the sum of CTR-GCN's subsets.
 
+    graphs (K, width, n, V, V), values (K, width, n, V, T) -> (n, V, T, width), contiguous, all of one float dtype.
     Written out, with its gradient, because torch would pad the gradient of every k with zeros and add them up, and
     copy what lies channel by channel to frame by frame an element at a time.
     """
