@@ -107,7 +107,8 @@ def sides(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             where = environment() | {"commit": "abc1234"}
             limits = {"gemm_float32_gflops": 2.0, "gemm_bfloat16_gflops": 1.0, "copy_gb": 1.0}
             return {"limits": limits, "environment": where, "sizes": asdict(QUICK)}
-        return {"seconds": [1.0], "rate": 1.0, "memory_mib": None, "values": None, "note": "", "load": 0.0}
+        found = {"seconds": [len(asked)], "items": 6, "memory_mib": len(asked), "values": None}
+        return found | {"note": "", "load": len(asked)}
 
     monkeypatch.setattr(command, "_in_process", found)
     monkeypatch.setattr(command, "commit", lambda: "abc1234")
@@ -133,6 +134,15 @@ def test_a_file_keeps_its_other_cases_and_refuses_other_sizes(tmp_path: Path, si
     out.write_text("{}")
     with pytest.raises(UserError, match="not written by this program"):
         command.speed(["sampling"], quick=True, out=out)
+
+
+def test_sides_are_timed_in_turn(tmp_path: Path, sides: list[str]) -> None:
+    with_limits = command._measure(["sampling: an episode of 77,500 videos"], [], False, tmp_path, None)
+    assert [side.partition("::")[2] for side in sides[1:]] == 3 * ["plain", "ours"]
+    plain_row, ours = with_limits["rows"]
+    assert (plain_row["milliseconds"], ours["milliseconds"]) == (4e3 / 6, 5e3 / 6)  # the median round of each
+    assert ours["ratio"] == pytest.approx(4 / 5) and ours["repetitions"] == 3 and ours["slowest_over_fastest"] == 7 / 3
+    assert (ours["memory_mib"], ours["load"]) == (7, 3)  # the largest, the first
 
 
 def test_emulated_bfloat16_is_not_measured(tmp_path: Path, sides: list[str]) -> None:

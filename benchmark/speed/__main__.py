@@ -28,7 +28,7 @@ from benchmark.speed import (  # noqa: F401
     reading_cases,
     skeleton_cases,
 )
-from benchmark.speed.cases import CASES, QUICK, Bench, Case, Sizes
+from benchmark.speed.cases import CASES, QUICK, Bench, Case, Sample, Sizes
 from benchmark.speed.machine import environment, limits
 from feature_cache import write_atomic
 
@@ -106,7 +106,7 @@ def _measure(
     with bar("speed", "sides") as tick:
         machine = _in_process("limits::", quick, folder)
         sides = {name: _possible(CASES[name], machine["limits"]) for name in names}
-        count = sum(map(len, sides.values()))
+        count = sum(len(sides[name]) * (1 if quick else CASES[name].rounds) for name in names)
         run = {
             "commit": machine["environment"]["commit"], "date": datetime.date.today().isoformat(), **machine["limits"],
         }  # fmt: skip
@@ -114,12 +114,15 @@ def _measure(
         report: dict[str, Any] = {}
         done = 0
         for name in names:
-            found = {}
-            for side in sides[name]:
-                found[side] = _in_process(f"{name}::{side}", quick, folder)
-                say(f"{name}, {side}: {_digits(1e3 / found[side]['rate'])} ms")  # told at once: a stop loses little
-                done += 1
-                tick(done, count)
+            found: dict[str, Sample] = {}
+            for _ in range(1 if quick else CASES[name].rounds):
+                for side in sides[name]:
+                    one = _sample(_in_process(f"{name}::{side}", quick, folder))
+                    found[side] = found[side].then(one) if side in found else one
+                    done += 1
+                    tick(done, count)
+            for side, one in found.items():
+                say(f"{name}, {side}: {_digits(1e3 / one.rate)} ms")  # told at once: a stop loses little
             fresh = [row | {"run": run} for row in _rows(name, CASES[name], found, machine["limits"])]
             rows = [row for row in rows if row["case"] != name] + fresh
             rows.sort(key=lambda row: list(CASES).index(row["case"]))
@@ -157,33 +160,36 @@ def _run_side(side: str, bench: Bench, out: Path) -> None:
         load = environment()["load"]
         sample = CASES[name].sides[which](bench)
         values = None if sample.values is None else sample.values.ravel().tolist()
-        found = {
-            "seconds": sample.seconds, "rate": sample.rate, "memory_mib": sample.memory_mib, "values": values,
-            "note": sample.note, "load": load,
-        }  # fmt: skip
+        found = vars(sample) | {"load": load, "values": values}
     write_atomic(out, [json.dumps(found).encode()])
 
 
-def _rows(name: str, case: Case, found: dict[str, dict[str, Any]], limit: dict[str, float]) -> list[dict[str, Any]]:
+def _sample(found: dict[str, Any]) -> Sample:
+    """What ``_run_side`` wrote of a side."""
+    values = None if found["values"] is None else np.array(found["values"])
+    return Sample(**found | {"seconds": tuple(found["seconds"]), "values": values})
+
+
+def _rows(name: str, case: Case, found: dict[str, Sample], limit: dict[str, float]) -> list[dict[str, Any]]:
     base = found[case.against]
     rows = []
     for side, one in found.items():
         row: dict[str, Any] = {
-            "case": name, "side": side, "unit": case.unit, "per_second": one["rate"],
-            "milliseconds": 1e3 / one["rate"], "repetitions": len(one["seconds"]),
-            "slowest_over_fastest": max(one["seconds"]) / min(one["seconds"]),
-            "ratio": one["rate"] / base["rate"], "aim": case.aims.get(side), "load": one["load"], "note": one["note"],
+            "case": name, "side": side, "unit": case.unit, "per_second": one.rate,
+            "milliseconds": 1e3 / one.rate, "repetitions": len(one.seconds),
+            "slowest_over_fastest": max(one.seconds) / min(one.seconds),
+            "ratio": one.rate / base.rate, "aim": case.aims.get(side), "load": one.load, "note": one.note,
         }  # fmt: skip
         if case.least_gflop is not None:
             gemm = limit["gemm_bfloat16_gflops" if "bfloat16" in side else "gemm_float32_gflops"]
-            row["over_gemm_limit"] = gemm / case.least_gflop / one["rate"]
-        if one["memory_mib"] is not None:
-            row["memory_mib"] = one["memory_mib"]
-            row["memory_ratio"] = one["memory_mib"] / base["memory_mib"]
+            row["over_gemm_limit"] = gemm / case.least_gflop / one.rate
+        if one.memory_mib is not None and base.memory_mib is not None:
+            row["memory_mib"] = one.memory_mib
+            row["memory_ratio"] = one.memory_mib / base.memory_mib
             row["memory_aim"] = case.memory_aim if side != case.against else None
             row["memory_limit_mib"] = case.memory_limit_mib
-        if one["values"] is not None and side != case.against:
-            row |= _agreement(np.array(one["values"]), np.array(base["values"]), case.tolerance)
+        if one.values is not None and base.values is not None and side != case.against:
+            row |= _agreement(one.values, base.values, case.tolerance)
         rows.append(row)
     return rows
 

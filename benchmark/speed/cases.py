@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,7 @@ class Sample:
 
     seconds: of one unit of work, each repetition. items: how many ``unit`` of the case one repetition is. memory_mib:
     peak above the start of the work. values: numbers that both sides must agree on. note: what to know about it.
+    load: of the machine, as the side began.
     """
 
     seconds: tuple[float, ...]
@@ -69,11 +70,17 @@ class Sample:
     memory_mib: float | None = None
     values: NDArray[np.float32] | None = None
     note: str = ""
+    load: float = 0.0
 
     @property
     def rate(self) -> float:
         """Items a second, at the median repetition."""
         return self.items / statistics.median(self.seconds)
+
+    def then(self, later: "Sample") -> "Sample":
+        """Both rounds of a side as one: all repetitions, the larger memory, the rest as it was first."""
+        memory = None if self.memory_mib is None else max(self.memory_mib, later.memory_mib or 0)
+        return replace(self, seconds=self.seconds + later.seconds, memory_mib=memory)
 
 
 Side = Callable[[Bench], Sample]
@@ -85,7 +92,8 @@ class Case:
 
     unit: what is counted. aims: the ratio aimed at, by side. least_gflop: the work of the smallest exact form, for the
     distance to the machine's GEMM speed. memory_aim: share of the memory of ``against``; memory_limit_mib: the most a
-    side may take. tolerance: relative, of ``values`` between sides.
+    side may take. tolerance: relative, of ``values`` between sides. rounds: how often the sides are timed in turn, so
+    that a machine that is slower for a minute is slower for all of them.
     """
 
     unit: str
@@ -96,6 +104,7 @@ class Case:
     memory_aim: float | None = None
     memory_limit_mib: float | None = None
     tolerance: float = 1e-5
+    rounds: int = 3
 
 
 CASES: Registry[Case] = Registry("speed case")

@@ -62,5 +62,6 @@ CASES.register("derivation: flow and gradient of 800 videos")(
             "together, all cores": _side(together=True, workers=None),
         },
         against="one modality after the other",
+        rounds=1,
     )
 )

@@ -157,6 +157,7 @@ CASES.register("training episode: ResNet18, D2M")(
             "one pass, bfloat16": 3, "groups of 32 frames, bfloat16": 3,
         },
         memory_aim=0.5,
+        rounds=1,
     )
 )  # fmt: skip
 CASES.register("training episode: ResNet50, D2M, within 8 GiB")(
@@ -168,5 +169,6 @@ CASES.register("training episode: ResNet50, D2M, within 8 GiB")(
         },
         against="groups of 32 frames",
         memory_limit_mib=8192,
+        rounds=1,
     )
 )
