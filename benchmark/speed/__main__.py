@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,8 +157,9 @@ def _run_side(side: str, bench: Bench, out: Path) -> None:
     else:
         if which != CASES[name].against:
             keep_freed_memory()  # as `fewdistill run` does; the plain way leaves the C library as it is
-        load = environment()["load"]
-        sample = CASES[name].sides[which](bench)
+        load, rounds = environment()["load"], CASES[name].rounds
+        share = replace(bench.sizes, repeats=-(-bench.sizes.repeats // rounds), seconds=bench.sizes.seconds / rounds)
+        sample = CASES[name].sides[which](replace(bench, sizes=share))
         values = None if sample.values is None else sample.values.ravel().tolist()
         found = vars(sample) | {"load": load, "values": values}
     write_atomic(out, [json.dumps(found).encode()])

@@ -92,8 +92,8 @@ class Case:
 
     unit: what is counted. aims: the ratio aimed at, by side. least_gflop: the work of the smallest exact form, for the
     distance to the machine's GEMM speed. memory_aim: share of the memory of ``against``; memory_limit_mib: the most a
-    side may take. tolerance: relative, of ``values`` between sides. rounds: how often the sides are timed in turn, so
-    that a machine that is slower for a minute is slower for all of them.
+    side may take. tolerance: relative, of ``values`` between sides. rounds: how often the sides are timed in turn, a
+    share of the repetitions each, so that a machine that is slower for a minute is slower for all of them.
     """
 
     unit: str
