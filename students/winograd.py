@@ -20,8 +20,9 @@ class Winograd(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
-        filters = torch.einsum("ai,ocij,bj->abco", _FILTER, convolution.weight.detach(), _FILTER)
-        self.register_buffer("filters", filters.flatten(0, 1).contiguous())  # (16, C, C')
+        taps = convolution.weight.detach().permute(2, 3, 1, 0)  # (3, 3, C, C')
+        filters = (torch.kron(_FILTER, _FILTER) @ taps.reshape(9, -1)).view(16, *taps.shape[2:])
+        self.register_buffer("filters", filters)
         self.register_buffer("bias", None if convolution.bias is None else convolution.bias.detach())
         self.register_buffer("inward", torch.kron(_INPUT, _INPUT))
         self.register_buffer("outward", torch.kron(_OUTPUT, _OUTPUT))
