@@ -1,4 +1,7 @@
-"""The blocks of the pages that quote the record of the speed cases, whatever cases and sides it holds."""
+"""The blocks of the pages that quote a record of the speed cases, whatever cases and sides it holds.
+
+Each names the record: one file a processor.
+"""
 
 import math
 from collections.abc import Callable
@@ -17,9 +20,9 @@ EVALUATION = "evaluation: 10,000 episodes, ResNet18, decode included"
 SpeedRow = dict[str, Any]
 
 
-def machine(reference: Reference) -> str:
+def machine(reference: Reference, record: str) -> str:
     """Where the cases ran, and what that machine reached at best, run by run."""
-    found, sizes = reference.speed(), reference.speed()["sizes"]
+    found, sizes = reference.speed(record), reference.speed(record)["sizes"]
     where = found["environment"]
     runs = {(row["run"]["commit"], row["run"]["gemm_float32_gflops"]): row["run"] for row in found["rows"]}
     each = "; ".join(
@@ -34,7 +37,7 @@ def machine(reference: Reference) -> str:
     )
 
 
-def aims(reference: Reference) -> str:
+def aims(reference: Reference, record: str) -> str:
     """The sides for which a ratio is aimed at: what the plain way takes, what ours takes, and the aim."""
     lines = [
         [
@@ -45,15 +48,15 @@ def aims(reference: Reference) -> str:
             f"{row['aim']:g}",
             "yes" if row["ratio"] >= row["aim"] else "no",
         ]
-        for base, row in _pairs(reference)
+        for base, row in _pairs(reference, record)
         if row["aim"] is not None
     ]
     if not lines:
-        raise ResultError("the record of speed holds no side with an aim")
+        raise ResultError(f"speed/{record}.json holds no side with an aim")
     return table(["what", "plain", "ours", "times as fast", "aim", "reached"], lines)
 
 
-def every_case(reference: Reference) -> str:
+def every_case(reference: Reference, record: str) -> str:
     """Every side of every case."""
     lines = [
         [
@@ -68,15 +71,15 @@ def every_case(reference: Reference) -> str:
             row["run"]["commit"],
             row["note"] or base["note"],
         ]
-        for base, row in _pairs(reference)
+        for base, row in _pairs(reference, record)
     ]
     head = ["what", "against", "ours", "rate", "times as fast", "aim", "slowest / fastest", "load", "commit", "note"]
     return table(head, lines)
 
 
-def memory(reference: Reference) -> str:
+def memory(reference: Reference, record: str) -> str:
     """Peak memory above the start of the work, of the cases that measure it."""
-    rows = [row for row in reference.speed()["rows"] if row.get("memory_mib") is not None]
+    rows = [row for row in reference.speed(record)["rows"] if row.get("memory_mib") is not None]
     lines = [
         [
             _what(row),
@@ -90,17 +93,17 @@ def memory(reference: Reference) -> str:
     return table(["what", "MiB", "share of the first", "aim at most", "limit MiB"], lines)
 
 
-def reached(reference: Reference) -> str:
+def reached(reference: Reference, record: str) -> str:
     """How many aims are reached, and which are not."""
-    rows = [row for _, row in _pairs(reference) if row["aim"] is not None]
+    rows = [row for _, row in _pairs(reference, record) if row["aim"] is not None]
     short = [f"{_what(row)} ({_digits(row['ratio'])} of {row['aim']:g})" for row in rows if row["ratio"] < row["aim"]]
     text = f"{len(rows) - len(short)} of {len(rows)} aims are reached."
     return wrapped(f"{text} Short of theirs: {'; '.join(short)}." if short else text)
 
 
-def agreement(reference: Reference) -> str:
+def agreement(reference: Reference, record: str) -> str:
     """How far the sides' values are apart, and how far TRX is from its least work."""
-    rows = reference.speed()["rows"]
+    rows = reference.speed(record)["rows"]
     apart = [row for row in rows if "largest_difference" in row]
     if not all(row["agrees"] for row in apart):
         raise ResultError(f"the sides of {next(r['case'] for r in apart if not r['agrees'])} do not agree")
@@ -117,40 +120,43 @@ def agreement(reference: Reference) -> str:
     return wrapped(text)
 
 
-def bounds(reference: Reference) -> str:
+def bounds(reference: Reference, record: str) -> str:
     """How long the test episodes take in all, and how much of the machine's best embedding and the cache use."""
-    sizes = reference.speed()["sizes"]
-    embedding, cache = _side(reference, "embedding: resnet18", "ours"), _side(reference, CACHE, "ours")
+    sizes = reference.speed(record)["sizes"]
+    embedding, cache = _side(reference, record, "embedding: resnet18", "ours"), _side(reference, record, CACHE, "ours")
     gflops = 2 * RESNET18_GMACS * embedding["per_second"]
     values = sizes["way"] * (sizes["shot"] + sizes["query"]) * sizes["frames"] * sizes["width"]
     moved = 2 * 4 * values * cache["per_second"]
     gemm, copy = embedding["run"]["gemm_float32_gflops"], cache["run"]["copy_gb"]
-    sides = [_side(reference, EVALUATION, side)["milliseconds"] * sizes["episodes"] / 6e4 for side in ("plain", "ours")]
-    note = _side(reference, EVALUATION, "plain")["note"]
+    sides = [
+        _side(reference, record, EVALUATION, side)["milliseconds"] * sizes["episodes"] / 6e4
+        for side in ("plain", "ours")
+    ]
+    note = _side(reference, record, EVALUATION, "plain")["note"]
     return wrapped(
         f"The {sizes['episodes']:,} test episodes of {sizes['test_videos']:,} videos take {sides[0] / 60:.1f} h the"
         f" plain way ({note}) and {sides[1]:.1f} minutes here. ResNet18's {_digits(embedding['per_second'])} frames/s"
-        f" are {gflops:.0f} GFLOP/s of convolutions, {100 * gflops / gemm:.0f} % of the GEMM speed. The cache moves"
-        f" {moved / 1e9:.0f} GB/s, read and written, where copies of large arrays reach {copy:.0f}."
+        f" would be {gflops:.0f} GFLOP/s of direct convolutions, where a matrix product reaches {gemm:.0f}. The cache"
+        f" moves {moved / 1e9:.0f} GB/s, read and written, where copies of large arrays reach {copy:.0f}."
     )
 
 
-def _pairs(reference: Reference) -> list[tuple[SpeedRow, SpeedRow]]:
+def _pairs(reference: Reference, record: str) -> list[tuple[SpeedRow, SpeedRow]]:
     """Each side with the one that its ratio is taken against, which stands first in its case."""
     first: dict[str, SpeedRow] = {}
     found = []
-    for row in reference.speed()["rows"]:
+    for row in reference.speed(record)["rows"]:
         base = first.setdefault(row["case"], row)
         if row is not base:
             found.append((base, row))
     return found
 
 
-def _side(reference: Reference, case: str, side: str) -> SpeedRow:
-    for row in reference.speed()["rows"]:
+def _side(reference: Reference, record: str, case: str, side: str) -> SpeedRow:
+    for row in reference.speed(record)["rows"]:
         if (row["case"], row["side"]) == (case, side):
             return row
-    raise ResultError(f"the record of speed holds no side {side!r} of {case!r}")
+    raise ResultError(f"speed/{record}.json holds no side {side!r} of {case!r}")
 
 
 def _what(row: SpeedRow) -> str:

@@ -1,4 +1,4 @@
-"""The records that the documentation quotes: one folder a suite, and the record of the speed cases."""
+"""The records that the documentation quotes: one folder a suite, and the records of the speed cases."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ TEACHER = "teacher"
 
 
 class Reference:
-    """Records under ``root``/<suite>/records and ``root``/speed/cpu.json, each read once when first asked for."""
+    """Records under ``root``/<suite>/records and ``root``/speed/*.json, each read once when first asked for."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
@@ -79,8 +79,8 @@ class Reference:
     def _rows(self, suite: str) -> list[Row]:
         return summarise(self.results(suite))
 
-    def _speed(self) -> dict[str, Any]:
-        path = self.root / "speed" / "cpu.json"
+    def _speed(self, record: str) -> dict[str, Any]:
+        path = self.root / "speed" / f"{record}.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

@@ -56,7 +56,7 @@ def speed(
     list_: Annotated[bool, typer.Option("--list", help="Name the cases, and stop.")] = False,
     side: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Time each part of the suite beside the plain way and the machine's limits. About 35 minutes on two cores.
+    """Time each part of the suite beside the plain way and the machine's limits. Half an hour or more on two cores.
 
     Run it on an otherwise idle machine: the load is reported, and a second torch job spoils every figure.
     """
