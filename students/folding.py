@@ -34,7 +34,8 @@ def folded(encoder: ClipEncoder) -> Iterator[None]:
 
 @torch.no_grad()
 def fold_batch_norm(trunk: nn.Module) -> nn.Module | None:
-    """A copy of the trunk without those batch norms that read a convolution which nothing else reads.
+    """A copy of the trunk without those batch norms that read a convolution which nothing else reads, and with
+    convolutions by Winograd where they are faster.
 
     The trunk must be in eval mode; None where it cannot be traced.
     """
