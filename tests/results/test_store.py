@@ -1,5 +1,6 @@
 """Records on disk: what goes in comes out, and what is broken is named."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -272,11 +273,18 @@ def test_files_of_ten_thousand_episodes_stay_small(tmp_path: Path) -> None:
     assert np.array_equal(back.support, drawn["support"]) and np.array_equal(back.videos, drawn["videos"])  # type: ignore[arg-type]
 
 
-def test_ten_thousand_records_are_read_and_summarised_within_ten_seconds(tmp_path: Path) -> None:
+def test_records_are_read_and_summarised_in_three_times_what_their_files_take(tmp_path: Path) -> None:
+    """Ten thousand within ten seconds on a processor that reads the bare files in three."""
     store = made.many(tmp_path, 2000, 100)
     before = time.process_time()  # of this core, whatever else the machine does
     results, problems = store.scan()
     rows = summarise(results)
     spent = time.process_time() - before
     assert len(results) == 2000 and not problems and sum(len(row.by_seed) for row in rows) == 2000
-    assert 5 * spent < 10
+    before = time.process_time()
+    for path in tmp_path.glob("*.json"):
+        json.loads(path.read_bytes())
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+            [arrays[name] for name in arrays]
+    assert spent < 3 * (time.process_time() - before)
