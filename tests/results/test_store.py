@@ -273,8 +273,8 @@ def test_files_of_ten_thousand_episodes_stay_small(tmp_path: Path) -> None:
     assert np.array_equal(back.support, drawn["support"]) and np.array_equal(back.videos, drawn["videos"])  # type: ignore[arg-type]
 
 
-def test_records_are_read_and_summarised_in_three_times_what_their_files_take(tmp_path: Path) -> None:
-    """Ten thousand within ten seconds on a processor that reads the bare files in three."""
+def test_records_are_read_and_summarised_in_a_small_multiple_of_what_their_files_take(tmp_path: Path) -> None:
+    """Ten thousand within ten seconds, on a processor that reads the bare files in four."""
     store = made.many(tmp_path, 2000, 100)
     before = time.process_time()  # of this core, whatever else the machine does
     results, problems = store.scan()
@@ -287,4 +287,4 @@ def test_records_are_read_and_summarised_in_three_times_what_their_files_take(tm
         hashlib.sha256(path.read_bytes()).hexdigest()
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
             [arrays[name] for name in arrays]
-    assert spent < 3 * (time.process_time() - before)
+    assert spent < 2.6 * (time.process_time() - before)
