@@ -14,6 +14,7 @@ _CUDA_FRAMES = (32, 1024)
 _GAIN = 1.05  # what a larger batch, or bfloat16, must gain to be taken
 _ROUNDS = 3
 _HOPELESS = 4  # times as slow in a first pass, which allocates too: processors without bfloat16 are hundreds
+_SIDE = 256  # of the matrices that tell such a processor, in a tenth of a second
 
 
 class Precision(NamedTuple):
@@ -59,6 +60,24 @@ def precision_of(network: torch.nn.Module, batch: torch.Tensor) -> Precision:
     rounds = [(seconds(False), seconds(True)) for _ in range(_ROUNDS)]
     full, half = (len(batch) / min(times) for times in zip(*rounds, strict=True))
     return Precision(full, half)
+
+
+@lru_cache
+def bfloat16_slowdown(device: torch.device) -> float:
+    """How many times float32's time a matrix product takes in bfloat16, where the device only emulates it; else 0."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        matrix = torch.zeros(_SIDE, _SIDE, dtype=dtype, device=device)
+        times = []
+        for _ in range(2):  # the first one sets up
+            start = time.perf_counter()
+            matrix @ matrix
+            _wait(device)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    ratio = seconds(torch.bfloat16) / seconds(torch.float32)
+    return ratio if ratio > _HOPELESS else 0.0
 
 
 @lru_cache

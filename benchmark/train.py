@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 from benchmark.distributed import Group
 from benchmark.errors import RunError
-from benchmark.progress import Tick
+from benchmark.probe import bfloat16_slowdown
+from benchmark.progress import Tick, say
 from benchmark.seeds import torch_scope
 from feature_cache import atomic_file
 
@@ -85,6 +87,8 @@ def fit(
     leads = plan.group is None or plan.group.rank == 0
     if not leads:
         plan = replace(plan, validate=None)
+    elif plan.bf16:
+        _warn_of_emulation(device)
     if next(module.parameters(), None) is None:  # a rule without weights: nothing to train, a score to report
         state = Progressed()
         if plan.validate:
@@ -123,6 +127,16 @@ def fit(
         module.load_state_dict(state.best)
     module.eval()
     return state
+
+
+@lru_cache
+def _warn_of_emulation(device: torch.device) -> None:
+    """Say once that bfloat16 is asked for where it costs time instead of saving it."""
+    if slowdown := bfloat16_slowdown(device):
+        say(
+            f"[slow: bf16 asks for bfloat16, which this processor only emulates ({slowdown:.0f} times float32's time "
+            "for a matrix product); to train in float32, another training with records of its own: --set 'bf16=[]']"
+        )
 
 
 def _step(

@@ -9,12 +9,18 @@ import torch
 from benchmark.compiling import compile_trunk, try_compiling
 from benchmark.errors import RunError
 from benchmark.precision import probes, settled
-from benchmark.probe import Precision, largest_worthwhile, training_precision
+from benchmark.probe import Precision, bfloat16_slowdown, largest_worthwhile, training_precision
 from benchmark.suite_file import load_suite
 from students.backbones import TokenEncoder
 
 CPU = torch.device("cpu")
 SMALL = "mobilenetv3_small"
+
+
+def processor_flags() -> set[str]:
+    """What Linux says that the processor can do; empty elsewhere."""
+    told = Path("/proc/cpuinfo")
+    return set(told.read_text().split()) if told.exists() else set()
 
 
 def test_training_precision_is_measured_on_the_network_itself() -> None:
@@ -28,6 +34,13 @@ def test_training_precision_is_measured_on_the_network_itself() -> None:
 def test_bfloat16_must_gain_more_than_noise() -> None:
     assert not Precision(100.0, 104.0).bf16
     assert Precision(100.0, 106.0).bf16
+
+
+def test_emulated_bfloat16_is_told_from_bfloat16_that_is_there() -> None:
+    slowdown = bfloat16_slowdown(CPU)
+    assert slowdown == 0 or slowdown > 4
+    if {"amx_bf16", "avx512_bf16"} & processor_flags():
+        assert slowdown == 0
 
 
 def test_the_embedding_batch_is_one_of_those_tried() -> None:

@@ -73,6 +73,19 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("slowdown", [0.0, 300.0])
+def test_bfloat16_on_a_processor_that_emulates_it_is_said_once(
+    slowdown: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "bfloat16_slowdown", lambda device: slowdown)
+    train._warn_of_emulation.cache_clear()
+    for name in ("first", "second"):
+        fit(net := a_net(), a_plan(net, bf16=True, steps=1), tmp_path / name, CPU, no_tick)
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("only emulates (300 times") == told.count("--set 'bf16=[]'") == (slowdown > 0)
+    train._warn_of_emulation.cache_clear()
+
+
 def test_a_checkpoint_is_written_once_its_time_has_come_and_at_the_end(tmp_path: Path) -> None:
     path, written = tmp_path / "net.pt", []
     fit(net := a_net(), a_plan(net, save_seconds=60), path, CPU, lambda done, total: written.append(path.exists()))
