@@ -119,7 +119,7 @@ class GraphProduct(torch.autograd.Function):
         (_, width, *sizes), by_map = values.shape, values.flatten(1, 2)
         product = torch.bmm(graphs[0].flatten(0, 1), by_map[0])
         for graph, value in zip(graphs[1:].flatten(1, 2), by_map[1:], strict=True):
-            product = torch.baddbmm(product, graph, value)
+            product.baddbmm_(graph, value)
         return product.view(width, -1).T.contiguous().view(*sizes, width)
 
     @staticmethod
