@@ -14,7 +14,7 @@ _CUDA_FRAMES = (32, 1024)
 _GAIN = 1.05  # what a larger batch, or bfloat16, must gain to be taken
 _ROUNDS = 3
 _HOPELESS = 4  # times as slow in a first pass, which allocates too: processors without bfloat16 are hundreds
-_SIDE = 256  # of the matrices that tell such a processor, in a tenth of a second
+_SIDE = 256  # of the matrices that tell such a processor, in half a second at most
 
 
 class Precision(NamedTuple):
@@ -69,7 +69,7 @@ def bfloat16_slowdown(device: torch.device) -> float:
     def seconds(dtype: torch.dtype) -> float:
         matrix = torch.zeros(_SIDE, _SIDE, dtype=dtype, device=device)
         times = []
-        for _ in range(2):  # the first one sets up
+        for _ in range(1 + _ROUNDS):  # the first one sets up
             start = time.perf_counter()
             matrix @ matrix
             _wait(device)
