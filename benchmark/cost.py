@@ -5,6 +5,7 @@
 """
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, cast
 import thop
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmark.errors import UserError
@@ -29,10 +31,12 @@ COUNTER = "torch FlopCounterMode"
 THOP_NOTE = "thop over the released formulation; functional matmuls (attention) are not seen"
 
 
-# the first torch releases with this operator had no formula for it and counted nothing
+# torch has no formula for these and counts nothing
 _FORMULAS = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
+    torch.ops.aten.baddbmm_: lambda _, a, b, **__: 2 * a.numel() * b[2],
 }
+_PRODUCT = re.compile(r"(^|_|b|add)mm(_|$)|convolution|attention|rnn|gru|lstm")
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,30 @@ def count_macs(module: nn.Module, *inputs: Any) -> int:
     """MACs of one forward pass in eval mode, counted on a copy: the module and its mode stay as they are.
 
     Inputs on the meta device are counted by shape alone, without arithmetic or memory; modules that read values
-    (labels, for example) need real inputs. Element-wise work (norms, activations, pooling) is not counted.
+    (labels, for example) need real inputs. Element-wise work (norms, activations, pooling) and products of a matrix
+    with one vector (a norm's bias) are not counted. RuntimeError names a product that has no formula: it would count as nothing.
     """
     on_meta = any(isinstance(value, Tensor) and value.is_meta for value in inputs)
     counted = _meta_copy(module) if on_meta else copy.deepcopy(module)
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
-    with torch.no_grad(), _attention_by_parts(), counter:
+    with torch.no_grad(), _attention_by_parts(), _Operators() as seen, counter:
         counted.eval()(*inputs)
+    if unknown := {o for o in seen.products if o not in counter.flop_registry}:
+        raise RuntimeError(f"no formula counts {', '.join(sorted(map(str, unknown)))}: add one to benchmark/cost.py")
     return counter.get_total_flops() // 2
+
+
+class _Operators(TorchDispatchMode):
+    """Notes the products among the operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: set[Any] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if _PRODUCT.search(func._overloadpacket.__name__):
+            self.products.add(func._overloadpacket)
+        return func(*args, **(kwargs or {}))
 
 
 def weight_bytes(module: nn.Module) -> int:

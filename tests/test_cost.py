@@ -105,6 +105,27 @@ def test_convolution_linear_and_einsum_by_hand() -> None:
     assert count_macs(Mixed(), torch.zeros(2, 3, 16, 16, device="meta")) == expected
 
 
+def test_a_product_added_in_place_is_counted() -> None:
+    class Added(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.bmm(x, x.mT).baddbmm_(x[..., :5], x[..., :5].mT)
+
+    assert count_macs(Added(), torch.zeros(2, 4, 6)) == 2 * 4 * 4 * (6 + 5)
+    assert count_macs(Added(), torch.zeros(2, 4, 6, device="meta")) == 2 * 4 * 4 * (6 + 5)
+
+
+@pytest.mark.parametrize(
+    ("product", "name"), [(lambda x: x.addmm_(x, x), "addmm_"), (lambda x: torch.addbmm(x, x[None], x[None]), "addbmm")]
+)
+def test_a_product_without_a_formula_is_named(product: Callable[[Tensor], Tensor], name: str) -> None:
+    class Product(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return product(x)
+
+    with pytest.raises(RuntimeError, match=rf"aten.{name}: add one"):
+        count_macs(Product(), torch.zeros(4, 4))
+
+
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_attention_is_counted(device: str) -> None:
     width, length, heads, batch, hidden = 32, 6, 4, 2, 48
