@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from benchmark.errors import UserError
 from benchmark.published_gcn import published
 from benchmark.skeleton_cost import clip_cost
+from results.store import RecordStore
 from students import StudentError
 from students.skeletons import SKELETONS, JointGraph
 from students.skeletons.base import PLAN
@@ -23,6 +24,7 @@ from students.skeletons.st_gcn import GraphConvolution
 from tests.skeletons import NTU, UCLA, as_trained
 
 CHAIN = joint_graph([-1, 0, 1])
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 COPY = Path(__file__).parents[1] / "golden" / "copies" / "light_dke_gcn_7l.json"
 
 
@@ -75,6 +77,15 @@ def test_macs(name: str, graph: JointGraph, bodies: int, frames: int, by_thop: f
             saved += 3 * graph.joints * joints * left * (width - channels) - 3 * width * graph.joints
         channels, left = width, -(-left // stride)
     assert cost.published_macs - cost.macs == saved > 0
+
+
+def test_the_committed_episodes_cost_what_is_counted() -> None:
+    records = [r for suite in REFERENCE.glob("dke_gcn_*/records") for r in RecordStore(suite).all()]
+    cells = {(r.cell.model, r.cell.frames, r.cost.macs_per_video) for r in records if r.cost and r.cell.way == 5}
+    assert {name for name, *_ in cells} == {"ctr_gcn", "dke_gcn", "light_dke_gcn"}
+    for name, frames, macs in cells:
+        network = SKELETONS[name](UCLA, 10, bodies=1)  # both data sets have 20 joints, no episode asks the classifier
+        assert macs == clip_cost(network, frames).macs - network.classifier.weight.numel()
 
 
 def test_a_clip_of_no_frames_has_no_cost() -> None:
