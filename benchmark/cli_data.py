@@ -49,7 +49,7 @@ def preview_command(
     seed: Annotated[int, typer.Option(help="Chooses classes and videos.")] = 0,
 ) -> None:
     """A contact sheet: frames, depth, skeleton and flow of a few videos, side by side."""
-    from benchmark.data.synthetic import preview
+    from benchmark.data.synthetic.preview import preview
 
     _must_exist(root)
     preview(root, out, classes=classes, seed=seed)

@@ -35,11 +35,11 @@ def main_table(page: Path) -> None:
 
 def finish(place: "Place", found: "Sequence[Standing]", every: "Sequence[Standing]") -> None:
     """The report of all that a suite's rows have, then RunError where one that was asked for did not finish."""
-    from results.report import write_report
+    from results.made_from import refresh
 
     keys = {key for each in every for key in each.keys.values()}
     with run_lock(place.runs / "locks" / "report", lambda owner: say(f"[waiting for the report: {owner}]")):
-        page = write_report([place.runs / "records"], place.runs / "report", keys)
+        page = refresh(place.runs / "records", place.runs / "report", keys)
     main_table(page)
     OUT.print(f"report: {page}")
     unfinished = [each.row.name for each in found if not each.done]

@@ -1,7 +1,7 @@
 """What a network costs: multiply-accumulates (MACs) and the published count.
 
 ``count_macs`` is the work this suite really does: torch's dispatcher sees every matmul, einsum and convolution.
-``thop_gmacs`` is the accounting Lite-MKD published and calls FLOPs: thop's hooks over the released formulation.
+``thop_macs`` is the accounting Lite-MKD published and calls FLOPs: thop's hooks over the released formulation.
 """
 
 import copy
@@ -21,7 +21,6 @@ from benchmark.errors import UserError
 from benchmark.published_gcn import with_published
 from benchmark.published_trx import PublishedTRX
 from students.clip_encoder import ClipEncoder
-from students.few_shot import FewShotStudent
 from students.heads.base import Head, Keys
 from students.heads.trx import TRX
 from teachers.ensemble import ScoreFusion
@@ -67,7 +66,7 @@ class EpisodeCost:
 
     macs_per_video: all encoders (and a teacher's fusion) on one clip. macs_per_support, macs_per_query: what one more
     video of each kind costs, from its frames. macs_head_per_episode: projection and matching over all branches.
-    thop_macs_per_episode: see ``thop_gmacs``. bytes: see ``weight_bytes``.
+    thop_macs_per_episode: see ``thop_macs``. bytes: see ``weight_bytes``.
     """
 
     parameters: int
@@ -88,16 +87,22 @@ def count_macs(module: nn.Module, *inputs: Any) -> int:
 
     Inputs on the meta device are counted by shape alone, without arithmetic or memory; modules that read values
     (labels, for example) need real inputs. Element-wise work (norms, activations, pooling) and products of a matrix
-    with one vector (a norm's bias) are not counted. RuntimeError names a product that has no formula: it would count as nothing.
+    with one vector (a norm's bias) are not counted. RuntimeError names a product that has no formula and would count
+    as nothing.
     """
+    return _count(module, *inputs)[0]
+
+
+def _count(module: nn.Module, *inputs: Any) -> tuple[int, Any]:
+    """MACs and output; see ``count_macs``."""
     on_meta = any(isinstance(value, Tensor) and value.is_meta for value in inputs)
     counted = _meta_copy(module) if on_meta else copy.deepcopy(module)
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     with torch.no_grad(), _attention_by_parts(), _Operators() as seen, counter:
-        counted.eval()(*inputs)
+        output = counted.eval()(*inputs)
     if unknown := {o for o in seen.products if o not in counter.flop_registry}:
         raise RuntimeError(f"no formula counts {', '.join(sorted(map(str, unknown)))}: add one to benchmark/cost.py")
-    return counter.get_total_flops() // 2
+    return counter.get_total_flops() // 2, output
 
 
 class _Operators(TorchDispatchMode):
@@ -120,44 +125,6 @@ def weight_bytes(module: nn.Module) -> int:
     """
     kept = {id(tensor): tensor for tensor in module.state_dict(keep_vars=True).values()}
     return sum(t.numel() * (4 if t.is_floating_point() else t.element_size()) for t in kept.values())
-
-
-def episode_cost(student: FewShotStudent, *, way: int, shot: int, query: int, image_size: int) -> EpisodeCost:
-    """Cost of a student on one test episode at square images of image_size pixels. Raises UserError."""
-    return _cost(student.encoder, student.head, Episode(way, shot, query, student.frames, image_size))
-
-
-def teacher_cost(
-    encoders: Sequence[ClipEncoder],
-    fusion: Fusion,
-    head: Head,
-    *,
-    frames: int,
-    way: int,
-    shot: int,
-    query: int,
-    image_size: int,
-) -> EpisodeCost:
-    """Cost of a fused teacher on one test episode; the experts that derive depth, flow or poses are not in it.
-
-    encoders: one a modality, in the order of the fusion, one branch each. Raises UserError when they do not fit.
-    """
-    if len(encoders) != fusion.modalities or any(len(e.branches) != 1 for e in encoders):
-        raise UserError(f"the fusion joins {fusion.modalities} modalities: give one single-branch encoder for each")
-    return _cost(_Teacher(encoders, fusion, frames), head, Episode(way, shot, query, frames, image_size))
-
-
-def thop_gmacs(student: FewShotStudent, way: int, shot: int, query: int, image_size: int) -> float:
-    """GMACs of one test episode as Lite-MKD published them (there called FLOPs).
-
-    thop.profile over the released formulation: one encoder pass over the way * shot support videos and one over
-    the way * query others, then one head pass per branch. For TRX that is ``PublishedTRX``; other heads are profiled
-    as they are. thop hooks modules: a convolution or linear map counts its MACs, an affine batch or layer norm 4
-    an element, a softmax of n entries 3 n - 1, adaptive average pooling its additions, max pooling, ReLU and
-    dropout nothing. Functional matmuls (the attention itself) and distances are not seen.
-    """
-    episode = Episode(way, shot, query, student.frames, image_size)
-    return _cost(student.encoder, student.head, episode).thop_macs_per_episode / 1e9
 
 
 @dataclass(frozen=True)
@@ -217,8 +184,47 @@ class _Teacher(nn.Module):
         return {"fused": self.fusion(torch.stack(streams)).flatten(0, 1)}
 
 
-def _cost(encoder: nn.Module, head: Head, episode: Episode) -> EpisodeCost:
-    return combined(encoder_cost(encoder, episode), head_cost(head, episode, widths_of(encoder, episode)))
+@dataclass(frozen=True)
+class Counted:
+    """An encoder counted on one video; widths: of its tokens, by branch. See ``PartCost`` and ``thop_macs``."""
+
+    parameters: int
+    bytes: int
+    macs: int
+    thop_macs: float
+    widths: tuple[int, ...]
+
+    def on(self, episode: Episode) -> PartCost:
+        """Its part of an episode: in eval mode videos are independent, and thop's count grows with them alike."""
+        return PartCost(self.parameters, self.bytes, self.macs, 0, episode.videos * self.thop_macs, episode)
+
+
+def count_encoder(encoder: nn.Module, frames: int, image_size: int) -> Counted:
+    """An encoder (frames (T, 3, H, W) -> tokens by branch) on one video of square images. Raises UserError."""
+    pixels = Episode(1, 1, 1, frames, image_size).pixels(1)
+    macs, tokens = _count(encoder, pixels)
+    return Counted(
+        parameters=sum(p.numel() for p in encoder.parameters()),
+        bytes=weight_bytes(encoder),
+        macs=macs,
+        thop_macs=thop_macs(with_published(encoder), pixels),
+        widths=tuple(each.shape[-1] for each in tokens.values()),
+    )
+
+
+def count_teacher(encoders: Sequence[ClipEncoder], fusion: Fusion, frames: int, image_size: int) -> Counted:
+    """The encoders and the fusion of a teacher on one video, without the experts that derive depth, flow or poses.
+
+    encoders: one a modality, in the order of the fusion, one branch each. Raises UserError when they do not fit.
+    """
+    if len(encoders) != fusion.modalities or any(len(e.branches) != 1 for e in encoders):
+        raise UserError(f"the fusion joins {fusion.modalities} modalities: give one single-branch encoder for each")
+    return count_encoder(_Teacher(encoders, fusion, frames), frames, image_size)
+
+
+def episode_cost(encoder: Counted, head: Head, episode: Episode) -> EpisodeCost:
+    """Cost of a counted encoder and a head on one test episode."""
+    return combined(encoder.on(episode), head_cost(head, episode, encoder.widths))
 
 
 class _Projection(nn.Module):
@@ -230,26 +236,6 @@ class _Projection(nn.Module):
 
     def forward(self, tokens: Tensor) -> Keys:
         return self.head.project(tokens)
-
-
-@torch.no_grad()
-def widths_of(encoder: nn.Module, episode: Episode) -> list[int]:
-    """The token width of each branch, read off one clip of shapes."""
-    return [tokens.shape[-1] for tokens in _meta_copy(encoder).eval()(episode.pixels(1)).values()]
-
-
-def encoder_cost(encoder: nn.Module, episode: Episode) -> PartCost:
-    """An encoder's part: frames (N, 3, H, W) -> tokens by branch."""
-    passes = (episode.pixels(episode.way * videos) for videos in (episode.shot, episode.query))
-    released = with_published(encoder)
-    return PartCost(
-        parameters=sum(p.numel() for p in encoder.parameters()),
-        bytes=weight_bytes(encoder),
-        macs_per_video=count_macs(encoder, episode.pixels(1)),  # exact: eval mode, videos are independent
-        macs_match=0,
-        thop_macs=sum(thop_macs(released, pixels) for pixels in passes),
-        episode=episode,
-    )
 
 
 def head_cost(head: Head, episode: Episode, widths: Sequence[int]) -> PartCost:
@@ -294,7 +280,13 @@ def combined(encoder: PartCost, head: PartCost) -> EpisodeCost:
 
 
 def thop_macs(module: nn.Module, *inputs: Any) -> float:
-    """thop's count of one forward pass on a copy of the module; see ``thop_gmacs`` for what it counts."""
+    """thop's count of one forward pass on a copy of the module, which Lite-MKD published and calls FLOPs.
+
+    thop hooks modules: a convolution or linear map counts its MACs, an affine batch or layer norm 4 an element, a
+    softmax of n entries 3 n - 1, adaptive average pooling its additions, max pooling, ReLU and dropout nothing.
+    Functional matmuls (the attention itself) and distances are not seen. Of an episode it is the released formulation
+    that counts: the encoder on every video, one head pass per branch, for TRX that of ``PublishedTRX``.
+    """
     counted = _meta_copy(module) if inputs[0].is_meta else copy.deepcopy(module)  # thop leaves buffers behind
     with _attention_by_parts():
         return float(thop.profile(counted, inputs, verbose=False)[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmark.cost import Episode, EpisodeCost, PartCost, combined, encoder_cost, head_cost
+from benchmark.cost import Episode, EpisodeCost, PartCost, combined, count_encoder, episode_cost, head_cost
 from benchmark.sections import HeadConfig
 from results.published import load
 from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
@@ -39,7 +39,7 @@ def table(
     for name in backbones:
         with torch.device("meta"):
             encoder = TokenEncoder(name, width, branches)
-        encoders[name] = encoder_cost(encoder, episode)
+        encoders[name] = count_encoder(encoder, episode.frames, episode.image_size).on(episode)
         tick(len(encoders), total)
     counted: dict[str, PartCost] = {}
     for name in heads:
@@ -116,7 +116,7 @@ def compare(tick: Callable[[int, int], None] = lambda done, total: None) -> list
         with torch.device("meta"):
             encoder = TokenEncoder(network.backbone, 2048, **{"branches": TWO_BRANCHES} | network.encoder)
         head = published_head(network.head, 2048, episode.frames, **network.options)
-        cost = combined(encoder_cost(encoder, episode), head_cost(head, episode, [2048] * len(encoder.branches)))
+        cost = episode_cost(count_encoder(encoder, episode.frames, episode.image_size), head, episode)
         figure = figures[network.row] if network.row else None
         counted = network.counted or (figure.thop_gmacs if figure else None)
         assert counted is not None, network.name

@@ -1,9 +1,7 @@
 """From finished weights to records: test videos embedded once, frozen episodes matched, cost beside accuracy."""
 
-import copy
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark import cost, identity, latency
+from benchmark import identity
 from benchmark.episodes import Episodes
 from benchmark.episodic_place import EpisodicPlace
 from benchmark.evaluate import Scores, embed, match, project, score
-from benchmark.place import Place, Stage, standing
+from benchmark.place import Stage, standing
 from benchmark.progress import bar
 from benchmark.provenance import provenance
+from benchmark.row_cost import student_costs, teacher_costs
 from benchmark.student_stages import new_student, student_identities
-from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, encoder_identity, fusion_identity, new_encoder
+from benchmark.teacher_stages import TEACHER_BRANCH, Teacher, encoder_identity, fusion_identity
 from benchmark.workspace import Workspace
-from feature_cache import write_atomic
 from results import stats
 from results.record import Cell, Cost, Metrics, Record, key_of
 from students.heads.base import Head
@@ -109,8 +107,8 @@ def score_student(ws: Workspace, row: Row, stage: Stage) -> Iterator[tuple[Recor
         )
     base = ws.stage_by_key("base", student_identities(ws, row.model, row.distillation, row.seed)[0])
     seconds = base.summary()["seconds"] + stage.summary()["seconds"]
-    for shot in ws.suite.evaluate.shots:
-        paid = _student_cost(ws, row.model, shot).model_copy(update={"training_seconds": seconds})
+    for shot, cost_at in student_costs(ws, row.model).items():
+        paid = cost_at.model_copy(update={"training_seconds": seconds})
         yield _score(ws, row, stage, shot, model.head, tokens, paid)
 
 
@@ -120,8 +118,8 @@ def score_teacher(ws: Workspace, row: Row, teacher: Teacher) -> Iterator[tuple[R
     keys = [key_of(encoder_identity(ws, modality, row.seed)) for modality in ws.suite.teacher.modalities]
     stages = [teacher.stage, *(ws.stage_by_key("encoder", key) for key in keys)]
     seconds = sum(stage.summary()["seconds"] for stage in stages)
-    for shot in ws.suite.evaluate.shots:
-        paid = _teacher_cost(ws, teacher, shot).model_copy(update={"training_seconds": seconds})
+    for shot, cost_at in teacher_costs(ws, teacher).items():
+        paid = cost_at.model_copy(update={"training_seconds": seconds})
         yield _score(ws, row, teacher.stage, shot, teacher.head, tokens, paid)
 
 
@@ -226,81 +224,3 @@ def thinned(curve: list[dict[str, float]], points: int = 100) -> list[dict[str, 
     every = max(1, len(curve) // points)
     kept = [point for i, point in enumerate(curve) if "val_accuracy" in point or i % every == 0]
     return [{k: v if k == "step" else round(v, 4) for k, v in point.items()} for point in kept]
-
-
-def _student_cost(ws: Workspace, name: str, shot: int) -> Cost:
-    evaluate, data = ws.suite.evaluate, ws.suite.data
-
-    def measure() -> dict[str, Any]:
-        model = new_student(ws, name, 0).eval()
-        episode = cost.episode_cost(
-            model, way=evaluate.way, shot=shot, query=evaluate.query, image_size=data.image_size
-        )
-        return asdict(episode) | latency.student_latency(model, data.image_size)._asdict()
-
-    return cost_of(ws, name, _cost_settings(ws, shot) | {"student": name}, measure)
-
-
-def _teacher_cost(ws: Workspace, teacher: Teacher, shot: int) -> Cost:
-    evaluate, data = ws.suite.evaluate, ws.suite.data
-
-    def measure() -> dict[str, Any]:
-        encoders = [new_encoder(ws, modality, 0).encoder.eval() for modality in ws.suite.teacher.modalities]
-        episode = cost.teacher_cost(
-            encoders,
-            copy.deepcopy(teacher.fusion).cpu(),
-            copy.deepcopy(teacher.head).cpu(),
-            frames=data.frames,
-            way=evaluate.way,
-            shot=shot,
-            query=evaluate.query,
-            image_size=data.image_size,
-        )
-        return asdict(episode)
-
-    settings = _cost_settings(ws, shot) | {"teacher": ws.suite.teacher.model_dump(mode="json", exclude={"own"})}
-    return cost_of(ws, TEACHER, settings, measure)
-
-
-def _cost_settings(ws: Workspace, shot: int) -> dict[str, Any]:
-    """What decides the cost of every model of a suite."""
-    suite = ws.suite
-    return {
-        "figures": [field.name for field in fields(cost.EpisodeCost)],  # a file that lacks one is of another name
-        "width": suite.width,
-        "token_norm": suite.token_norm,
-        "patch_enrichment": suite.patch_enrichment,
-        "head": identity.head(suite.head),
-        "frames": suite.data.frames,
-        "image_size": suite.data.image_size,
-        "episode": [suite.evaluate.way, shot, suite.evaluate.query],
-    }
-
-
-def cost_of(
-    ws: Place,
-    name: str,
-    settings: dict[str, Any],
-    measure: Callable[[], Mapping[str, Any]],
-    timed_note: str = "encoder on one video, float32, CPU",
-) -> Cost:
-    """Measured once a run folder, model and settings: the same figures stand in every seed's record."""
-    path = ws.runs / "cost" / f"{name}-{key_of(settings)[:12]}.json"
-    with ws.turn(path.parent, f"the cost of {name}", lambda: not path.exists()) as mine:
-        if mine:
-            write_atomic(path, [json.dumps(measure()).encode()])
-    found = json.loads(path.read_text())
-    timed = "p50_ms" in found
-    return Cost(
-        parameters=found["parameters"],
-        bytes=found["bytes"],
-        macs_per_video=found["macs_per_video"],
-        macs_per_episode=found["macs_per_episode"],
-        counter=found["counter"],
-        thop_gmacs_per_episode=found["thop_macs_per_episode"] / 1e9,
-        thop_note=found["thop_note"],
-        latency_ms_p50=found["p50_ms"] if timed else None,
-        latency_threads=found["threads"] if timed else None,
-        latency_load=found["load"] if timed else None,
-        latency_note=timed_note if timed else None,
-    )

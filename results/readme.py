@@ -5,9 +5,7 @@ begins its line holds a block of lines; within a line it holds a figure. What st
 """
 
 import difflib
-import hashlib
 import inspect
-import json
 import re
 import shutil
 import tempfile
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from results import ResultError
+from results.made_from import fingerprint, made_from, tell
 from results.readme_blocks import BLOCKS as SUITE_BLOCKS
 from results.readme_numbers import BLOCKS as NUMBER_BLOCKS
 from results.readme_quotes import BLOCKS as QUOTES
@@ -24,7 +23,6 @@ from results.reference_records import Reference
 
 BLOCKS: dict[str, Callable[..., str]] = SUITE_BLOCKS | QUOTES | SPEED_BLOCKS | NUMBER_BLOCKS
 COMMAND = "fewdistill report --readme"
-MADE_FROM = "made-from.json"
 _MARKER = re.compile(r"<!-- (?:begin: *([^:>]+?) *(?:: *([^>]*?) *)?|(end)) -->")
 
 
@@ -78,7 +76,7 @@ def stale_parts(pages: Iterable[Path], reference: Reference) -> list[str]:
     return lines + [
         f"{reference.root / suite / 'report'}: tables and plots are of other records"
         for suite in reference.suites()
-        if _made_from(reference, suite) != fingerprint(reference, suite)
+        if made_from(reference.root / suite / "report") != _now(reference, suite)
     ]
 
 
@@ -102,25 +100,12 @@ def write_figures(reference: Reference, suite: str, pages: Iterable[Path]) -> Pa
             if (suite, plot.stem) in wanted:
                 (out / "plots").mkdir(exist_ok=True)
                 shutil.copy(plot, out / "plots")
-    said = {"records": fingerprint(reference, suite)}
-    (out / MADE_FROM).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    tell(out, _now(reference, suite))
     return out
 
 
-def fingerprint(reference: Reference, suite: str) -> str:
-    """sha256 over a suite's record files: their names and contents."""
-    digest = hashlib.sha256()
-    for path in sorted((reference.root / suite / "records").iterdir()):
-        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def _made_from(reference: Reference, suite: str) -> str:
-    path = reference.root / suite / "report" / MADE_FROM
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["records"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+def _now(reference: Reference, suite: str) -> str:
+    return fingerprint((reference.root / suite / "records").iterdir())
 
 
 def _read(page: Path) -> str:

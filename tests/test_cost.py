@@ -11,12 +11,22 @@ import torchvision
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.cost import Episode, count_macs, episode_cost, teacher_cost, thop_gmacs, thop_macs, weight_bytes
+from benchmark import cost as costs
+from benchmark.cost import (
+    Episode,
+    EpisodeCost,
+    count_encoder,
+    count_macs,
+    count_teacher,
+    thop_macs,
+    weight_bytes,
+)
 from benchmark.cost_table import compare, published_head, table
 from benchmark.errors import UserError
 from benchmark.published_trx import PublishedTRX
 from benchmark.skeleton_cost import clip_cost
 from students.backbones import LABEL_BRANCH, TokenEncoder
+from students.clip_encoder import ClipEncoder
 from students.few_shot import FewShotStudent
 from students.heads.base import Head, Keys
 from students.heads.trx import TRX
@@ -32,6 +42,30 @@ def student(backbone: str = "resnet18", *, small: bool = True, real: bool = Fals
     with torch.device("cpu" if real else "meta"):
         encoder = TokenEncoder(backbone, 16 if small else 2048, **options)
     return FewShotStudent(encoder, *((TRX(16, 2, head_width=8), 2) if small else (TRX(2048), 8)))
+
+
+def episode_cost(network: FewShotStudent, *, way: int, shot: int, query: int, image_size: int) -> EpisodeCost:
+    encoder = count_encoder(network.encoder, network.frames, image_size)
+    return costs.episode_cost(encoder, network.head, Episode(way, shot, query, network.frames, image_size))
+
+
+def teacher_cost(
+    encoders: list[ClipEncoder],
+    fusion: MFM,
+    head: Head,
+    *,
+    frames: int,
+    way: int,
+    shot: int,
+    query: int,
+    image_size: int,
+) -> EpisodeCost:
+    encoder = count_teacher(encoders, fusion, frames, image_size)
+    return costs.episode_cost(encoder, head, Episode(way, shot, query, frames, image_size))
+
+
+def thop_gmacs(network: FewShotStudent, way: int, shot: int, query: int, image_size: int) -> float:
+    return episode_cost(network, way=way, shot=shot, query=query, image_size=image_size).thop_macs_per_episode / 1e9
 
 
 def bare(pooling: Literal["cells", "mean"]) -> TokenEncoder:
@@ -195,7 +229,10 @@ def test_an_episode_adds_up() -> None:
     assert cost.macs_backbone_per_episode == videos * cost.macs_per_video
     assert cost.macs_per_episode == cost.macs_backbone_per_episode + cost.macs_head_per_episode
     assert cost.parameters == sum(p.numel() for p in network.parameters())
-    assert cost.thop_macs_per_episode == round(1e9 * thop_gmacs(network, 3, 2, 4, 64))
+    released = sum(thop_macs(network.encoder, torch.zeros(3 * n * 2, 3, 64, 64, device="meta")) for n in (2, 4))
+    support, query = (torch.zeros(3 * n, 2, 16, device="meta") for n in (2, 4))
+    released += branches * thop_macs(PublishedTRX(network.head), support, query, 3)
+    assert cost.thop_macs_per_episode == round(released)
     assert cost.counter == "torch FlopCounterMode"
 
 

@@ -12,7 +12,8 @@ from scipy.special import log_softmax
 from benchmark import cost, latency
 from benchmark.place import Stage
 from benchmark.provenance import provenance
-from benchmark.scoring import cost_of, thinned
+from benchmark.row_cost import cost_of
+from benchmark.scoring import thinned
 from benchmark.skeleton_cost import clip_cost
 from benchmark.skeletons.bench import Bench
 from benchmark.skeletons.rows import SHOT, Sum, cell_of, record_identity, trained_identity

@@ -40,7 +40,8 @@ class FrameEmbedding(nn.Module):
 
     def __init__(self, width: int, frames: int, dropout: float) -> None:
         super().__init__()
-        self.position = nn.Embedding(frames, width)
+        # nn.Embedding's own initial weights are the same, but as shapes alone they take two seconds of imports
+        self.position = nn.Embedding.from_pretrained(torch.randn(frames, width), freeze=False)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 

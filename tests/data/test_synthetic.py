@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from benchmark.data.synthetic import EmbeddedSpec, generate, preview
+from benchmark.data.synthetic import EmbeddedSpec, generate
 from benchmark.data.synthetic.actions import ACTIONS, actions
 from benchmark.data.synthetic.body import INDEX
 from benchmark.data.synthetic.film import film
+from benchmark.data.synthetic.preview import preview
 from benchmark.data.synthetic.spec import class_names
 from benchmark.data.video_folder import VideoFolder
 from benchmark.errors import DataError, UserError

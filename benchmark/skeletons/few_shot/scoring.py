@@ -11,7 +11,8 @@ from torch import Tensor
 from benchmark import identity as identities
 from benchmark import latency
 from benchmark.cost import Episode, combined, head_cost
-from benchmark.scoring import cost_of, episodic_record
+from benchmark.row_cost import cost_of
+from benchmark.scoring import episodic_record
 from benchmark.skeleton_cost import ClipCost, clip_cost, encoder_cost
 from benchmark.skeletons.few_shot.arena import Arena
 from benchmark.skeletons.few_shot.rows import cell_of, record_identity
