@@ -119,6 +119,9 @@ def run_command(
     save_scores: Annotated[
         bool, typer.Option("--save-scores", help="Keep the test clips' logits as npz files (supervised protocol).")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Draw the report at the end, or leave it to a later run.")
+    ] = True,
 ) -> None:
     """Run a suite: train, distil, evaluate, record. Finished rows are skipped, an interrupted run resumes.
 
@@ -153,7 +156,8 @@ def run_command(
                 raise UserError(f"{loaded.name} trains skeleton networks, which runs in one process, as it is")
             if save_scores and loaded.protocol != SUPERVISED:
                 raise UserError(NO_SCORES.format(loaded.name))
-            cli_skeletons.run(loaded, runs, data, device, track or (), only or (), dry_run, overwrite, save_scores)
+            asked = (only or (), dry_run, overwrite, save_scores, report)
+            cli_skeletons.run(loaded, runs, data, device, track or (), *asked)
             return
         if save_scores:
             raise UserError(NO_SCORES.format(loaded.name))
@@ -161,7 +165,7 @@ def run_command(
             follow(group, opened)
             return
         with nullcontext() if group is None else group.leading():
-            _run(opened(), only or (), dry_run, overwrite, chosen)
+            _run(opened(), only or (), dry_run, overwrite, chosen, report)
 
 
 def _engine(name: str, address: str | None, device: str) -> "Engine":
@@ -178,7 +182,9 @@ def _engine(name: str, address: str | None, device: str) -> "Engine":
     return partial(run_on_ray, address=address, device=device)
 
 
-def _run(ws: "Workspace", only: list[str] | tuple[()], dry_run: bool, overwrite: bool, engine: "Engine") -> None:
+def _run(
+    ws: "Workspace", only: list[str] | tuple[()], dry_run: bool, overwrite: bool, engine: "Engine", report: bool
+) -> None:
     from benchmark.runner import run
     from benchmark.standing import status
 
@@ -186,7 +192,7 @@ def _run(ws: "Workspace", only: list[str] | tuple[()], dry_run: bool, overwrite:
         cli_show.standing(status(ws, only))
         return
     found = run(ws, only, overwrite, engine)
-    cli_show.finish(ws, found, status(ws))
+    cli_show.finish(ws, found, status(ws), report)
 
 
 @app.command(epilog="Example: fewdistill demo")

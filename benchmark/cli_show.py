@@ -33,15 +33,22 @@ def main_table(page: Path) -> None:
     OUT.print((page.parent / "tables" / "main.md").read_text(), highlight=False, soft_wrap=True, markup=False)
 
 
-def finish(place: "Place", found: "Sequence[Standing]", every: "Sequence[Standing]") -> None:
-    """The report of all that a suite's rows have, then RunError where one that was asked for did not finish."""
+def finish(place: "Place", found: "Sequence[Standing]", every: "Sequence[Standing]", report: bool) -> None:
+    """The report of all that a suite's rows have, or what stands of those asked for where no report is wanted; then
+    RunError where one that was asked for did not finish."""
+    if report:
+        _report(place, {key for each in every for key in each.keys.values()})
+    else:
+        standing(found)
+    unfinished = [each.row.name for each in found if not each.done]
+    if unfinished:
+        raise RunError(f"{len(unfinished)} rows did not finish: {', '.join(unfinished)}; run again to retry")
+
+
+def _report(place: "Place", keys: set[str]) -> None:
     from results.made_from import refresh
 
-    keys = {key for each in every for key in each.keys.values()}
     with run_lock(place.runs / "locks" / "report", lambda owner: say(f"[waiting for the report: {owner}]")):
         page = refresh(place.runs / "records", place.runs / "report", keys)
     main_table(page)
     OUT.print(f"report: {page}")
-    unfinished = [each.row.name for each in found if not each.done]
-    if unfinished:
-        raise RunError(f"{len(unfinished)} rows did not finish: {', '.join(unfinished)}; run again to retry")

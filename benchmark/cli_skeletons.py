@@ -24,6 +24,7 @@ def run(
     dry_run: bool,
     overwrite: bool,
     save_scores: bool,
+    report: bool,
 ) -> None:
     """Train, distil, score and record what is missing, then report; see ``fewdistill run``."""
     from benchmark.skeletons import rules, running
@@ -37,7 +38,7 @@ def run(
         found = [standing for _, standing in running.run(place, only, overwrite, save_scores)]
     else:
         found = [standing for _, standing in rules.run(place, protocol, only, overwrite)]
-    cli_show.finish(place, found, [standing for _, standing in rules.status(place, protocol)])
+    cli_show.finish(place, found, [standing for _, standing in rules.status(place, protocol)], report)
 
 
 def standings(suite: "SkeletonSuite | FewShotSuite", runs: Path, data: Path) -> "list[Standing]":

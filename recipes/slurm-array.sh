@@ -11,6 +11,8 @@
 #   first=$(PREFIX=teacher/ sbatch --parsable --array=0-2 recipes/slurm-array.sh SUITE)
 #   sbatch --dependency=afterany:$first --array=0-$((rows - 1)) recipes/slurm-array.sh SUITE
 #
+# No task draws the report; `fewdistill run SUITE` does when all have ended.
+#
 # A task that was preempted, killed or ran out of time is queued again, by Slurm or by the same sbatch: it goes on from
 # its checkpoint, and rows that stand end at once.
 #SBATCH --job-name=fewdistill
@@ -28,4 +30,4 @@ if ((SLURM_ARRAY_TASK_ID >= ${#rows[@]})); then
   echo "no row $SLURM_ARRAY_TASK_ID: $suite has ${#rows[@]} rows${PREFIX:+ that begin with $PREFIX}, from 0" >&2
   exit 2
 fi
-exec fewdistill run "$suite" --only "${rows[$SLURM_ARRAY_TASK_ID]}" "$@"
+exec fewdistill run "$suite" --no-report --only "${rows[$SLURM_ARRAY_TASK_ID]}" "$@"

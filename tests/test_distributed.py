@@ -105,7 +105,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         with run_lock(encoder):
             runs = []
             for file, only in zip(files, (["--only", f"{STUDENT}/d2m/*"], []), strict=True):
-                command, quiet = [COMMAND, "run", "small.toml", *only], subprocess.DEVNULL
+                command, quiet = [COMMAND, "run", "small.toml", "--no-report", *only], subprocess.DEVNULL
                 runs.append(subprocess.Popen(command, cwd=cwd, env=environment(), stdout=quiet, stderr=file, text=True))
                 stack.callback(runs[-1].kill)
             told = f"[waiting for {encoder.name}: process {os.getpid()} on "
@@ -215,7 +215,9 @@ def test_a_worker_killed_in_a_cell_is_replaced_and_nothing_is_lost(alone: Path, 
     for shared in ("encoder", "fusion"):  # trained before, as in a run that was interrupted
         [stage] = (alone / "runs" / "small" / "stages").glob(f"{shared}-*")
         shutil.copytree(stage, run / "stages" / stage.name)
-    process = start("run", "small.toml", "--engine", "ray", "--address", cluster, "--track", "tensorboard", cwd=fresh)
+    process = start(
+        "run", "small.toml", "--no-report", "--engine", "ray", "--address", cluster, "--track", "tensorboard", cwd=fresh
+    )
 
     def training() -> int:
         """The process that trains a student's episodes."""

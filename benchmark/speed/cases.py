@@ -41,7 +41,7 @@ class Sizes:
 
 
 QUICK = Sizes(
-    way=3, shot=2, query=1, frames=4, image_size=64, resize=72, width=64, head_width=32, batch_frames=24,
+    way=3, shot=2, query=1, frames=4, image_size=32, resize=40, width=64, head_width=32, batch_frames=24,
     test_classes=4, test_videos=16, episodes=20, plain_episodes=2, train_videos=500, train_classes=10,
     cached_videos=60, filmed=8, packed_videos=8, derived_videos=8, skeleton_clips=2, repeats=2, seconds=0.05,
 )  # fmt: skip

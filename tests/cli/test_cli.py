@@ -135,7 +135,7 @@ def test_another_head_fusion_and_backbone_run_through_the_chain(tmp_path: Path) 
     text = text.replace('students = ["mobilenetv3_small"]', 'students = ["timm/mobilenetv3_small_050"]')
     text = text.replace("layers = 1, feedforward = 16,", 'name = "mean",')  # otam and mean: a teacher without weights
     (tmp_path / "tiny.toml").write_text(text)
-    result = fewdistill("run", "tiny.toml", cwd=tmp_path)
+    result = fewdistill("run", "tiny.toml", "--no-report", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     results, problems = RecordStore(tmp_path / "runs" / "tiny" / "records").scan()
     assert not problems and {result.record.cell.head for result in results} == {"otam"}
@@ -163,7 +163,7 @@ def test_any_distiller_runs_through_the_chain(tmp_path: Path) -> None:
     text = TINY.replace('["none", "both"]', json.dumps(settings)) + "\n[distiller.dkd]\nbeta = 2.0\n"
     text = text.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb", "skeleton"]')
     (tmp_path / "tiny.toml").write_text(text)
-    result = fewdistill("run", "tiny.toml", cwd=tmp_path)
+    result = fewdistill("run", "tiny.toml", "--no-report", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     records = RecordStore(tmp_path / "runs" / "tiny" / "records").all()
     assert {r.cell.distillation for r in records if r.metrics and r.cell.role == "student"} == set(settings)
@@ -197,7 +197,8 @@ def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
         "skeleton": 'teacher = {modalities = ["skeleton"]}\nbase = {relation_weight = 1}',
     }
     (tmp_path / "tiny.toml").write_text(text + "".join(f"\n[variant.{k}]\n{v}\n" for k, v in variants.items()))
-    first = fewdistill("run", "tiny.toml", "--only", "teacher/*@drawn", cwd=tmp_path)  # which is the suite's own
+    own = "teacher/*@drawn"  # is the suite's
+    first = fewdistill("run", "tiny.toml", "--no-report", "--only", own, cwd=tmp_path)
     assert first.returncode == 0 and "[1/1] teacher/-/s0\n" in first.stderr
     result = fewdistill("run", "tiny.toml", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -223,7 +224,7 @@ def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(
         (tmp_path / "tiny.toml").read_text().replace("[variant.drawn]", "[variant.mixed]")
     )
-    again = fewdistill("run", "tiny.toml", "--only", "*@*", cwd=tmp_path)
+    again = fewdistill("run", "tiny.toml", "--no-report", "--only", "*@*", cwd=tmp_path)
     assert again.returncode == 0 and "[1/" not in again.stderr
     assert {record.cell.variant for record in store.all()} == {"", "mixed", *variants} - {"drawn"}
     unknown = fewdistill("run", "tiny.toml", "--only", "*@random", cwd=tmp_path)
@@ -252,6 +253,7 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
     as_is = fewdistill("run", "tiny.toml", "--only", "mobile*", "--set", "weights=x.safetensors", cwd=tmp_path)
     assert as_is.returncode == 2 and "set token_norm = false and data.input_norm" in as_is.stderr
     frozen = [
+        "--no-report",
         "--set",
         "token_norm=false",
         "--set",

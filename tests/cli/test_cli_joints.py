@@ -32,7 +32,7 @@ def test_a_run_with_coordinates(tmp_path: Path) -> None:
         assert old in text
         text = text.replace(old, new)
     (tmp_path / "tiny.toml").write_text(text)
-    done = fewdistill("run", "tiny.toml", cwd=tmp_path)
+    done = fewdistill("run", "tiny.toml", "--no-report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = {record.cell.role: record for record in RecordStore(tmp_path / "runs" / "tiny" / "records").all()}
     teacher, student = found["teacher"], found["student"]

@@ -76,7 +76,8 @@ def written(cwd: Path) -> dict[Path, int]:
 @pytest.mark.timeout(600)
 def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
     calm, killed = a_folder(tmp_path / "calm"), a_folder(tmp_path / "killed")
-    finished(calm)
+    assert "3 of 3 rows done" in finished(calm, "--no-report").stdout
+    assert not (calm / "runs" / "tiny" / "report").exists()
     run = killed / "runs" / "tiny"
 
     kill_when(lambda: there(killed / "data" / "cache", "*/*.npy"), killed)  # deriving
@@ -89,7 +90,7 @@ def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
     kill_when(lambda: there(run, "records/*.npz"), killed)  # between the records of a row
     stood = written(killed)
     assert stood
-    finished(killed, "--track", "tensorboard")
+    finished(killed, "--track", "tensorboard", "--no-report")
 
     after = written(killed)
     assert {path: after[path] for path in stood} == stood, "something that stood was computed again"
@@ -113,13 +114,13 @@ def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_a_damaged_shard_is_named_repaired_and_recomputed(tmp_path: Path) -> None:
     cwd = a_folder(tmp_path / "run")
-    finished(cwd)
+    finished(cwd, "--no-report")
     before = outcome(cwd)
     victim = max((cwd / "data" / "cache").rglob("*.npy"), key=lambda path: path.stat().st_mtime_ns)
     content = bytearray(victim.read_bytes())
     content[-1] ^= 0x40
     victim.write_bytes(content)
-    rerun = fewdistill("run", "tiny.toml", "--overwrite", cwd=cwd)
+    rerun = fewdistill("run", "tiny.toml", "--no-report", "--overwrite", cwd=cwd)
     assert rerun.returncode == 1 and victim.name in rerun.stderr and "--repair" in rerun.stderr
     assert outcome(cwd) == before, "a row that failed took finished records with it"
     found = fewdistill("cache", "verify", cwd=cwd)
@@ -127,7 +128,7 @@ def test_a_damaged_shard_is_named_repaired_and_recomputed(tmp_path: Path) -> Non
     assert fewdistill("cache", "verify", "--repair", cwd=cwd).returncode == 0
     for record in (cwd / "runs" / "tiny" / "records").iterdir():
         record.unlink()
-    finished(cwd)
+    finished(cwd, "--no-report")
     assert outcome(cwd) == before
     assert fewdistill("cache", "verify", cwd=cwd).returncode == 0
     status = json.loads(fewdistill("status", "tiny.toml", "--json", cwd=cwd).stdout)
