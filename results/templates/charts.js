@@ -108,7 +108,7 @@ function drawForest(id, variants) {
   chart.hidden = !rows.length;
   if (!rows.length) return;
   const small = narrow(), step = small ? 40 : 24;
-  chart.style.height = `${70 + step * rows.length}px`;
+  chart.style.height = `${84 + step * rows.length}px`;
   const suites = new Set(rows.map(({ row }) => `${row.axes.suite}, ${row.axes.dataset}`)).size > 1;
   const label = ({ row }) => escaped(`${row.name}, ${row.at}${suites ? ` (${row.axes.suite}, ${row.axes.dataset})` : ""}`);
   const colour = ({ row }) => (!row.gain.claimed ? css("--soft") : row.gain.mean > 0 ? css("--good") : css("--bad"));
@@ -120,6 +120,9 @@ function drawForest(id, variants) {
     text: rows.map(({ row }) => hover(row)), hovertemplate: "%{text}<extra></extra>", customdata: rows.map(({ index }) => index),
   };
   const look = layout("gain (percentage points)", "", { zeroline: true, zerolinecolor: css("--soft"), zerolinewidth: 1 });
+  const ends = [0, ...rows.flatMap(({ row: { gain } }) => [gain.mean, ...(gain.span ?? []), ...(gain.episodes ?? [])])];
+  const low = Math.min(...ends), high = Math.max(...ends), room = 0.04 * (high - low || 1);
+  look.xaxis = { ...look.xaxis, range: [low - room, high + room] };
   look.yaxis = { ...look.yaxis, range: [-rows.length + 0.4, 0.7], fixedrange: true, showgrid: false, tickvals: small ? [] : y, ticktext: rows.map(label), ticks: "" };
   look.annotations = small ? rows.map((point, at) => ({ xref: "paper", x: 0, y: -at, yshift: 15, text: label(point), showarrow: false, font: { size: 11 }, xanchor: "left", align: "left", bgcolor: css("--paper"), borderpad: 0 })) : [];
   if (small) look.margin.l = 8;

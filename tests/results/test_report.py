@@ -164,6 +164,9 @@ def test_forest_equals_the_gains(page: Browser, rows: list[Row]) -> None:
         assert marks[1][at] == pytest.approx(100 * row.gain.mean)
         assert bars[at] == pytest.approx([100 * wide.low, 100 * wide.high])
         assert bars[len(gained) + at] == pytest.approx([100 * episodes.low, 100 * episodes.high])
+    low, high = page.run("document.getElementById('gains-chart').layout.xaxis.range")
+    ends = [0.0, *(end for bar in bars for end in bar)]
+    assert low < min(ends) and high > max(ends), "a bar touches the frame, or there is no zero"
 
 
 def test_warnings_and_published_are_there(page: Browser) -> None:
