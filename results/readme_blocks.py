@@ -23,11 +23,15 @@ from results.table_files import DASH, number, p_text
 
 
 def main_table(reference: Reference, suite: str) -> str:
-    """Every setting of a suite at each shot, with its gain at the most shots, validation and MACs."""
+    """Every setting of a suite at each shot, with its gain at the most shots, validation and MACs.
+
+    Of the supervised protocol, which has no shots, the figures are of clips.
+    """
     rows, shots = reference.rows(suite), _shots(reference, suite)
     most = max(shots)
-    head = ["model", "distillation", "seeds", *(f"{shot}-shot %" for shot in shots)]
-    head += [f"gain at {most} shots, points", "validation %", f"GMACs an episode, {most} shots"]
+    head = ["model", "distillation", "seeds", *(f"{shot}-shot %" if shot else "accuracy %" for shot in shots)]
+    head += [f"gain at {most} shots, points" if most else "gain, points", "validation %"]
+    head += [f"GMACs an episode, {most} shots" if most else "GMACs a clip"]
     lines = []
     for row in sorted((row for row in rows if row.shot == most and not row.setting.variant), key=_reading_order):
         twins = [reference.row(suite, row_name(row), shot) for shot in shots]
@@ -39,7 +43,7 @@ def main_table(reference: Reference, suite: str) -> str:
                 *map(accuracy_text, twins),
                 gain_text(row),
                 _validation(reference, row),
-                number(row.cost.gmacs_per_episode, 1),
+                number(row.cost.gmacs_per_episode, 1 if most else 2),
             ]
         )
     return table(head, lines)
@@ -96,13 +100,14 @@ def conditions(reference: Reference, suite: str) -> str:
     shots = " and ".join(map(str, _shots(reference, suite)))
     episodes = ", ".join(f"{n:,}" for n in sorted({r.metrics.episodes for r in found if r.metrics}))
     queries = "1 query a class" if cell.query == 1 else f"{cell.query} queries a class"
+    shown = f"{shots} shot{'s' if shots != '1' else ''}, {queries}, {episodes} frozen test episodes at each shot"
+    asked = f"{cell.way} classes, {episodes} test clips" if shots == "0" else f"{cell.way}-way, {shown}"
     commits = " and ".join(dict.fromkeys(str(r.provenance["commit"]) for r in found))
     threads = " or ".join(map(str, sorted({int(r.provenance["threads"]) for r in found}, reverse=True)))
     seeds = sorted({r.cell.seed for r in found})
     seen = f"{cell.frames} frames of {f'{cell.image_size} pixels' if cell.image_size else 'joints'}"
     return wrapped(
-        f"{cell.way}-way, {shots} shot{'s' if shots != '1' else ''}, {queries}, {episodes} frozen test episodes at each"
-        f" shot, {seen}; seeds {', '.join(map(str, seeds))}; {len(found)}"
+        f"{asked}, {seen}; seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}; {len(found)}"
         f" records; commit {commits}, on {' and '.join(sorted({str(r.provenance['processor']) for r in found}))},"
         f" {threads} thread{'s' if threads != '1' else ''}, torch"
         f" {' and '.join(sorted({str(r.provenance['torch']) for r in found}))}."

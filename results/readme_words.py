@@ -16,6 +16,7 @@ MODELS = {
     "dke_gcn": "DKE-GCN",
     "light_dke_gcn": "light-DKE-GCN",
 }
+STREAMS = {"joint": "joints", "bone": "bones", "joint_motion": "motions of joints", "bone_motion": "motions of bones"}
 DISTILLATIONS = {
     "none": "none",
     "tokens": "tokens",
@@ -56,9 +57,17 @@ def model_name(row: Row) -> str:
     if row.setting.role == TEACHER:
         fusion, _, rest = row.setting.model.partition("(")
         if not rest:  # a single network
-            return f"teacher: {MODELS.get(fusion, fusion)}"
+            return f"teacher: {_network_name(fusion)}"
         return f"teacher: {fusion} over {rest.partition(';')[0].replace('+', ', ').replace('rgb', 'RGB')}"
-    return MODELS.get(row.setting.model, row.setting.model)
+    return _network_name(row.setting.model)
+
+
+def _network_name(model: str) -> str:
+    """A skeleton network of the supervised protocol is named with its stream."""
+    network, _, stream = model.rpartition("-")
+    if network in MODELS:
+        return f"{MODELS[network]}, {STREAMS.get(stream, stream)}"
+    return MODELS.get(model, model)
 
 
 def distillation_name(row: Row) -> str:

@@ -16,6 +16,7 @@ from results import ResultError
 from results.readme import COMMAND, blocks, rendered, stale, stale_parts, write_figures, write_pages
 from results.readme_speed import RESNET18_GMACS
 from results.reference_records import Reference
+from results.table_files import DASH
 from students.trunks import BACKBONES
 from tests.command import fewdistill
 from tests.docs.pages import PAGES, REFERENCE, ROOT, prose
@@ -110,6 +111,19 @@ def test_the_table_equals_a_recomputation(model: str, distillation: str) -> None
     gain = np.mean([ours[seed].mean() - plain[seed].mean() for seed in ours.keys() & plain.keys()])
     if distillation != "none":
         assert f"| {100 * gain:+.2f} [" in (ROOT / "README.md").read_text()
+
+
+def test_clips_of_the_supervised_protocol_are_no_episodes() -> None:
+    [row] = [r for r in SOURCE.rows("dke_gcn_nwucla") if r.setting.role == "teacher" and not r.setting.variant]
+    assert row.accuracy and row.cost.gmacs_per_video
+    shown = rendered("<!-- begin: main table: dke_gcn_nwucla -->\n<!-- end -->\n", SOURCE)
+    head, _, first, *_ = shown.splitlines()[1:]
+    assert head.endswith("| accuracy % | gain, points | validation % | GMACs a clip |")
+    accuracy = f"{100 * row.accuracy.mean:.2f} ± "
+    assert first.startswith(f"| teacher: CTR-GCN, joints | {DASH} | {len(row.by_seed)} | {accuracy}")
+    assert first.endswith(f"| {row.cost.gmacs_per_video:.2f} |")
+    told = rendered("<!-- begin: conditions: dke_gcn_nwucla -->\n<!-- end -->\n", SOURCE)
+    assert "10 classes, 464 test clips, 26 frames of joints" in told and "shot" not in told
 
 
 def test_what_the_prose_concludes_holds() -> None:
