@@ -1,15 +1,19 @@
 """Suites of skeleton networks: what may not be asked for, whose clips train, stages that resume, sums of streams."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from benchmark.data.skeletons import Entry
+from benchmark.data.skeletons.feeder import RECIPES, Recipe
 from benchmark.data.skeletons.packed import SkeletonSet
 from benchmark.data.skeletons.topology import topology
 from benchmark.errors import DataError, UserError
@@ -111,6 +115,23 @@ def test_no_clip_leaks_from_one_part_into_another(
     assert train | val == {place for place, value in side.items() if value in (1, 2)}
     subjects = {name: {clips[place][1] for place in places} for name, places in (("train", train), ("val", val))}
     assert not subjects["train"] & subjects["val"] and subjects["val"] <= held
+
+
+def test_turns_are_given_in_degrees_and_default_to_the_layout() -> None:
+    def recipe(**settings: Any) -> Recipe:
+        return SkeletonData(layout="nw_ucla", root="x", split="cross_view", **settings).recipe
+
+    assert recipe() == RECIPES["nw_ucla"]
+    assert recipe(frames=26, mirror=True) == replace(RECIPES["nw_ucla"], frames=26, mirror=True)
+    assert recipe(rotation=(15, 60, 0)).rotation == pytest.approx((np.pi / 12, np.pi / 3, 0))
+    with pytest.raises(ValidationError, match="rotation"):
+        recipe(rotation=(15, 200, 0))
+
+
+def test_what_is_trained_tells_of_a_mirror_where_there_is_one(tmp_path: Path) -> None:
+    plain, mirrored = bench_of(tmp_path), bench_of(tmp_path, ("data.mirror=true",))
+    assert "mirror" not in plain.identity()["sampling"]  # records from before it stay what they were
+    assert mirrored.identity()["sampling"] == {**plain.identity()["sampling"], "mirror": True}
 
 
 def test_the_rate_rises_by_epochs_and_falls_where_it_should() -> None:

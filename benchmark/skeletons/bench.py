@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.data.skeletons.feeder import Recipe
 from benchmark.data.skeletons.packed import SkeletonSet
 from benchmark.data.skeletons.splits import split_by
 from benchmark.errors import DataError
@@ -26,8 +27,8 @@ class Bench(SkeletonPlace):
         return Bench(suite, self.clips, self.runs, self.device, variant, self.trackers)
 
     @property
-    def sampling(self) -> tuple[str, int | None]:
-        return self.suite.data.layout, self.suite.data.frames
+    def recipe(self) -> Recipe:
+        return self.suite.data.recipe
 
     def identity(self) -> dict[str, Any]:
         """What a trained network saw: contents of the files, the clips of each part that trains, their sampling."""

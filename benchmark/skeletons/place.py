@@ -2,7 +2,7 @@
 
 import json
 from abc import abstractmethod
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.data.skeletons.feeder import RECIPES, Feeder, Recipe
+from benchmark.data.skeletons.feeder import Feeder, Recipe
 from benchmark.data.skeletons.packed import SkeletonSet, load
 from benchmark.data.skeletons.streams import stream
 from benchmark.place import Place
@@ -54,11 +54,6 @@ class SkeletonPlace(Place):
     def with_suite(self, suite: Any, variant: str) -> Self:
         """The same clips and run folder under another suite of the kind."""
 
-    @property
-    @abstractmethod
-    def sampling(self) -> tuple[str, int | None]:
-        """Layout whose recipe makes clips a network's input, and the frames of that, None for the recipe's."""
-
     def varied(self, variant: str) -> Self:
         """The place of a variant of the suite; "" is this one."""
         if variant not in self._varied:
@@ -66,16 +61,15 @@ class SkeletonPlace(Place):
         return self._varied[variant]
 
     @property
+    @abstractmethod
     def recipe(self) -> Recipe:
         """How clips become a network's input."""
-        layout, frames = self.sampling
-        recipe = RECIPES[layout]
-        return recipe if frames is None else replace(recipe, frames=frames)
 
     @property
     def sampling_identity(self) -> dict[str, Any]:
-        """The recipe as plain JSON."""
-        return json.loads(json.dumps(asdict(self.recipe)))
+        """The recipe as plain JSON; without a mirror it is told as it was before there were any."""
+        told = json.loads(json.dumps(asdict(self.recipe)))
+        return told if self.recipe.mirror else {name: value for name, value in told.items() if name != "mirror"}
 
     @cached_property
     def feeder(self) -> Feeder:

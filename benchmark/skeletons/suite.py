@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import torch
@@ -10,13 +11,14 @@ from torch import nn
 
 from benchmark.config import Varied, why
 from benchmark.data.skeletons import LAYOUTS
-from benchmark.data.skeletons.feeder import RECIPES
+from benchmark.data.skeletons.feeder import RECIPES, Recipe
 from benchmark.data.skeletons.splits import FIELDS, split_names
 from benchmark.data.skeletons.streams import STREAMS
 from benchmark.sections import NotNegative, Positive, Section
 from students.registry import nearest
 from students.skeletons import SKELETONS
 
+Degrees = Annotated[float, Field(ge=0, le=180)]
 PLAIN, TAUGHT_BY_NOBODY = "none", "-"
 """Settings of a student, and of the teacher, that learn from labels alone."""
 
@@ -47,6 +49,11 @@ class ClipSource(Section):
         return self
 
 
+def recipe_of(layout: str, frames: int | None) -> Recipe:
+    """The recipe of a layout, at another number of frames unless that is None."""
+    return RECIPES[layout] if frames is None else replace(RECIPES[layout], frames=frames)
+
+
 def has_recipe(layout: str) -> None:
     """ValueError for a layout without a recipe of its own, which cannot train."""
     if layout not in RECIPES:
@@ -60,6 +67,10 @@ class SkeletonData(ClipSource):
     split_by: SplitConfig | None = Field(None, description="instead of split, one of your own")
     val_subjects: tuple[int, ...] = Field((), description="subjects of the training part that validate instead")
     frames: int | None = Field(None, ge=1, description="frames a network sees; default the layout's recipe")
+    rotation: tuple[Degrees, Degrees, Degrees] | None = Field(
+        None, description="bounds of the turns about x, y and z in training, in degrees; default the layout's recipe"
+    )
+    mirror: bool = Field(False, description="half of the training clips with left and right exchanged")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -71,6 +82,15 @@ class SkeletonData(ClipSource):
             raise ValueError(f"split = {self.split!r} is not of {self.layout}: {nearest(self.split, published)}")
         has_recipe(self.layout)
         return self
+
+    @property
+    def recipe(self) -> Recipe:
+        """How clips become a network's input."""
+        recipe = replace(recipe_of(self.layout, self.frames), mirror=self.mirror)
+        if self.rotation is None:
+            return recipe
+        x, y, z = map(math.radians, self.rotation)
+        return replace(recipe, rotation=(x, y, z))
 
     @property
     def split_name(self) -> str:
@@ -257,5 +277,5 @@ class SkeletonSuite(NetworkSuite):
                 raise ValueError(f"ensembles.{name}: {told}")
         if self.recipe.select == "best" and not self.data.val_subjects:
             raise ValueError("recipe.select = 'best' needs data.val_subjects, or take 'last'")
-        self._variants(set(), {"val_subjects", "frames"})
+        self._variants(set(), {"val_subjects", "frames", "rotation", "mirror"})
         return self

@@ -118,7 +118,7 @@ class Skeleton:
         if len(self.left) != len(self.right) or {frozenset(order[joint] for joint in edge) for edge in edges} != edges:
             raise TeacherError(
                 "skeleton: left and right joints are no mirror images of each other, so flips make no sense: list them "
-                "pair by pair, or set data.flip = false"
+                "pair by pair, or set data.flip = false (data.mirror in a suite of skeletons)"
             )
         return tuple(order)
 

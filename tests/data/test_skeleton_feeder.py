@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -149,6 +150,38 @@ def test_a_turned_clip_keeps_its_bones_and_its_absent_bodies() -> None:
     for clips in (plain, turned):
         assert not clips[0, ..., 1].any() and not clips[1, :, :14, :, 1].any() and clips[1, :, 16:, :, 1].any()
         torch.testing.assert_close(clips[0, :, 0, data.origin, 0], torch.zeros(3))
+
+
+@pytest.mark.parametrize("place", ["keep", "origin", "box"])
+def test_a_mirror_shows_half_of_the_training_clips_and_none_of_the_others(
+    place: Literal["keep", "origin", "box"],
+) -> None:
+    data = made_set([30] * 40, bodies=2)
+    recipe = replace(PLAIN, frames=30, place=place)
+    plain = Feeder(data, recipe).batch(np.arange(40))
+    feeder = Feeder(data, replace(recipe, mirror=True))
+    assert torch.equal(feeder.batch(np.arange(40)), plain)
+    seen = feeder.batch(np.arange(40), np.random.default_rng(0))
+    sides = dict(zip(data.skeleton.left, data.skeleton.right, strict=True))
+    sides |= {right: left for left, right in sides.items()}
+    there = plain.abs().amax((1, 2, 3), keepdim=True) > 0
+    count = 0
+    for clip, mirrored, bodies in zip(plain, seen, there, strict=True):
+        if torch.equal(clip, mirrored):
+            continue
+        count += 1
+        for joint in range(len(data.skeleton.joints)):
+            other = clip[:, :, sides.get(joint, joint)] * torch.tensor([-1.0, 1, 1])[:, None, None]
+            assert torch.equal(mirrored[:, :, joint], other * bodies[:, :, 0])
+    assert 12 <= count <= 28
+
+
+def test_sides_that_answer_to_nobody_are_not_mirrored() -> None:
+    data = made_set([5])
+    lame = replace(data, skeleton=replace(data.skeleton, left=data.skeleton.left[1:]))
+    with pytest.raises(DataError, match=r"no mirror images of each other.*data\.mirror"):
+        Feeder(lame, replace(PLAIN, mirror=True))
+    Feeder(lame, PLAIN)
 
 
 def test_a_box_holds_the_whole_clip_and_ignores_absent_bodies() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmark.data.skeletons.packed import SkeletonSet
 from benchmark.errors import DataError
+from teachers import TeacherError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -25,6 +26,7 @@ class Recipe:
     ``rotation``: bounds, in radians, of the angles about x, y and z drawn for each clip in training.
     ``place`` "origin": the origin joint of the first frame is moved to 0; "box": moreover each axis is scaled so that
     the whole (rotated) clip just fills [-1, 1]; "keep": coordinates stay. Bodies that are absent stay zeros.
+    ``mirror``: half of the clips, drawn in training, are seen in a mirror: left and right change places, x its sign.
     """
 
     frames: int = 64
@@ -34,6 +36,7 @@ class Recipe:
     min_frames: int = 64
     rotation: tuple[float, float, float] = (0.3, 0.3, 0.3)
     place: Literal["keep", "origin", "box"] = "origin"
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.crop
@@ -57,7 +60,8 @@ RECIPES = {
 class Feeder:
     """Batches of a data set under a recipe, by default that of its layout. The frames live on ``device`` once.
 
-    DataError for a layout without a recipe of its own when none is given.
+    DataError for a layout without a recipe of its own when none is given, and where a recipe mirrors joints whose sides
+    do not answer to each other.
     """
 
     def __init__(self, data: SkeletonSet, recipe: Recipe | None = None, device: torch.device | str = "cpu") -> None:
@@ -66,6 +70,12 @@ class Feeder:
         self.recipe = recipe or RECIPES[data.layout]
         self._offsets, self._lengths = data.offsets[:-1], data.lengths
         self._bodies = data.frames.shape[1:]
+        self._mirrored: list[int] = []
+        if self.recipe.mirror:
+            try:
+                self._mirrored = list(data.skeleton.mirrored)
+            except TeacherError as error:
+                raise DataError(str(error)) from None
         frames = data.frames if self.recipe.place == "keep" else _at_origin(data)
         self._frames = torch.from_numpy(frames).to(device).flatten(2)  # (all frames, 3, V * M)
 
@@ -91,7 +101,13 @@ class Feeder:
         if recipe.place == "box":
             whole = starts[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)
             clips = self._boxed(clips, _turned(self._gather(whole), turn))
-        return clips.reshape(count, 3, recipe.frames, *self._bodies[1:])
+        clips = clips.reshape(count, 3, recipe.frames, *self._bodies[1:])
+        if self._mirrored and rng is not None:
+            chosen = torch.from_numpy(np.flatnonzero(rng.random(count) < 0.5)).to(clips.device)
+            seen = clips[chosen][:, :, :, self._mirrored]
+            seen[:, 0].neg_()
+            clips[chosen] = seen
+        return clips
 
     def _gather(self, rows: Ints) -> Tensor:
         """Frames (N, T) of the set as (N, 3, T, V * M)."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmark.data.skeletons.feeder import Recipe
 from benchmark.data.skeletons.joined import joined
 from benchmark.data.skeletons.packed import SkeletonSet
 from benchmark.episodic_place import SPLITS, EpisodicPlace
@@ -18,6 +19,7 @@ from benchmark.errors import DataError
 from benchmark.seeds import torch_scope
 from benchmark.skeletons.few_shot.suite import FewShotSuite
 from benchmark.skeletons.place import Places, SkeletonPlace, read_clips
+from benchmark.skeletons.suite import recipe_of
 from benchmark.tracking import Trackers
 from feature_cache import Store
 from students.few_shot import FewShotSkeleton
@@ -61,8 +63,8 @@ class Arena(SkeletonPlace, EpisodicPlace):
         return Arena(suite, self.material, self.runs, self.cache, self.device, variant, self.trackers)
 
     @property
-    def sampling(self) -> tuple[str, int | None]:
-        return self.suite.data.layout, self.suite.data.frames
+    def recipe(self) -> Recipe:
+        return recipe_of(self.suite.data.layout, self.suite.data.frames)
 
     def divided(self) -> dict[str, Places]:
         return {name: np.flatnonzero(np.isin(self.clips.labels, found)) for name, found in self.split_labels.items()}
