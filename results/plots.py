@@ -26,7 +26,7 @@ from results.plot_style import (
     shapes,
     used_distillations,
 )
-from results.record import Record, at_shot
+from results.record import Record, at_shot, gmacs_of
 from results.stats import pareto_front
 from results.summary import Row, RowCost, Setting, labels
 
@@ -56,6 +56,7 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
     and .pdf and returns their paths; raises ResultError when no row has both an accuracy and this cost.
     """
     name, pick = COSTS[cost]
+    name = gmacs_of([shot]) if cost == "macs" else name
     points = [(row, at, row.accuracy) for row in rows if row.shot == shot and row.accuracy and (at := pick(row.cost))]
     if not points:
         raise ResultError(f"no {at_shot(shot)} record has both an accuracy and {name}; nothing to plot")

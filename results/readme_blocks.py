@@ -29,7 +29,7 @@ def main_table(reference: Reference, suite: str) -> str:
     """
     rows, shots = reference.rows(suite), _shots(reference, suite)
     most = max(shots)
-    head = ["model", "distillation", "seeds", *(f"{shot}-shot %" if shot else "accuracy %" for shot in shots)]
+    head = ["model", "distillation", "seeds", *map(_accuracy_of, shots)]
     head += [f"gain at {most} shots, points" if most else "gain, points", "validation %"]
     head += [f"GMACs an episode, {most} shots" if most else "GMACs a clip"]
     lines = []
@@ -89,7 +89,7 @@ def variants_table(reference: Reference, suite: str, role: str) -> str:
         ]
         for row in rows
     ]
-    head = ["teacher" if role == TEACHER else "distillation", "variant", f"{shot}-shot %", "compared with"]
+    head = ["teacher" if role == TEACHER else "distillation", "variant", _accuracy_of(shot), "compared with"]
     return table([*head, "difference, points", "Holm"], lines)
 
 
@@ -160,6 +160,10 @@ def _kept(reference: Reference, suite: str, plain: Sequence[Row], shot: int) -> 
         if row.accuracy and row.cost.gmacs_per_episode
     ]
     return f"* **What is kept** of the teacher's {100 * teacher.accuracy.mean:.1f} %: {', '.join(each)}."
+
+
+def _accuracy_of(shot: int) -> str:
+    return f"{shot}-shot %" if shot else "accuracy %"
 
 
 def _shots(reference: Reference, suite: str) -> list[int]:

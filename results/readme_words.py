@@ -39,6 +39,10 @@ VARIANTS = {
     "no-normalisation": "no input normalisation",
     "flips": "flips, where left and right make the class",
     "all-of-these": "all of these",
+    "published": "turns as published, no mirror",
+    "unmirrored": "no mirror",
+    "decay": "weight decay 5e-4",
+    "lighter": "weight of non-target classes 1 instead of 8",
 }
 """How the pages name what the suites' files abbreviate; a name that is not here stands as it is."""
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -91,6 +92,11 @@ class Metrics(_Frozen):
 def at_shot(shot: int) -> str:
     """A cell's shot in words: "5-shot", or "supervised", which has none."""
     return f"{shot}-shot" if shot else SUPERVISED
+
+
+def gmacs_of(shots: Collection[int]) -> str:
+    """What MACs of cells of these shots are of: in the supervised protocol, which has no shot, an episode is a clip."""
+    return "GMACs per episode" if any(shots) or not shots else "GMACs per clip"
 
 
 class Cost(_Frozen):

@@ -16,7 +16,7 @@ from results.record import at_shot
 from results.report_classes import class_tables, confusions
 from results.report_fronts import areas, front_draws, front_odds
 from results.report_records import record_data
-from results.report_rows import AXES, COSTS, columns, curve_data, filters, protocol, row_data
+from results.report_rows import AXES, columns, cost_axes, curve_data, filters, protocol, row_data
 from results.store import Problem, Result
 from results.summary import Row, Setting, summarise, table_of
 from results.table_files import Why, number, p_text, write_table
@@ -130,7 +130,7 @@ def _context(
         "rows": rows,
         "columns": columns(rows),
         "filters": filters(rows),
-        "costs": [(name, text) for name, field, text in COSTS if any(getattr(row.cost, field) for row in rows)],
+        "costs": cost_axes(rows),
         "sizes": any(row.cost.size_mb for row in rows),
         "distilled": [(index, row) for index, row in gains if not row.setting.variant],
         "variants": [(index, row) for index, row in gains if row.setting.variant],

@@ -10,7 +10,7 @@ import numpy as np
 from results.plot_style import colours, markers
 from results.plots import by_setting, mean_curve, quantities, title
 from results.ranks import Rank
-from results.record import SUPERVISED, Record, at_shot
+from results.record import SUPERVISED, Record, at_shot, gmacs_of
 from results.stats import Interval, Paired, class_bootstrap
 from results.store import Result
 from results.summary import Row, Setting, table_of
@@ -33,6 +33,12 @@ _SYMBOLS = {
     "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "<": "triangle-left",
     ">": "triangle-right", "P": "cross", "h": "hexagon", "*": "star",
 }  # fmt: skip
+
+
+def cost_axes(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """The cost axes that any of the rows has a value on: name in the page's address, what the axis says."""
+    said = {"gmacs": gmacs_of([row.shot for row in rows])}
+    return [(name, said.get(name, text)) for name, field, text in COSTS if any(getattr(r.cost, field) for r in rows)]
 
 
 def axis(row: Row, name: str) -> str:
@@ -172,7 +178,7 @@ def _cost_lines(row: Row) -> list[str]:
     cost = row.cost
     lines = []
     if cost.gmacs_per_episode is not None:
-        lines.append(f"{number(cost.gmacs_per_episode)} GMACs per episode")
+        lines.append(f"{number(cost.gmacs_per_episode)} {gmacs_of([row.shot])}")
     if cost.latency_ms is not None:
         threads = f", {_many(cost.latency_threads, 'thread')}" if cost.latency_threads else ""
         lines.append(f"{number(cost.latency_ms)} ms per video{threads}")

@@ -19,6 +19,7 @@ from results.plot_classes import class_plot, confusion_plot
 from results.plot_gains import gains_plot
 from results.plot_style import SMALLEST, folded, save
 from results.plots import COSTS, accuracy_over_cost, learning_curves
+from results.report_rows import cost_axes
 from results.store import RecordStore, Result
 from results.summary import Row, summarise
 from tests.results import made
@@ -111,6 +112,10 @@ def test_letters_of_costs_and_curves(
         check_letters(figure)
     [written] = [t.get_text() for t in drawn[0].axes[0].texts if t.get_text().startswith("resnet")]
     assert written == "resnet18" and drawn[0].axes[0].get_xlabel() == COSTS["macs"][0]
+    clips = [replace(row, shot=0) for row in rows if row.shot == 5]  # as the supervised protocol has it
+    accuracy_over_cost(clips, 0, tmp_path / "clips")
+    assert drawn[-1].axes[0].get_xlabel() == "GMACs per clip"
+    assert cost_axes(clips)[0] == ("gmacs", "GMACs per clip") != cost_axes(rows)[0]
     with pytest.raises(ResultError, match="size of the model"):
         unmeasured = [replace(row, cost=replace(row.cost, size_mb=None)) for row in rows]
         accuracy_over_cost(unmeasured, 5, tmp_path / "none", "bytes")
