@@ -30,6 +30,15 @@ def mean(reference: Reference, suite: str, name: str, shot: str) -> str:
     return f"{100 * found.mean:.1f} %"
 
 
+def nll(reference: Reference, suite: str, name: str, shot: str) -> str:
+    """The cross entropy of the test clips or queries in nats, mean over seeds, "0.834"."""
+    metrics = [result.record.metrics for result in reference.of_row(reference.row(suite, name, int(shot)))]
+    found = [each.nll for each in metrics if each and each.nll is not None]
+    if len(found) < len(metrics):
+        raise ResultError(f"{suite}: a record of {name} at {shot}-shot keeps no cross entropy to quote")
+    return f"{sum(found) / len(found):.3f}"
+
+
 def gain(reference: Reference, suite: str, name: str, shot: str) -> str:
     """One gain over what the setting is compared with, "+5.50 [2.94, 8.06]"."""
     row = reference.row(suite, name, int(shot))
@@ -57,6 +66,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "figure": figure,
     "accuracy": accuracy,
     "mean": mean,
+    "nll": nll,
     "gain": gain,
     "difference": difference,
     "comparisons": comparisons,

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,22 @@ def test_clips_of_the_supervised_protocol_are_no_episodes() -> None:
     assert first.endswith(f"| {row.cost.gmacs_per_video:.2f} |")
     told = rendered("<!-- begin: conditions: dke_gcn_nwucla -->\n<!-- end -->\n", SOURCE)
     assert "10 classes, 464 test clips, 26 frames of joints" in told and "shot" not in told
+
+
+def test_a_cross_entropy_is_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "x <!-- begin: nll: dke_gcn_nwucla_views light_dke_gcn-joint/none@published 0 --><!-- end -->"
+    [record] = [
+        result.record
+        for result in SOURCE.results("dke_gcn_nwucla_views")
+        if (result.record.cell.distillation, result.record.cell.variant) == ("none", "published")
+    ]
+    assert record.metrics and f">{record.metrics.nll:.3f}<" in rendered(text, SOURCE)
+    kept = record.model_copy(update={"metrics": record.metrics.model_copy(update={"nll": None})})
+    monkeypatch.setattr(
+        Reference, "of_row", lambda self, row: [replace(SOURCE.results(row.setting.suite)[0], record=kept)]
+    )
+    with pytest.raises(ResultError, match="keeps no cross entropy"):
+        rendered(text, SOURCE)
 
 
 def test_what_the_prose_concludes_holds() -> None:
