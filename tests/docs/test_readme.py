@@ -179,6 +179,23 @@ def test_what_the_prose_concludes_holds() -> None:
     assert all(row.p is None or row.p > 0.05 for row in SOURCE.rows("defects"))
 
 
+def test_what_the_prose_concludes_of_the_training_views_holds() -> None:
+    suite, light = "dke_gcn_nwucla_views", "light_dke_gcn-joint/"
+
+    def over(name: str, other: str) -> int:
+        """1 or -1 where the interval of the difference lies on one side of zero, else 0."""
+        found = SOURCE.difference(suite, name, other, 0).headline
+        return (found.low > 0) - (found.high < 0)
+
+    assert over(f"{light}none", f"{light}none@published") == 1
+    assert [over(f"{light}none", f"{light}none@{name}") for name in ("unmirrored", "decay")] == [0, 0]
+    assert over(f"{light}dkd", f"{light}none") == -1
+    assert over(f"{light}dkd@lighter", f"{light}none") == over("teacher/-", f"{light}none") == 0
+    names = ("none", "none@decay", "none@unmirrored")
+    kept = [rendered(f"x <!-- begin: nll: {suite} {light}{name} 0 --><!-- end -->", SOURCE) for name in names]
+    assert [text.split(">")[1] for text in kept] == sorted(text.split(">")[1] for text in kept)
+
+
 def test_figures_of_other_records_are_named(tmp_path: Path) -> None:
     root = tmp_path / "reference"
     shutil.copytree(REFERENCE / "demo", root / "demo")
