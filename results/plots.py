@@ -30,6 +30,8 @@ from results.record import Record, at_shot, gmacs_of
 from results.stats import pareto_front
 from results.summary import Row, RowCost, Setting, labels
 
+Bar = tuple[float, float, float]
+"""Where a mark and its bars stand: cost, lowest and highest accuracy."""
 Line = tuple[Setting, tuple[int, ...], tuple[float, ...]]
 
 COSTS: dict[str, tuple[str, Callable[[RowCost], float | None]]] = {
@@ -73,7 +75,7 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
             [points[i][1] for i in front], [100 * points[i][2].mean for i in front],
             where="post", color="#999999", lw=0.9, ls=(0, (4, 2)), zorder=1, label="Pareto front",
         )  # fmt: skip
-        clusters: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        clusters: dict[str, list[Bar]] = defaultdict(list)
         for (_, centre), group in _equals(points, model).items():
             for place, (row, value) in enumerate(group):
                 x = centre * 10 ** (step * (place - (len(group) - 1) / 2))
@@ -84,7 +86,8 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
                     x, mean, yerr=100 * value.half_width, fmt=shape[kind], color=colour[kind], elinewidth=1.4,
                     ms=8 if kind == "-" else 4.5, mew=0.4, mec="white", zorder=3,
                 )  # fmt: skip
-                clusters[model[row.setting]] += [(x, min(seeds)), (x, max(seeds)), (x, mean)]
+                low_end, high_end = mean - 100 * value.half_width, mean + 100 * value.half_width
+                clusters[model[row.setting]].append((x, min(low_end, *seeds), max(high_end, *seeds)))
         axes.set_xscale("log")
         axes.set_xlim(low / 1.8, high * 1.8)
         axes.margins(y=0.12)
@@ -201,20 +204,20 @@ def _equals(points: Sequence[tuple[Row, float, Any]], model: dict[Setting, str])
     return groups
 
 
-def _name_clusters(axes: Axes, clusters: dict[str, list[tuple[float, float]]]) -> None:
-    """Write each model's name beside its points: below, above or aside, where it meets least of what stands."""
+def _name_clusters(axes: Axes, clusters: dict[str, list[Bar]]) -> None:
+    """Write each model's name beside its bars: below, above or aside, where it meets least of what stands."""
     figure = axes.figure
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     frame = axes.get_window_extent(renderer)
     scale = figure.dpi / 72
     taken = [
-        Bbox.from_bounds(x - 4 * scale, y - 4 * scale, 8 * scale, 8 * scale)
+        Bbox(axes.transData.transform([(x, low), (x, high)])).padded(4 * scale)
         for cluster in clusters.values()
-        for x, y in axes.transData.transform(cluster)
+        for x, low, high in cluster
     ]
     for name, cluster in sorted(clusters.items(), key=lambda item: item[1]):
-        pixels = axes.transData.transform(cluster)
+        pixels = axes.transData.transform([(x, end) for x, *ends in cluster for end in ends])
         (left, bottom), (right, top) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
         middle, height, gap = (left + right) / 2, (bottom + top) / 2, 6 * scale
         spots = [

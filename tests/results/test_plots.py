@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from results import ResultError, plot_classes, plot_gains, plots
 from results.classes import ClassScores, by_class
+from results.intervals import Interval
 from results.plot_classes import class_plot, confusion_plot
 from results.plot_gains import gains_plot
 from results.plot_style import SMALLEST, folded, save
@@ -99,6 +102,25 @@ def check_letters(figure: Figure) -> None:
     for (one, box), (two, other) in combinations(boxes, 2):
         common = min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0)
         assert min(common) < 2.0, f"{one!r} covers {two!r}"
+
+
+def test_no_name_covers_the_interval_of_few_clips(rows: list[Row], tmp_path: Path, drawn: list[Figure]) -> None:
+    def wide(value: Interval | None) -> Interval | None:
+        return value and replace(value, low=value.mean - 0.15, high=value.mean + 0.15)
+
+    accuracy_over_cost([replace(row, accuracy=wide(row.accuracy)) for row in rows], 5, tmp_path / "wide")
+    [axes] = drawn[0].axes
+    drawn[0].draw_without_rendering()
+    bars = [
+        Bbox(axes.transData.transform(segment))
+        for collection in axes.collections
+        if isinstance(collection, LineCollection)
+        for segment in collection.get_segments()
+    ]
+    names = [text for text in axes.texts if text.get_text()]
+    assert len(bars) > len(names) > 0
+    for text in names:
+        assert not any(text.get_window_extent().overlaps(bar) for bar in bars), text.get_text()
 
 
 def test_letters_of_costs_and_curves(
