@@ -16,7 +16,14 @@ MODELS = {
     "dke_gcn": "DKE-GCN",
     "light_dke_gcn": "light-DKE-GCN",
 }
-STREAMS = {"joint": "joints", "bone": "bones", "joint_motion": "motions of joints", "bone_motion": "motions of bones"}
+STREAMS = {
+    "joint": "joints",
+    "bone": "bones",
+    "joint_motion": "motions of joints",
+    "bone_motion": "motions of bones",
+    "two": "joints and bones",
+    "four": "joints, bones and their motions",
+}
 DISTILLATIONS = {
     "none": "none",
     "tokens": "tokens",
