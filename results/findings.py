@@ -48,8 +48,8 @@ def headline(rows: Sequence[Row]) -> str:
     span = best.gain.headline
     text += (
         f' Most: "{best.setting.distillation}" takes {best.setting.model} from'
-        f" {100 * (best.accuracy.mean - best.gain.mean):.1f} to {100 * best.accuracy.mean:.1f} % at"
-        f" {at_shot(best.shot)} ({100 * best.gain.mean:+.1f} points,"
+        f" {100 * (best.accuracy.mean - best.gain.mean):.1f} to {100 * best.accuracy.mean:.1f} %"
+        f"{f' at {at_shot(best.shot)}' if best.shot else ''} ({100 * best.gain.mean:+.1f} points,"
         f" 95 % interval {100 * span.low:.1f} to {100 * span.high:.1f}, {best.gain.n_seeds} seeds)"
     )
     return text + _against_teacher(best, rows) + "."
@@ -63,6 +63,7 @@ def _against_teacher(best: Row, rows: Iterable[Row]) -> str:
         and not row.setting.variant
         and row.accuracy
         and (table_of(row.setting), row.shot) == (table_of(best.setting), best.shot)
+        and (row.shot or row.setting.stream == best.setting.stream)
     ]
     if not teachers or not best.accuracy:
         return ""

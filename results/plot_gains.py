@@ -58,7 +58,9 @@ def _grouped(rows: Sequence[Row], model: dict[Setting, str]) -> dict[str, list[R
     for row in rows:
         setting = row.setting
         name = model[setting] if not setting.variant else f"{model[setting]} / {setting.distillation}"
-        groups.setdefault("teacher" if setting.role == "teacher" else name, []).append(row)
+        if setting.role == "teacher":  # of one suite, or one for every stream
+            name = "teacher" if row.shot else f"teacher {model[setting]}"
+        groups.setdefault(name, []).append(row)
     return groups
 
 

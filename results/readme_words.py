@@ -49,6 +49,8 @@ VARIANTS = {
     "published": "turns as published, no mirror",
     "unmirrored": "no mirror",
     "decay": "weight decay 5e-4",
+    "longer": "twice the epochs",
+    "full": "as published",
     "lighter": "weight of non-target classes 1 instead of 8",
 }
 """How the pages name what the suites' files abbreviate; a name that is not here stands as it is."""
@@ -114,6 +116,5 @@ def span_text(found: Paired) -> str:
 
 
 def row_name(row: Row, distillation: str | None = None) -> str:
-    model = TEACHER if row.setting.role == TEACHER else row.setting.model
     variant = f"@{row.setting.variant}" if row.setting.variant else ""
-    return f"{model}/{distillation or row.setting.distillation}{variant}"
+    return f"{row.setting.model}/{distillation or row.setting.distillation}{variant}"

@@ -14,7 +14,7 @@ from results.store import Result
 from results.summary import Row, summarise
 
 TEACHER = "teacher"
-"""How a quoted row names a suite's teacher, whatever its model is called."""
+"""How a quoted row names a suite's one teacher, whatever its model is called."""
 
 
 class Reference:
@@ -36,16 +36,21 @@ class Reference:
     def row(self, suite: str, name: str, shot: int) -> Row:
         """The finished row of "model/distillation" or "teacher/-", with "@variant" behind it, at one shot.
 
-        Raises ResultError naming the row where it is missing or has no figure.
+        Raises ResultError naming the row where it is missing or has no figure, or where several teachers have the name.
         """
         setting, _, variant = name.partition("@")
         model, _, distillation = setting.partition("/")
+        found = []
         for row in self.rows(suite):
-            at = row.setting
-            known = TEACHER if at.role == TEACHER else at.model
-            if (known, at.distillation, at.variant, row.shot) == (model, distillation, variant, shot) and row.accuracy:
-                return row
-        raise ResultError(f"{self.root / suite}: no finished row {name!r} at {shot}-shot to quote")
+            at, known = row.setting, (row.setting.model, TEACHER if row.setting.role == TEACHER else "")
+            if model in known and (at.distillation, at.variant, row.shot) == (distillation, variant, shot):
+                found += [row] if row.accuracy else []
+        if not found:
+            raise ResultError(f"{self.root / suite}: no finished row {name!r} at {shot}-shot to quote")
+        if len(found) > 1:
+            several = ", ".join(row.setting.model for row in found)
+            raise ResultError(f"{self.root / suite}: {name!r} at {shot}-shot is any of {several}: name the model")
+        return found[0]
 
     def of_row(self, row: Row) -> list[Result]:
         """The finished records behind a row, by seed."""

@@ -44,6 +44,11 @@ class Setting:
         plain = self.model if self.distillation in ("-", "") else f"{self.model} / {self.distillation}"
         return f"{plain} ({self.variant})" if self.variant else plain
 
+    @property
+    def stream(self) -> str:
+        """What a network of the supervised protocol reads, which is the end of its name: "joint" of "ctr_gcn-joint"."""
+        return self.model.rpartition("-")[2]
+
 
 @dataclass(frozen=True)
 class RowCost:
@@ -115,7 +120,7 @@ def summarise(results: Iterable[Result]) -> list[Row]:
     placed = _ranks(groups)
     rows = []
     for setting, shot in wanted:
-        against = reference_of(setting, present[table_of(setting), shot])
+        against = reference_of(setting, shot, present[table_of(setting), shot])
         plain = groups[against, shot] if against else []
         rows.append(_row(setting, shot, groups.get((setting, shot), []), against, plain, placed.get((setting, shot))))
     tested = [index for index, row in enumerate(rows) if row.gain]
@@ -168,17 +173,20 @@ def _difference(one: Result, two: Result) -> str:
     return ", ".join(names)
 
 
-def reference_of(setting: Setting, others: Collection[Setting]) -> Setting | None:
-    """The one of ``others`` that a setting is compared with; None where a gain makes no sense or there is none.
+def reference_of(setting: Setting, shot: int, others: Collection[Setting]) -> Setting | None:
+    """The one of ``others``, at its shot, that a setting is compared with; None where a gain makes no sense or there
+    is none.
 
     A student is compared with its plainly trained twin, a variant with the same setting of the suite as it stands. A
-    teacher of other modalities has another name, and is still compared with the suite's one teacher.
+    teacher of other modalities has another name, and is still compared with the suite's one teacher; but in the
+    supervised protocol (shot 0), where there is a teacher for every stream, with that of its own.
     """
     if not setting.variant:
         plain = replace(setting, distillation="none")
         return plain if _has_gain(setting) and plain in others else None
     if setting.role == "teacher":
         same = [s for s in others if s.role == "teacher" and not s.variant and table_of(s) == table_of(setting)]
+        same = [s for s in same if shot or s.model == setting.model]
     else:  # a variant's head may be another
         same = [s for s in others if replace(s, head=setting.head) == replace(setting, variant="")]
     return same[0] if len(same) == 1 else None

@@ -17,10 +17,12 @@ from results import ResultError
 from results.readme import COMMAND, blocks, rendered, stale, stale_parts, write_figures, write_pages
 from results.readme_speed import RESNET18_GMACS
 from results.reference_records import Reference
+from results.store import RecordStore
 from results.table_files import DASH
 from students.trunks import BACKBONES
 from tests.command import fewdistill
 from tests.docs.pages import PAGES, REFERENCE, ROOT, prose
+from tests.results import made
 
 SOURCE = Reference(REFERENCE)
 
@@ -85,6 +87,20 @@ def test_a_wrong_marker_is_named(text: str, says: str) -> None:
         rendered(text, SOURCE, "page")
 
 
+def test_a_teacher_of_each_stream_is_quoted_by_its_model(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "lite" / "records")
+    for stream, accuracy in (("joint", 0.6), ("bone", 0.8)):
+        store.write(*made.finished(made.supervised(f"ctr_gcn-{stream}"), accuracy))
+    source = Reference(tmp_path)
+    shown = rendered("<!-- begin: main table: lite -->\n<!-- end -->\n", source)
+    for stream, words in (("joint", "joints"), ("bone", "bones")):
+        row = source.row("lite", f"ctr_gcn-{stream}/-", 0)
+        assert row.setting.model == f"ctr_gcn-{stream}" and row.accuracy
+        assert f"| teacher: CTR-GCN, {words} | {DASH} | 1 | {100 * row.accuracy.mean:.2f} ± " in shown
+    with pytest.raises(ResultError, match=r"'teacher/-' at 0-shot is any of ctr_gcn-\w+, ctr_gcn-\w+: name the model"):
+        source.row("lite", "teacher/-", 0)
+
+
 def seeds_of(model: str, distillation: str, shot: int) -> dict[int, np.ndarray]:
     """Per-episode accuracies (E,) by seed, straight from the files."""
     found = {}
@@ -115,7 +131,7 @@ def test_the_table_equals_a_recomputation(model: str, distillation: str) -> None
 
 
 def test_clips_of_the_supervised_protocol_are_no_episodes() -> None:
-    [row] = [r for r in SOURCE.rows("dke_gcn_nwucla") if r.setting.role == "teacher" and not r.setting.variant]
+    row = SOURCE.row("dke_gcn_nwucla", "ctr_gcn-joint/-", 0)
     assert row.accuracy and row.cost.gmacs_per_video
     shown = rendered("<!-- begin: main table: dke_gcn_nwucla -->\n<!-- end -->\n", SOURCE)
     head, _, first, *_ = shown.splitlines()[1:]

@@ -102,6 +102,15 @@ def student(model: str = "resnet18", distillation: str = "none", shot: int = 5, 
     return Cell(model=model, distillation=distillation, shot=shot, seed=seed, **(fixed | more))
 
 
+def supervised(model: str, distillation: str = "-", **more: Any) -> Cell:
+    """A network and its stream: a teacher, unless it has a distillation."""
+    fixed: dict[str, Any] = {
+        "role": "teacher" if distillation == "-" else "student", "shot": 0, "query": 1, "way": 10, "image_size": 0,
+        "protocol": "supervised",
+    }  # fmt: skip
+    return student(model, distillation, **(fixed | more))
+
+
 def many(root: Path, total: int, count: int) -> RecordStore:
     """So many finished records of ``count`` episodes, five seeds of each setting, in about 0.2 ms each.
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +166,17 @@ def test_letters_of_gains_and_classes(
     with pytest.raises(ResultError, match="keep no answers"):
         silent = replace(of["resnet18", "none"], confusion=None)
         confusion_plot(silent, of["resnet18", "d2m"], 5, tmp_path / "none")
+
+
+def test_each_stream_of_a_supervised_teacher_has_a_head(new_store: Stores, tmp_path: Path, drawn: list[Figure]) -> None:
+    store = new_store("a")
+    for stream, variant, seed in product(("joint", "bone"), ("", "longer"), range(3)):
+        store.write(*made.finished(made.supervised(f"ctr_gcn-{stream}", seed=seed, variant=variant), 0.6, count=50))
+    gains_plot(summarise(store.scan()[0]), 0, tmp_path / "gains", variants=True)
+    check_letters(drawn[0])
+    assert [label.get_text().replace("\n", " ") for label in drawn[0].axes[0].get_yticklabels()] == [
+        "teacher ctr_gcn-bone", "longer", "teacher ctr_gcn-joint", "longer",
+    ]  # fmt: skip
 
 
 def test_names_of_students_that_cost_alike_do_not_cover_each_other(
