@@ -13,6 +13,7 @@ from results.record import at_shot
 from results.summary import Row, Setting, labels
 
 _LINE = 0.165  # inches
+_LETTERS = 28  # of a name, to a line
 
 
 def gains_plot(rows: Sequence[Row], shot: int, stem: Path | str, variants: bool = False) -> list[Path]:
@@ -33,7 +34,7 @@ def gains_plot(rows: Sequence[Row], shot: int, stem: Path | str, variants: bool 
         for role in ("student", "teacher")
         if any(setting.role == role for setting in settings)
     ]
-    counts = [sum(1 + len(group) for group in part.values()) for part in parts]
+    counts = [sum(1 + 2 * _more(name) + len(group) for name, group in part.items()) for part in parts]
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
             len(parts), 1, figsize=(WIDTH, 0.55 + sum(0.35 + _LINE * count for count in counts)), squeeze=False,
@@ -44,7 +45,7 @@ def gains_plot(rows: Sequence[Row], shot: int, stem: Path | str, variants: bool 
         panels[-1, 0].set_xlabel(f"{at_shot(shot)} gain (points of accuracy)")
         dot = functools.partial(plt.Line2D, [], [], ls="", color="#444444", marker="o", ms=4.5)
         handles = [
-            plt.Line2D([], [], color="#444444", lw=2.2, label="95 %, episodes"),
+            plt.Line2D([], [], color="#444444", lw=2.2, label=f"95 %, {'episodes' if shot else 'clips'}"),
             plt.Line2D([], [], color="#444444", lw=0.8, label="95 %, seeds too"),
             dot(label="claimed"),
             dot(label="not claimed", mfc="white"),
@@ -64,12 +65,19 @@ def _grouped(rows: Sequence[Row], model: dict[Setting, str]) -> dict[str, list[R
     return groups
 
 
+def _more(name: str) -> float:
+    """How much further from its middle than one line a group's folded name reaches, in lines."""
+    return 0.35 * folded(name, _LETTERS).count("\n")
+
+
 def _panel(axes: Axes, part: dict[str, list[Row]], settings: Sequence[Setting]) -> None:
     colour, shape = colours(settings), shapes(settings)
     ticks: list[tuple[float, str, bool]] = []
     y = 0.0
     for name, group in part.items():
+        y -= _more(name)
         ticks.append((y, name, True))
+        y -= _more(name)
         for row in group:
             y -= 1
             gain, kind = row.gain, row.setting.distillation
@@ -89,7 +97,7 @@ def _panel(axes: Axes, part: dict[str, list[Row]], settings: Sequence[Setting]) 
             ticks.append((y, row.setting.variant or kind, False))
         y -= 1
     axes.axvline(0, color="#444444", lw=0.7, zorder=0)
-    axes.set_yticks([at for at, _, _ in ticks], [folded(name, 28) for _, name, _ in ticks])
+    axes.set_yticks([at for at, _, _ in ticks], [folded(name, _LETTERS) for _, name, _ in ticks])
     for label, (_, _, head) in zip(axes.get_yticklabels(), ticks, strict=True):
         label.set_fontweight("bold" if head else "normal")
     axes.set_ylim(y + 0.4, 0.6)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +177,19 @@ def test_each_stream_of_a_supervised_teacher_has_a_head(new_store: Stores, tmp_p
     assert [label.get_text().replace("\n", " ") for label in drawn[0].axes[0].get_yticklabels()] == [
         "teacher ctr_gcn-bone", "longer", "teacher ctr_gcn-joint", "longer",
     ]  # fmt: skip
+
+
+def test_folded_heads_keep_their_distance(new_store: Stores, tmp_path: Path, drawn: list[Figure]) -> None:
+    store = new_store("a")
+    for name, variant, seed in product(("none", "dkd"), ("", "longer", "shorter"), range(3)):
+        cell = made.supervised("light_dke_gcn-joint-and-bone", name, seed=seed, variant=variant)
+        store.write(*made.finished(cell, 0.6, count=50))
+    gains_plot(summarise(store.scan()[0]), 0, tmp_path / "gains", variants=True)
+    drawn[0].canvas.draw()
+    boxes = [label.get_window_extent() for label in drawn[0].axes[0].get_yticklabels()]
+    gaps = [above.y0 - below.y1 for above, below in pairwise(boxes)]
+    assert max(box.height for box in boxes) > 1.8 * min(box.height for box in boxes)  # some are folded
+    assert min(gaps) > 0.5 * max(gaps)
 
 
 def test_names_of_students_that_cost_alike_do_not_cover_each_other(
