@@ -117,7 +117,7 @@ def run_command(
         list[str] | None, typer.Option(help="Follow the run: tensorboard, wandb, mlflow. Repeatable.")
     ] = None,
     save_scores: Annotated[
-        bool, typer.Option("--save-scores", help="Keep the test clips' logits as npz files (supervised protocol).")
+        bool, typer.Option("--save-scores", help="Keep the test clips' logits as npz, for sums too (supervised).")
     ] = False,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Draw the report at the end, or leave it to a later run.")

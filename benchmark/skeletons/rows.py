@@ -38,6 +38,12 @@ def sums(bench: Bench) -> Iterator[Sum]:
                     yield Sum(Row(f"{network}-{named}", setting, seed, variant), tuple(members))
 
 
+def alone(found: Sum, lesson: Lesson) -> Sum:
+    """The row of one member of a sum."""
+    row = Row(f"{lesson.network}-{lesson.stream}", lesson.setting, lesson.seed, found.row.variant)
+    return Sum(row, ((lesson, 1.0),))
+
+
 def trained_identity(bench: Bench, found: Sum) -> dict[str, Any]:
     """What is scored: a training's identity, or of a sum those of its members."""
     if len(found.members) == 1:

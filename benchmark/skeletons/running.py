@@ -12,7 +12,8 @@ from benchmark.skeletons.place import read_clips
 from benchmark.skeletons.precision import settled
 from benchmark.skeletons.rows import SHOT, Sum, cell_of, record_identity, sums, trained_identity
 from benchmark.skeletons.rules import Rules
-from benchmark.skeletons.scoring import Arrays, added, keep_scores, score, scores_path
+from benchmark.skeletons.scores import keep_scores, scores_path
+from benchmark.skeletons.scoring import Arrays, added, score, untrained
 from benchmark.skeletons.stages import train
 from benchmark.skeletons.suite import SkeletonSuite
 from benchmark.standing import Standing, standing_of
@@ -34,13 +35,13 @@ def open_bench(suite: SkeletonSuite, runs: Path, device: str = "auto", track: Se
     return bench
 
 
-def supervised(scores: Path | None = None) -> Rules[Bench, Sum]:
-    """The supervised protocol. scores: a folder to keep the logits of scored rows in."""
+def supervised(save_scores: bool = False) -> Rules[Bench, Sum]:
+    """The supervised protocol. save_scores: keep the logits of scored rows, too."""
 
     def work(bench: Bench, found: Sum) -> Iterator[tuple[Record, Arrays]]:
-        for lesson, _ in found.members:
+        for lesson in untrained(bench, found):
             train(bench, lesson)
-        yield score(bench, found, scores)
+        yield score(bench, found, save_scores)
 
     return Rules(
         rows=sums,
@@ -61,17 +62,17 @@ def run(
     bench: Bench, only: Sequence[str] = (), overwrite: bool = False, save_scores: bool = False
 ) -> list[tuple[Sum, Standing]]:
     """Run what is missing, see ``rules.run``; save_scores: of rows that were done before, too."""
-    protocol = supervised(bench.runs / "scores" if save_scores else None)
+    protocol = supervised(save_scores)
     found = rules.run(bench, protocol, only, overwrite)
     if save_scores:
         owners = rules.owners_of(bench, protocol)
         for records in dict.fromkeys(standing.records for _, standing in found):
-            _keep(bench, owners[records][0], bench.runs / "scores", records[0])
+            _keep(bench, owners[records][0], records[0])
     return found
 
 
-def _keep(bench: Bench, found: Sum, scores: Path, key: str) -> None:
+def _keep(bench: Bench, found: Sum, key: str) -> None:
     """The scores of a row that was done before they were asked for."""
-    path, at = scores_path(scores, found, key), bench.varied(found.row.variant)
-    if standing_of(bench, found.row, {SHOT: key}).done and not path.exists():
-        keep_scores(path, at, added(at, found))
+    at = bench.varied(found.row.variant)
+    if standing_of(bench, found.row, {SHOT: key}).done and not scores_path(at, found).exists():
+        keep_scores(at, found, added(at, found))

@@ -1,7 +1,6 @@
 """From trained skeleton networks to records: the test clips once, after all training, and what the networks cost."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,30 +15,31 @@ from benchmark.row_cost import cost_of
 from benchmark.scoring import thinned
 from benchmark.skeleton_cost import clip_cost
 from benchmark.skeletons.bench import Bench
-from benchmark.skeletons.rows import SHOT, Sum, cell_of, record_identity, trained_identity
+from benchmark.skeletons.rows import SHOT, Sum, alone, cell_of, record_identity, trained_identity
+from benchmark.skeletons.scores import keep_scores, kept_scores
 from benchmark.skeletons.stages import Lesson, identity, logits, stage_of, taught_by, trained
 from benchmark.skeletons.suite import SkeletonSuite
-from feature_cache import write_atomic
 from results import stats
-from results.arrays import TIE, npz
+from results.arrays import TIE
 from results.record import Cost, Metrics, Record, key_of
+from results.store import RecordStore
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def score(bench: Bench, found: Sum, scores: Path | None = None) -> tuple[Record, Arrays]:
-    """The record of a row all of whose members are trained, and its arrays.
+def score(bench: Bench, found: Sum, keep: bool = False) -> tuple[Record, Arrays]:
+    """The record of a row all of whose members are ready, see ``untrained``, and its arrays.
 
-    scores: a folder to keep the row's logits in, see ``keep_scores``.
+    keep: the row's logits too, see ``keep_scores``.
     """
     test = bench.parts["test"]
     labels = bench.clips.labels[test]
     summed = added(bench, found)
-    if scores is not None:
-        keep_scores(scores_path(scores, found, key_of(record_identity(bench, found))), bench, summed)
+    if keep:
+        keep_scores(bench, found, summed)
     best = summed == summed.max(1, keepdims=True)
     predicted = np.where(best.sum(1) == 1, summed.argmax(1), TIE).astype(np.int16)
-    stages = [stage_of(bench, lesson) for lesson, _ in found.members]
+    stage = stage_of(bench, found.members[0][0]) if len(found.members) == 1 else None
     record_of = record_identity(bench, found)
     record = Record(
         key=key_of(record_of),
@@ -47,10 +47,10 @@ def score(bench: Bench, found: Sum, scores: Path | None = None) -> tuple[Record,
         status="done",
         cell=cell_of(bench, found),
         metrics=_metrics(bench, summed, predicted, labels),
-        cost=_cost(bench, found, stages),
+        cost=_cost(bench, found),
         settings=_settings(bench, found),
-        selection=_selection(bench.suite, stages),
-        curve=thinned(stages[0].summary()["curve"]) if len(stages) == 1 else [],
+        selection=_selection(bench.suite, stage),
+        curve=thinned(stage.summary()["curve"]) if stage else [],
         provenance=provenance(bench, found.row.name),
     )
     classes = len(bench.clips.classes)
@@ -66,29 +66,25 @@ def score(bench: Bench, found: Sum, scores: Path | None = None) -> tuple[Record,
     return record, arrays
 
 
+def untrained(bench: Bench, found: Sum) -> list[Lesson]:
+    """The trainings that a row is scored from: of a sum, those whose logits were not kept by a run before."""
+    return [lesson for lesson, _ in found.members if _kept(bench, found, lesson) is None]
+
+
 def added(bench: Bench, found: Sum) -> NDArray[np.float64]:
     """The members' logits of the test clips in a weighted sum, float64 (clips, classes)."""
-    test = bench.parts["test"]
-    each = (weight * logits(bench, trained(bench, one), one.stream, test) for one, weight in found.members)
-    return np.sum([values.astype(np.float64) for values in each], axis=0)
+    summed = np.zeros((len(bench.parts["test"]), len(bench.clips.classes)))
+    for lesson, weight in found.members:
+        values = _kept(bench, found, lesson)
+        if values is None:
+            values = logits(bench, trained(bench, lesson), lesson.stream, bench.parts["test"])
+        summed += weight * values.astype(np.float64)
+    return summed
 
 
-def scores_path(folder: Path, found: Sum, key: str) -> Path:
-    """The file of a row's logits."""
-    return folder / f"{found.row.name.replace('/', '-')}-{key[:12]}.npz"
-
-
-def keep_scores(path: Path, bench: Bench, summed: NDArray[np.float64]) -> None:
-    """Write an npz: logits float32 (clips, classes), labels int64 (clips,), clips and classes, their names."""
-    test = bench.parts["test"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content: Arrays = {
-        "logits": summed.astype(np.float32),
-        "labels": bench.clips.labels[test],
-        "clips": np.array([bench.clips.entries[place].id for place in test]),
-        "classes": np.array(bench.clips.classes),
-    }
-    write_atomic(path, [npz(content)])
+def _kept(bench: Bench, found: Sum, lesson: Lesson) -> NDArray[np.float32] | None:
+    """A member's logits from its own row's scores; None where they were not kept, and for a row of its own."""
+    return kept_scores(bench, alone(found, lesson)) if len(found.members) > 1 else None
 
 
 def _metrics(
@@ -125,29 +121,40 @@ def _settings(bench: Bench, found: Sum) -> dict[str, dict[str, Any]]:
     return spelt_out
 
 
-def _selection(suite: SkeletonSuite, stages: list[Stage]) -> dict[str, Any]:
-    """How the weights were chosen: never by the test part."""
+def _selection(suite: SkeletonSuite, stage: Stage | None) -> dict[str, Any]:
+    """How the weights were chosen: never by the test part. stage: where they are; a sum has several."""
     rules = {"last": "the last epoch", "best": "highest validation accuracy over the training run, the start included"}
     chosen_on = {"last": "none", "best": "val"}
     told: dict[str, Any] = {"split": chosen_on[suite.recipe.select], "rule": rules[suite.recipe.select]}
     if suite.data.val_subjects:
         told["val_subjects"] = list(suite.data.val_subjects)
-    if suite.data.val_subjects and len(stages) == 1:
-        summary = stages[0].summary()
+    if suite.data.val_subjects and stage:
+        summary = stage.summary()
         told |= {"val_accuracy": summary["val_accuracy"], "selected_step": summary["selected_step"]}
     return told
 
 
-def _cost(bench: Bench, found: Sum, stages: list[Stage]) -> Cost:
+def _cost(bench: Bench, found: Sum) -> Cost:
     """Of one network; of a sum its members together, whose latency nobody measured."""
     each = [_network_cost(bench, lesson) for lesson, _ in found.members]
-    seconds = sum(stage.summary()["seconds"] for stage in stages)
-    one = each[0].model_copy(update={"training_seconds": seconds})
+    seconds = [_seconds(bench, found, lesson) for lesson, _ in found.members]
+    known = [one for one in seconds if one is not None]
+    one = each[0].model_copy(update={"training_seconds": sum(known) if len(known) == len(seconds) else None})
     if len(each) == 1:
         return one
     added = {"parameters", "bytes", "macs_per_video", "macs_per_episode", "thop_gmacs_per_episode"}
     unknown = dict.fromkeys(name for name in Cost.model_fields if name.startswith("latency_"))
     return one.model_copy(update={**{name: sum(getattr(c, name) for c in each) for name in added}, **unknown})
+
+
+def _seconds(bench: Bench, found: Sum, lesson: Lesson) -> float | None:
+    """How long a member trained, from its stage or, where that is elsewhere, its own row's record; else None."""
+    stage, store = stage_of(bench, lesson), RecordStore(bench.runs / "records")
+    if stage.done:
+        return float(stage.summary()["seconds"])
+    key = key_of(record_identity(bench, alone(found, lesson)))
+    recorded = store.read(key).cost if key in store else None
+    return recorded.training_seconds if recorded else None
 
 
 def _network_cost(bench: Bench, lesson: Lesson) -> Cost:

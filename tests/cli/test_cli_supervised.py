@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ import pytest
 from benchmark.cli import run_command
 from benchmark.errors import UserError
 from benchmark.skeletons import running, stages
+from benchmark.skeletons.bench import Bench
+from results.arrays import npz
 from results.record import Record
 from results.store import RecordStore
 from tests.command import fewdistill, start
@@ -99,6 +104,62 @@ def test_a_sum_is_the_weighted_sum_of_its_streams(home: Path) -> None:
     (path,) = (home / "runs" / "tiny" / "scores").glob("light_dke_gcn-two-none-s0-*.npz")
     with np.load(path) as kept:
         assert np.allclose(kept["logits"], joint + 0.5 * bone, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def moved(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny suite as another machine gets it: records and scores of single streams, no weights."""
+    cwd = tmp_path_factory.mktemp("moved") / "home"
+    shutil.copytree(home, cwd)
+    result = fewdistill("run", "tiny.toml", "--only", "light_dke_gcn-bone/none/s0", "--save-scores", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    run = cwd / "runs" / "tiny"
+    shutil.rmtree(run / "stages")
+    for path in (*run.glob(f"records/{records(cwd)[SUM].key}.*"), *run.glob("scores/*-two-*")):
+        path.unlink()
+    return cwd
+
+
+@pytest.fixture
+def elsewhere(moved: Path, tmp_path: Path) -> Bench:
+    shutil.copytree(moved, tmp_path / "home")
+    return bench_of(tmp_path / "home")
+
+
+def test_a_sum_of_kept_scores_needs_no_weights(home: Path, elsewhere: Bench) -> None:
+    (found,) = running.run(elsewhere, [SUM], save_scores=True)
+    assert found[1].done and not (elsewhere.runs / "stages").exists()
+    ours, theirs = (records(cwd)[SUM] for cwd in (elsewhere.runs.parents[1], home))
+    told = {"provenance": {}, "cost": None}
+    assert ours.model_copy(update=told) == theirs.model_copy(update=told)
+    assert ours.cost and theirs.cost and ours.cost.training_seconds == theirs.cost.training_seconds
+    (one,), (two,) = (folder.glob("scores/*-two-*.npz") for folder in (elsewhere.runs, home / "runs" / "tiny"))
+    assert one.name == two.name and one.read_bytes() == two.read_bytes()
+    (path,) = elsewhere.runs.glob("scores/light_dke_gcn-bone-none-s0-*.npz")
+    path.rename(path.with_name(path.name.replace("-none-s0", "-none-s0@renamed")))  # the key says which row it is
+    one.unlink()
+    running.run(elsewhere, [SUM], save_scores=True)
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda kept: None, "corrupt"),
+        (lambda kept: kept | {"clips": kept["clips"][::-1]}, "of other clips or classes"),
+        (lambda kept: {name: kept[name] for name in ("labels", "clips", "classes")}, "logits are float64 (0,), wanted"),
+        (lambda kept: kept | {"logits": kept["logits"][:, 1:]}, "logits are float32 (6, 9), wanted"),
+        (lambda kept: kept | {"logits": np.full_like(kept["logits"], np.nan)}, "logits that are no numbers"),
+    ],
+)
+def test_damaged_scores_are_named_and_not_summed(elsewhere: Bench, damage: Callable[[Any], Any], says: str) -> None:
+    (path,) = elsewhere.runs.glob("scores/light_dke_gcn-bone-none-s0-*.npz")
+    content = damage(dict(np.load(path)))
+    path.write_bytes(path.read_bytes()[:-200] if content is None else npz(content))
+    (found,) = running.run(elsewhere, [SUM])
+    assert found[1].status == {0: "failed"}
+    reason = records(elsewhere.runs.parents[1])[SUM].reason
+    assert path.name in reason and says in reason and not (elsewhere.runs / "stages").exists()
 
 
 def test_what_stands_is_told_and_not_run_again(home: Path) -> None:
