@@ -48,6 +48,7 @@ VARIANTS = {
     "all-of-these": "all of these",
     "published": "turns as published, no mirror",
     "unmirrored": "no mirror",
+    "window": "frames of half a clip or more",
     "decay": "weight decay 5e-4",
     "longer": "twice the epochs",
     "full": "as published",

@@ -126,12 +126,19 @@ def test_turns_are_given_in_degrees_and_default_to_the_layout() -> None:
     assert recipe(rotation=(15, 60, 0)).rotation == pytest.approx((np.pi / 12, np.pi / 3, 0))
     with pytest.raises(ValidationError, match="rotation"):
         recipe(rotation=(15, 200, 0))
+    assert recipe(window=(0.5, 1)).window == (0.5, 1)
+    with pytest.raises(ValidationError, match="the smaller share comes first"):
+        recipe(window=(1, 0.5))
+    with pytest.raises(ValidationError, match="msr_action3d has crops of its own"):
+        SkeletonData(layout="msr_action3d", root="x", split="cross_subject", window=(0.5, 1))
 
 
-def test_what_is_trained_tells_of_a_mirror_where_there_is_one(tmp_path: Path) -> None:
-    plain, mirrored = bench_of(tmp_path), bench_of(tmp_path, ("data.mirror=true",))
-    assert "mirror" not in plain.identity()["sampling"]  # records from before it stay what they were
-    assert mirrored.identity()["sampling"] == {**plain.identity()["sampling"], "mirror": True}
+def test_what_is_trained_tells_of_a_mirror_or_a_window_where_there_is_one(tmp_path: Path) -> None:
+    plain = bench_of(tmp_path).identity()["sampling"]
+    assert not {"mirror", "window"} & plain.keys()  # records from before them stay what they were
+    mirrored, cut = (bench_of(tmp_path, (f"data.{change}",)) for change in ("mirror=true", "window=[0.5,1]"))
+    assert mirrored.identity()["sampling"] == {**plain, "mirror": True}
+    assert cut.identity()["sampling"] == {**plain, "window": [0.5, 1.0]}
 
 
 def test_the_rate_rises_by_epochs_and_falls_where_it_should() -> None:

@@ -67,9 +67,10 @@ class SkeletonPlace(Place):
 
     @property
     def sampling_identity(self) -> dict[str, Any]:
-        """The recipe as plain JSON; without a mirror it is told as it was before there were any."""
+        """The recipe as plain JSON; without a mirror or a window it is told as it was before there were any."""
         told = json.loads(json.dumps(asdict(self.recipe)))
-        return told if self.recipe.mirror else {name: value for name, value in told.items() if name != "mirror"}
+        later = {"mirror": False, "window": [1.0, 1.0]}
+        return {name: value for name, value in told.items() if name not in later or value != later[name]}
 
     @cached_property
     def feeder(self) -> Feeder:

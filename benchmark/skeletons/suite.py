@@ -19,6 +19,7 @@ from students.registry import nearest
 from students.skeletons import SKELETONS
 
 Degrees = Annotated[float, Field(ge=0, le=180)]
+Share = Annotated[float, Field(gt=0, le=1)]
 PLAIN, TAUGHT_BY_NOBODY = "none", "-"
 """Settings of a student, and of the teacher, that learn from labels alone."""
 
@@ -71,6 +72,9 @@ class SkeletonData(ClipSource):
         None, description="bounds of the turns about x, y and z in training, in degrees; default the layout's recipe"
     )
     mirror: bool = Field(False, description="half of the training clips with left and right exchanged")
+    window: tuple[Share, Share] = Field(
+        (1.0, 1.0), description="bounds of the share of a clip that frames are drawn from in training"
+    )
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -81,12 +85,16 @@ class SkeletonData(ClipSource):
         if self.split is not None and self.split not in published:
             raise ValueError(f"split = {self.split!r} is not of {self.layout}: {nearest(self.split, published)}")
         has_recipe(self.layout)
+        if self.window[0] > self.window[1]:
+            raise ValueError(f"window = {list(self.window)}: the smaller share comes first")
+        if self.window != (1, 1) and RECIPES[self.layout].times != "draw":
+            raise ValueError(f"window is of layouts whose frames are drawn; {self.layout} has crops of its own")
         return self
 
     @property
     def recipe(self) -> Recipe:
         """How clips become a network's input."""
-        recipe = replace(recipe_of(self.layout, self.frames), mirror=self.mirror)
+        recipe = replace(recipe_of(self.layout, self.frames), mirror=self.mirror, window=self.window)
         if self.rotation is None:
             return recipe
         x, y, z = map(math.radians, self.rotation)
@@ -277,5 +285,5 @@ class SkeletonSuite(NetworkSuite):
                 raise ValueError(f"ensembles.{name}: {told}")
         if self.recipe.select == "best" and not self.data.val_subjects:
             raise ValueError("recipe.select = 'best' needs data.val_subjects, or take 'last'")
-        self._variants(set(), {"val_subjects", "frames", "rotation", "mirror"})
+        self._variants(set(), {"val_subjects", "frames", "rotation", "mirror", "window"})
         return self

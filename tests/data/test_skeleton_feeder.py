@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from benchmark.data.skeletons.feeder import RECIPES, Feeder, Recipe, crop_times, drawn_times, rotations
+from benchmark.data.skeletons.feeder import RECIPES, Feeder, Recipe, crop_times, drawn_times, rotations, windows
 from benchmark.data.skeletons.layout import LAYOUTS, Entry
 from benchmark.data.skeletons.packed import SkeletonSet
 from benchmark.data.skeletons.streams import STREAMS, stream
@@ -121,6 +121,41 @@ def test_drawn_frames_are_of_the_clip_and_in_order(length: int, frames: int, see
     assert drawn[0].min() >= 0 and drawn[0].max() < length and drawn[1].max() < 3
     fixed = drawn_times(np.array([length]), frames, None)[0]
     assert fixed.tolist() == np.linspace(0, length - 1, frames).astype(int).tolist()
+
+
+@given(
+    lengths=st.lists(st.integers(1, 200), min_size=1, max_size=5),
+    bounds=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted),
+    seed=st.integers(0, 99),
+)
+def test_windows_are_within_their_clips_and_their_bounds(lengths: list[int], bounds: list[float], seed: int) -> None:
+    long, (low, high) = np.array(lengths), bounds
+    first, size = windows(long, (low, high), np.random.default_rng(seed))
+    assert (first >= 0).all() and (size >= 1).all() and (first + size <= long).all()
+    assert (size >= low * long).all() and (size < high * long + 1).all()
+
+
+def test_windows_reach_both_ends_of_a_clip() -> None:
+    first, size = windows(np.full(400, 10), (0.5, 1.0), np.random.default_rng(0))
+    assert set(size) == set(range(6, 11))
+    assert set(first[size == 6]) == set(range(5)) and set(first[size == 10]) == {0}
+
+
+@pytest.mark.parametrize("place", ["origin", "box"])
+def test_a_window_is_seen_as_if_no_more_had_been_recorded(place: Literal["origin", "box"]) -> None:
+    data, places = made_set([30, 41, 3], bodies=1), np.arange(3)
+    recipe = Recipe(frames=8, times="draw", rotation=(1.0, 1.0, 0.0), place=place, window=(0.4, 0.7))
+    seen = Feeder(data, recipe).batch(places, np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    first, size = windows(data.lengths, (0.4, 0.7), rng)
+    rows = np.concatenate([data.offsets[n] + first[n] + np.arange(size[n]) for n in places])
+    short = replace(data, frames=data.frames[rows], offsets=np.cumsum([0, *size]))
+    cut = Feeder(short, replace(recipe, window=(1.0, 1.0))).batch(places, rng)
+    if place == "box":
+        torch.testing.assert_close(seen, cut)
+    else:  # the origin is that of the clip: shapes and ways are the same, the place is not
+        torch.testing.assert_close(seen - seen[:, :, :1, :1], cut - cut[:, :, :1, :1], atol=1e-5, rtol=1e-4)
+    assert torch.equal(Feeder(data, recipe).batch(places), Feeder(data, replace(recipe, window=(1, 1))).batch(places))
 
 
 # --- space -----------------------------------------------------------------------------------------------------------
@@ -234,3 +269,5 @@ def test_every_layout_has_a_recipe_and_a_strange_one_asks_for_it() -> None:
         Feeder(made_set([3]))
     with pytest.raises(DataError, match="must be positive"):
         Recipe(crop=(0.0, 1.0))
+    with pytest.raises(DataError, match="windows within"):
+        Recipe(window=(0.8, 0.5))

@@ -22,10 +22,11 @@ class Recipe:
 
     ``times`` "crop": a window of the clip, its share drawn from ``crop`` and its place drawn too, but no shorter than
     ``min_frames`` (or the clip), in training; the middle ``test_crop`` of the clip otherwise; resized bilinearly.
-    ``times`` "draw": frames drawn with replacement and sorted in training, evenly spaced ones otherwise.
+    ``times`` "draw": frames drawn with replacement and sorted in training, from a window of the clip whose share is
+    drawn from ``window``, as if no more had been recorded; evenly spaced ones of the whole clip otherwise.
     ``rotation``: bounds, in radians, of the angles about x, y and z drawn for each clip in training.
     ``place`` "origin": the origin joint of the first frame is moved to 0; "box": moreover each axis is scaled so that
-    the whole (rotated) clip just fills [-1, 1]; "keep": coordinates stay. Bodies that are absent stay zeros.
+    the whole (rotated) clip or window just fills [-1, 1]; "keep": coordinates stay. Bodies that are absent stay zeros.
     ``mirror``: half of the clips, drawn in training, are seen in a mirror: left and right change places, x its sign.
     """
 
@@ -37,11 +38,12 @@ class Recipe:
     rotation: tuple[float, float, float] = (0.3, 0.3, 0.3)
     place: Literal["keep", "origin", "box"] = "origin"
     mirror: bool = False
+    window: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
-        low, high = self.crop
-        if self.frames < 1 or self.min_frames < 1 or not 0 < low <= high <= 1 or not 0 < self.test_crop <= 1:
-            raise DataError(f"{self}: frames must be positive, crops within (0, 1]")
+        shares = all(0 < low <= high <= 1 for low, high in (self.crop, self.window)) and 0 < self.test_crop <= 1
+        if self.frames < 1 or self.min_frames < 1 or not shares:
+            raise DataError(f"{self}: frames must be positive, crops and windows within (0, 1]")
 
 
 VIEW = float(np.deg2rad(60))
@@ -93,6 +95,9 @@ class Feeder:
                 self._there(share)[:, None, :, None],
             )
         else:
+            if rng is not None and recipe.window != (1, 1):
+                first, lengths = windows(lengths, recipe.window, rng)
+                starts = starts + first
             clips = self._gather(starts[:, None] + drawn_times(lengths, recipe.frames, rng))
         turn = None
         if rng is not None and any(recipe.rotation):
@@ -130,6 +135,16 @@ class Feeder:
         bodies = clips.unflatten(3, self._bodies[1:])
         there = (bodies != 0).any(dim=3, keepdim=True).any(dim=1, keepdim=True)
         return there.expand(-1, -1, -1, self._bodies[1], -1).flatten(3)
+
+
+def windows(lengths: Ints, bounds: tuple[float, float], rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """First frames and lengths (N,) of a window of each clip: a share of its length drawn within ``bounds``, rounded
+    up, at a place drawn too.
+    """
+    share, place = rng.random((2, len(lengths)))
+    low, high = bounds
+    long = np.ceil((low + (high - low) * share) * lengths).astype(np.int64)
+    return np.floor(place * (lengths - long + 1)).astype(np.int64), long
 
 
 def crop_times(lengths: Ints, recipe: Recipe, rng: np.random.Generator | None) -> tuple[Floats, Floats]:
