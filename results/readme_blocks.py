@@ -69,18 +69,28 @@ def gains_table(reference: Reference, suite: str) -> str:
 
 
 def variants_table(reference: Reference, suite: str, role: str) -> str:
-    """A suite's variants of students ("student") or of the teacher ("teacher"), beside what each is compared with."""
+    """A suite's variants of students ("student") or of the teacher ("teacher"), beside what each is compared with.
+
+    Of the supervised protocol, which has a row for every stream, with the students' names and those rows alone.
+    """
     shot = max(_shots(reference, suite))
     rows = [
         row for row in reference.rows(suite) if row.shot == shot and (row.setting.role == TEACHER) == (role == TEACHER)
     ]
+    if not shot:
+        compared = {row.against for row in rows if row.setting.variant}
+        rows = [row for row in rows if row.setting.variant or row.setting in compared]
     rows = sorted(rows, key=lambda row: (row.setting.variant != "", _reading_order(row)))
-    if role != TEACHER:
+    named: list[tuple[str, Callable[[Row], str]]] = [("distillation", distillation_name)]
+    if role == TEACHER:
+        named = [("teacher", model_name)]
+    else:
         order = list(VARIANTS)
         rows.sort(key=lambda row: order.index(row.setting.variant) if row.setting.variant in order else -1)
+        named = named if shot else [("student", model_name), *named]
     lines = [
         [
-            model_name(row) if role == TEACHER else distillation_name(row),
+            *(name(row) for _, name in named),
             variant_name(row),
             accuracy_text(row),
             against(row),
@@ -89,7 +99,7 @@ def variants_table(reference: Reference, suite: str, role: str) -> str:
         ]
         for row in rows
     ]
-    head = ["teacher" if role == TEACHER else "distillation", "variant", _accuracy_of(shot), "compared with"]
+    head = [*(title for title, _ in named), "variant", _accuracy_of(shot), "compared with"]
     return table([*head, "difference, points", "Holm"], lines)
 
 

@@ -97,8 +97,10 @@ def variant_name(row: Row) -> str:
 
 
 def against(row: Row) -> str:
+    if not row.gain:
+        return ""
     if not row.setting.variant:
-        return "none" if row.gain else ""
+        return "none"
     return "the suite's teacher" if row.setting.role == TEACHER else distillation_name(row)
 
 
