@@ -53,15 +53,16 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
     """Accuracy (%) over a cost (log; a key of COSTS) at one shot, and the Pareto front.
 
     A colour and a marker per distillation, the model's name beside its points, teachers as stars. Thick bars: closed
-    95 % over episodes; thin ones: lowest to highest training seed. Settings of one model that cost the same are set
-    side by side about that cost so that none hides another, while the front keeps to it. Writes ``stem``.svg, .png
+    95 % over episodes; thin ones: lowest to highest training seed. Settings of one model that cost the same, in the
+    supervised protocol with those of its other streams, are set side by side about that cost so that none hides
+    another, while the front keeps to it. Writes ``stem``.svg, .png
     and .pdf and returns their paths; raises ResultError when no row has both an accuracy and this cost.
     """
-    name, pick = COSTS[cost]
-    name = gmacs_of([shot]) if cost == "macs" else name
+    axis, pick = COSTS[cost]
+    axis = gmacs_of([shot]) if cost == "macs" else axis
     points = [(row, at, row.accuracy) for row in rows if row.shot == shot and row.accuracy and (at := pick(row.cost))]
     if not points:
-        raise ResultError(f"no {at_shot(shot)} record has both an accuracy and {name}; nothing to plot")
+        raise ResultError(f"no {at_shot(shot)} record has both an accuracy and {axis}; nothing to plot")
     everything = [row.setting for row in rows]  # so that all figures of these rows have the same colours
     colour, shape = colours(everything), shapes(everything)
     settings = [row.setting for row, _, _ in points]
@@ -76,7 +77,7 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
             where="post", color="#999999", lw=0.9, ls=(0, (4, 2)), zorder=1, label="Pareto front",
         )  # fmt: skip
         clusters: dict[str, list[Bar]] = defaultdict(list)
-        for (_, centre), group in _equals(points, model).items():
+        for (name, centre), group in _equals(points, model).items():
             for place, (row, value) in enumerate(group):
                 x = centre * 10 ** (step * (place - (len(group) - 1) / 2))
                 kind = row.setting.distillation
@@ -87,14 +88,14 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
                     ms=8 if kind == "-" else 4.5, mew=0.4, mec="white", zorder=3,
                 )  # fmt: skip
                 low_end, high_end = mean - 100 * value.half_width, mean + 100 * value.half_width
-                clusters[model[row.setting]].append((x, min(low_end, *seeds), max(high_end, *seeds)))
+                clusters[name].append((x, min(low_end, *seeds), max(high_end, *seeds)))
         axes.set_xscale("log")
         axes.set_xlim(low / 1.8, high * 1.8)
         axes.margins(y=0.12)
         axes.xaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if high / low < 200 else (1.0,), numticks=12))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel(name)
+        axes.set_xlabel(axis)
         axes.set_ylabel(f"{at_shot(shot)} accuracy (%)")
         axes.grid(True, which="major")
         seeds_line = plt.Line2D([], [], color="#444444", lw=0.6, label="lowest to highest seed")
@@ -197,11 +198,16 @@ def _is_number(value: Any) -> bool:
 
 
 def _equals(points: Sequence[tuple[Row, float, Any]], model: dict[Setting, str]) -> dict[tuple[str, float], list[Any]]:
-    """Points of one model at one cost."""
+    """Points of one model at one cost, by its name; of the streams of one network together, by its name and theirs."""
     groups: dict[tuple[str, float], list[Any]] = defaultdict(list)
     for row, at, value in points:
-        groups[model[row.setting], at].append((row, value))
-    return groups
+        network = model[row.setting] if row.shot else row.setting.model.removesuffix(f"-{row.setting.stream}")
+        groups[network, at].append((row, value))
+    named = {}
+    for (name, at), group in groups.items():
+        streams = dict.fromkeys(row.setting.stream for row, _ in group if not row.shot)
+        named[f"{name}{'-' if len(streams) == 1 else ': ' if streams else ''}{', '.join(streams)}", at] = group
+    return named
 
 
 def _name_clusters(axes: Axes, clusters: dict[str, list[Bar]]) -> None:

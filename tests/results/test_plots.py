@@ -179,6 +179,28 @@ def test_each_stream_of_a_supervised_teacher_has_a_head(new_store: Stores, tmp_p
     ]  # fmt: skip
 
 
+def test_streams_of_one_network_stand_side_by_side_under_one_name(
+    new_store: Stores, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    store = new_store("a")
+    for stream, accuracy, macs in (
+        ("joint", 0.6, 1e9),
+        ("bone", 0.6, 1e9),
+        ("bone_motion", 0.6, 1e9),
+        ("two", 0.7, 2e9),
+    ):
+        for name in ("none", "dkd"):
+            cell = made.supervised(f"light_dke_gcn-{stream}", name)
+            store.write(*made.finished(cell, accuracy, count=50, cost=made.Cost(macs_per_episode=macs)))
+    rows = [replace(row, accuracy=Interval(0.6, 0.5, 0.7, 50)) for row in summarise(store.scan()[0])]
+    accuracy_over_cost(rows, 0, tmp_path / "cost")
+    check_letters(drawn[0])
+    names = [text.get_text().replace("\n", " ") for text in drawn[0].axes[0].texts if text.get_text()]
+    assert sorted(names) == ["light_dke_gcn-two", "light_dke_gcn: bone, bone_motion, joint"]
+    at = [bar.get_paths()[0].vertices[0, 0] for bar in drawn[0].axes[0].collections if isinstance(bar, LineCollection)]
+    assert len({round(float(x), 6) for x in at}) == 8, "none hides another"
+
+
 def test_folded_heads_keep_their_distance(new_store: Stores, tmp_path: Path, drawn: list[Figure]) -> None:
     store = new_store("a")
     for name, variant, seed in product(("none", "dkd"), ("", "longer", "shorter"), range(3)):
