@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,14 +207,15 @@ def test_what_the_prose_concludes_holds() -> None:
     assert all(row.p is None or row.p > 0.05 for row in SOURCE.rows("defects"))
 
 
+def _side(suite: str, name: str, other: str) -> int:
+    """1 or -1 where the interval of the difference lies on one side of zero, else 0."""
+    found = SOURCE.difference(suite, name, other, 0).headline
+    return (found.low > 0) - (found.high < 0)
+
+
 def test_what_the_prose_concludes_of_the_training_views_holds() -> None:
     suite, light = "dke_gcn_nwucla_views", "light_dke_gcn-joint/"
-
-    def over(name: str, other: str) -> int:
-        """1 or -1 where the interval of the difference lies on one side of zero, else 0."""
-        found = SOURCE.difference(suite, name, other, 0).headline
-        return (found.low > 0) - (found.high < 0)
-
+    over = partial(_side, suite)
     assert over(f"{light}none", f"{light}none@published") == 1
     assert [over(f"{light}none", f"{light}none@{name}") for name in ("unmirrored", "decay", "window")] == [0, 0, 0]
     assert over(f"{light}dkd", f"{light}none") == -1
@@ -225,17 +227,12 @@ def test_what_the_prose_concludes_of_the_training_views_holds() -> None:
 
 def test_what_the_prose_concludes_of_the_supervised_study_holds() -> None:
     suite = "dke_gcn_nwucla"
-
-    def sided(name: str, other: str) -> int:
-        """1 or -1 where the interval of the difference lies on one side of zero, else 0."""
-        found = SOURCE.difference(suite, name, other, 0).headline
-        return (found.low > 0) - (found.high < 0)
-
+    over = partial(_side, suite)
     joint, light = "ctr_gcn-joint/-", "light_dke_gcn-joint/none"
     longer = SOURCE.row(suite, f"{joint}@longer", 0)
-    assert longer.accuracy and 1 < 464 * (0.94 - longer.accuracy.mean) < 1.5 and sided(f"{joint}@longer", joint) == 0
-    assert sided("light_dke_gcn-two/none", joint) == sided("light_dke_gcn-two/none", f"{joint}@longer") == 0
-    assert sided("light_dke_gcn-joint/dkd", light) == 0 and sided(f"{light}@window", light) == -1
+    assert longer.accuracy and 1 < 464 * (0.94 - longer.accuracy.mean) < 1.5 and over(f"{joint}@longer", joint) == 0
+    assert over("light_dke_gcn-two/none", joint) == over("light_dke_gcn-two/none", f"{joint}@longer") == 0
+    assert over("light_dke_gcn-joint/dkd", light) == 0 and over(f"{light}@window", light) == -1
     done = [result for result in SOURCE.results(suite) if result.record.status == "done"]
     answers = np.array([result.predicted[:, 0] for result in done if result.predicted is not None])
     asked = np.array([result.query_class[:, 0] for result in done if result.query_class is not None])
