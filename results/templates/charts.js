@@ -82,9 +82,12 @@ function drawCost() {
   const names = [...new Set(students.map(({ row }) => row.axes.distillation))];
   const costs = points.map(({ row }) => row.cost[x]);
   const wide = Math.log10((Math.max(...costs) / Math.min(...costs)) * 3);
+  const alike = Map.groupBy(students, ({ row }) => row.cost[x]); // streams of one network, say: side by side
+  const models = new Map([...alike].map(([cost, group]) => [cost, [...new Set(group.map(({ row }) => row.axes.model))]]));
   const aside = ({ row }) => {
-    const at = names.indexOf(row.axes.distillation);
-    return row.axes.role === "teacher" ? 1 : 10 ** (0.008 * wide * (at - (names.length - 1) / 2));
+    if (row.axes.role === "teacher") return 1;
+    const beside = models.get(row.cost[x]), at = beside.indexOf(row.axes.model) * names.length + names.indexOf(row.axes.distillation);
+    return 10 ** (0.008 * wide * (at - (beside.length * names.length - 1) / 2));
   };
   for (const [name, group] of Map.groupBy(filledFirst, ({ row }) => (row.axes.role === "teacher" ? "teacher" : row.axes.distillation))) {
     traces.push({

@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,25 @@ def test_gains_of_nothing_and_a_variant_have_a_page_too(new_store: Stores, brows
     assert browser.run(f"{ROWS}.length") == 2 and browser.run("location.hash") == "#variant="
     browser.reload()
     assert browser.run(f"{ROWS}.length") == 2
+    assert browser.errors == []
+
+
+def test_marks_of_networks_that_cost_alike_stand_side_by_side(
+    new_store: Stores, browser: Browser, tmp_path: Path
+) -> None:
+    store, streams = new_store("a"), ("joint", "bone", "joint_motion")
+    for stream in streams:
+        for name in ("none", "dkd"):
+            cell = made.supervised(f"light_dke_gcn-{stream}", name)
+            store.write(*made.finished(cell, 0.6, count=50, cost=made.Cost(macs_per_episode=1e9)))
+    store.write(*made.finished(made.supervised("ctr_gcn-joint"), 0.6, count=50, cost=made.Cost(macs_per_episode=2e9)))
+    browser.errors.clear()
+    browser.open(write_report(store.root, tmp_path / "out"))
+    drawn = "document.getElementById('cost-chart').data.filter(t => t.error_y).flatMap(t => [...t.x])"
+    at = sorted(browser.run(drawn))
+    assert len(at) == 7 and at[-1] == pytest.approx(2)
+    assert min(after - before for before, after in pairwise(at)) > 0.002, "none hides another"
+    assert at[0] * at[-2] == pytest.approx(1), "about their cost, on its logarithmic axis"
     assert browser.errors == []
 
 
