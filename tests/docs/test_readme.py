@@ -15,9 +15,11 @@ import torch
 
 from benchmark.cost import count_macs
 from results import ResultError
+from results.pairing import by_episode
 from results.readme import COMMAND, blocks, rendered, stale, stale_parts, write_figures, write_pages
 from results.readme_speed import RESNET18_GMACS
 from results.reference_records import Reference
+from results.stats import needed, paired_over_seeds
 from results.store import RecordStore
 from results.table_files import DASH
 from students.trunks import BACKBONES
@@ -313,3 +315,39 @@ def test_the_command(tmp_path: Path) -> None:
     ):
         wrong = fewdistill(*arguments, cwd=tmp_path)
         assert wrong.returncode == 2 and says in wrong.stderr and "Traceback" not in wrong.stderr, wrong.stderr
+
+
+def test_what_the_prose_concludes_of_decoupled_distillation_holds() -> None:
+    suite, text = "dke_gcn_nwucla", " ".join((ROOT / "docs" / "results.md").read_text().split())
+    wanted = []
+    for model in ("dke_gcn-joint", "light_dke_gcn-joint"):
+        plain, taught = (SOURCE.of_row(SOURCE.row(suite, f"{model}/{name}", 0)) for name in ("none", "dkd"))
+        assert [r.record.cell.seed for r in plain] == [r.record.cell.seed for r in taught] == [0, 1, 2]
+        a, b = ([by_episode(result) for result in side] for side in (taught, plain))
+        wanted.append(needed(a, b).seeds)
+        assert _side(suite, f"{model}/dkd", f"{model}/none") == 0
+        gains = [f"{100 * (one.mean() - other.mean()):+.2f}" for one, other in zip(a, b, strict=True)]
+        assert f"{gains[0]}, {gains[1]} and {gains[2]} for" in text
+        losses = [
+            (one.record.metrics.nll, other.record.metrics.nll)
+            for one, other in zip(taught, plain, strict=True)
+            if one.record.metrics and other.record.metrics
+        ]
+        assert len(losses) == 3 and all(one < other for one, other in losses), "lower for every seed"
+    assert f"by some {wanted[0]} and {wanted[1]} seeds" in text
+
+
+def test_what_the_prose_says_of_teachers_trained_again_holds() -> None:
+    text = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    again, problems = RecordStore(REFERENCE / "dke_gcn_nwucla" / "retrained").scan()
+    first = SOURCE.of_row(SOURCE.row("dke_gcn_nwucla", "ctr_gcn-joint/-", 0))
+    assert not problems and {result.record.key for result in again} == {result.record.key for result in first}
+    by_seed = sorted(again, key=lambda result: result.record.cell.seed)
+    came, were = ([f"{100 * by_episode(result).mean():.2f}" for result in side] for side in (by_seed, first))
+    assert f"came to {came[0]}, {came[1]} and {came[2]} % where the table's" in text
+    assert f"have {were[0]}, {were[1]} and {were[2]} (" in text
+    taught = SOURCE.of_row(SOURCE.row("dke_gcn_nwucla", "dke_gcn-joint/dkd", 0))
+    ours, theirs = ([by_episode(result) for result in side] for side in (taught, by_seed))
+    apart = paired_over_seeds(ours, theirs)
+    low, high = 100 * apart.headline.low, 100 * apart.headline.high
+    assert f"({100 * apart.mean:+.2f} [{low:.2f}, {high:.2f}] from those trainings of it that taught" in text
