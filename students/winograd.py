@@ -43,7 +43,8 @@ class Winograd(nn.Module):
     """A 3x3 convolution of stride 1 and padding 1: maps float32 (N, C, H, W) -> (N, C', H, W), channels last.
 
     Each 4x4 of outputs takes 36 products a pair of channels in place of 144, and the filters four times the memory of
-    the convolution's. Rounding is two to three times as coarse as its own, some 1e-6 of the largest output.
+    the convolution's. Rounding is that of products added in order, some 1e-6 of the largest output;
+    kernels that add in blocks round up to five times as finely.
     Weights are those the convolution had; inference only.
     """
 

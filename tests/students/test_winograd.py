@@ -34,14 +34,24 @@ def test_it_is_the_convolution(
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
+def _summed_in_order(convolution: nn.Conv2d, maps: torch.Tensor, channels: int) -> torch.Tensor:
+    """The first output channels in float32, product after product: what no processor's kernel rounds otherwise."""
+    taps, weights = nn.functional.unfold(maps, 3, padding=1), convolution.weight[:channels].flatten(1)
+    total = torch.zeros(len(maps), channels, taps.shape[2])
+    for place in range(taps.shape[1]):
+        total += weights[:, place, None] * taps[:, None, place]
+    assert convolution.bias is not None
+    return (total + convolution.bias[:channels, None]).unflatten(2, maps.shape[2:])
+
+
 @pytest.mark.parametrize("channels", [128, 512])
 def test_its_rounding_is_that_of_float32(channels: int) -> None:
     torch.manual_seed(0)
     convolution, maps = nn.Conv2d(channels, channels, 3, padding=1), torch.rand(2, channels, 14, 14)
     with torch.no_grad():
-        direct, ours = convolution(maps), Winograd(convolution)(maps)
+        ours, in_order = Winograd(convolution)(maps), _summed_in_order(convolution, maps, 32)
         exact = convolution.double()(maps.double())
-    assert (ours - exact).square().mean() <= (4 * (direct - exact)).square().mean()
+    assert (ours - exact).square().mean() <= (1.5 * (in_order - exact[:, :32])).square().mean()
     assert (ours - exact).abs().max() <= 1e-5 * exact.abs().max()
 
 
