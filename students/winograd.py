@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 _OUT = 4  # outputs a tile and axis
 _IN = _OUT + 2  # inputs that they read
-_POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # and infinity; rounded three times as finely as with 0, 1, -1, 2, -2
+_POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity; rounded twice as finely as with 0, 1, -1, 2, -2
 _FEWEST_CHANNELS = 128  # with fewer, moving the tiles takes what the spared multiplications would have
 
 
@@ -43,8 +43,8 @@ class Winograd(nn.Module):
     """A 3x3 convolution of stride 1 and padding 1: maps float32 (N, C, H, W) -> (N, C', H, W), channels last.
 
     Each 4x4 of outputs takes 36 products a pair of channels in place of 144, and the filters four times the memory of
-    the convolution's. Rounding is that of products added in order, some 1e-6 of the largest output;
-    kernels that add in blocks round up to five times as finely.
+    the convolution's. Rounding is that of products added in order or finer, some 1e-6 of the largest output;
+    kernels that add in blocks round up to four times as finely.
     Weights are those the convolution had; inference only.
     """
 

@@ -49,9 +49,11 @@ def test_its_rounding_is_that_of_float32(channels: int) -> None:
     torch.manual_seed(0)
     convolution, maps = nn.Conv2d(channels, channels, 3, padding=1), torch.rand(2, channels, 14, 14)
     with torch.no_grad():
-        ours, in_order = Winograd(convolution)(maps), _summed_in_order(convolution, maps, 32)
+        direct, ours = convolution(maps), Winograd(convolution)(maps)
+        in_order = _summed_in_order(convolution, maps, 32)
         exact = convolution.double()(maps.double())
-    assert (ours - exact).square().mean() <= (1.5 * (in_order - exact[:, :32])).square().mean()
+    assert (ours - exact).square().mean() <= (4 * (direct - exact)).square().mean()
+    assert (ours - exact).square().mean() <= (1.25 * (in_order - exact[:, :32])).square().mean()
     assert (ours - exact).abs().max() <= 1e-5 * exact.abs().max()
 
 
