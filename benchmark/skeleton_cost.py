@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmark.cost import Episode, PartCost, count_macs, thop_macs, weight_bytes
+from benchmark.cost import Episode, PartCost
 from benchmark.errors import UserError
+from benchmark.macs import count_macs, thop_macs, weight_bytes
 from benchmark.published_gcn import published
 from students.skeletons import SkeletonNetwork
 

@@ -16,13 +16,11 @@ from benchmark.cost import (
     Episode,
     EpisodeCost,
     count_encoder,
-    count_macs,
     count_teacher,
-    thop_macs,
-    weight_bytes,
 )
 from benchmark.cost_table import compare, published_head, table
 from benchmark.errors import UserError
+from benchmark.macs import count_macs, thop_macs, weight_bytes
 from benchmark.published_trx import PublishedTRX
 from benchmark.skeleton_cost import clip_cost
 from students.backbones import LABEL_BRANCH, TokenEncoder

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from benchmark import cost, latency
+from benchmark import latency
+from benchmark.macs import COUNTER, weight_bytes
 from benchmark.place import Stage
 from benchmark.provenance import provenance
 from benchmark.row_cost import cost_of
@@ -169,10 +170,10 @@ def _network_cost(bench: Bench, lesson: Lesson) -> Cost:
             timed = latency.latency_p50(lambda: network(joints))
         return {
             "parameters": counted.parameters,
-            "bytes": cost.weight_bytes(network),
+            "bytes": weight_bytes(network),
             "macs_per_video": counted.macs,
             "macs_per_episode": counted.macs,  # a test clip by itself
-            "counter": cost.COUNTER,
+            "counter": COUNTER,
             "thop_macs_per_episode": counted.thop_macs,
             "thop_note": "thop over the released formulation, one clip; graph products are not seen",
             **timed._asdict(),

@@ -5,7 +5,6 @@ import math
 import re
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.cost import count_macs
+from benchmark.macs import count_macs
 from results import ResultError
-from results.pairing import by_episode
 from results.readme import COMMAND, blocks, rendered, stale, stale_parts, write_figures, write_pages
 from results.readme_speed import RESNET18_GMACS
 from results.reference_records import Reference
-from results.stats import needed, paired_over_seeds
 from results.store import RecordStore
 from results.table_files import DASH
 from students.trunks import BACKBONES
@@ -173,85 +170,6 @@ def test_a_cross_entropy_is_the_records(monkeypatch: pytest.MonkeyPatch) -> None
         rendered(text, SOURCE)
 
 
-def test_what_the_prose_concludes_holds() -> None:
-    """The sentences around the blocks are typed: each conclusion of theirs, against the rows."""
-    embedded = [row for row in SOURCE.rows("embedded") if row.gain and row.shot == 5]
-    beyond = {(r.setting.model, r.setting.distillation) for r in embedded if r.gain and r.gain.headline.low > 0}
-    assert {model for model, name in beyond if name == "d2m"} == {"resnet18"}
-    assert {model for model, name in beyond if name == "tokens"} == {r.setting.model for r in embedded}
-    for model in ("resnet18", "mobilenetv3_large", "mobilenetv3_small"):
-        added = SOURCE.difference("embedded", f"{model}/both", f"{model}/tokens", 5).headline
-        assert added.low < 0 < added.high
-        chosen = {
-            name: np.mean(
-                [
-                    result.record.selection["val_accuracy"]
-                    for result in SOURCE.of_row(SOURCE.row("embedded", f"{model}/{name}", 5))
-                ]
-            )
-            for name in ("none", "tokens", "d2m", "both")
-        }
-        assert max(chosen, key=chosen.__getitem__) == "tokens"
-    small, large = (SOURCE.row("embedded", name, 5) for name in ("mobilenetv3_small/tokens", "mobilenetv3_large/none"))
-    assert small.accuracy and large.accuracy and small.accuracy.low > large.accuracy.high
-    assert small.cost.gmacs_per_episode and large.cost.gmacs_per_episode
-    assert 0.2 < small.cost.gmacs_per_episode / large.cost.gmacs_per_episode < 0.3
-    teachers = {row.setting.variant: row for row in SOURCE.rows("ablation") if row.setting.role == "teacher"}
-    best = max(teachers, key=lambda name: teachers[name].accuracy.mean if teachers[name].accuracy else 0)
-    assert best == "teacher-skeleton"
-    defects = [row for row in SOURCE.rows("defects") if row.gain and row.shot == 5]
-    sure = {
-        (row.setting.distillation, row.setting.variant)
-        for row in defects
-        if row.gain and (row.gain.headline.low > 0 or row.gain.headline.high < 0)
-    }
-    assert sure == {("d2m", "flips"), ("d2m", "all-of-these")}
-    assert all(row.p is None or row.p > 0.05 for row in SOURCE.rows("defects"))
-
-
-def _side(suite: str, name: str, other: str) -> int:
-    """1 or -1 where the interval of the difference lies on one side of zero, else 0."""
-    found = SOURCE.difference(suite, name, other, 0).headline
-    return (found.low > 0) - (found.high < 0)
-
-
-def test_what_the_prose_concludes_of_the_training_views_holds() -> None:
-    suite, light = "dke_gcn_nwucla_views", "light_dke_gcn-joint/"
-    over = partial(_side, suite)
-    assert over(f"{light}none", f"{light}none@published") == 1
-    assert [over(f"{light}none", f"{light}none@{name}") for name in ("unmirrored", "decay", "window")] == [0, 0, 0]
-    assert over(f"{light}dkd", f"{light}none") == -1
-    assert over(f"{light}dkd@lighter", f"{light}none") == over("teacher/-", f"{light}none") == 0
-    names = ("none@window", "none", "none@decay", "none@unmirrored")
-    kept = [rendered(f"x <!-- begin: nll: {suite} {light}{name} 0 --><!-- end -->", SOURCE) for name in names]
-    assert [text.split(">")[1] for text in kept] == sorted(text.split(">")[1] for text in kept)
-
-
-def test_what_the_prose_concludes_of_the_supervised_study_holds() -> None:
-    suite = "dke_gcn_nwucla"
-    over = partial(_side, suite)
-    joint, light = "ctr_gcn-joint/-", "light_dke_gcn-joint/none"
-    longer = SOURCE.row(suite, f"{joint}@longer", 0)
-    assert longer.accuracy and 1 < 464 * (0.94 - longer.accuracy.mean) < 1.5 and over(f"{joint}@longer", joint) == 0
-    assert over("light_dke_gcn-two/none", joint) == over("light_dke_gcn-two/none", f"{joint}@longer") == 0
-    assert over("light_dke_gcn-joint/dkd", light) == 0 and over(f"{light}@window", light) == -1
-    done = [result for result in SOURCE.results(suite) if result.record.status == "done"]
-    answers = np.array([result.predicted[:, 0] for result in done if result.predicted is not None])
-    asked = np.array([result.query_class[:, 0] for result in done if result.query_class is not None])
-    assert len(answers) == len(done) and (asked == asked[0]).all() and asked.shape[1] == 464
-    missed, names = answers != asked, done[0].class_names
-    told = f"{missed.all(0).sum()} of the 464 clips are missed by every row of these tables"
-    assert f"**What is missed.** {told}, {(~missed.any(0)).sum()} by none" in " ".join(
-        (ROOT / "docs" / "results.md").read_text().split()
-    )
-    assert names is not None
-    number = {str(name): index for index, name in enumerate(names)}
-    one, carry = number["pick up with one hand"], number["carry"]
-    assert 0.45 < missed[(asked == one) | (asked == carry)].sum() / missed.sum() < 0.55
-    for true, taken in ((one, number["pick up with two hands"]), (carry, number["throw"])):
-        assert np.bincount(answers[missed & (asked == true) & (answers >= 0)]).argmax() == taken
-
-
 def test_figures_of_other_records_are_named(tmp_path: Path) -> None:
     root = tmp_path / "reference"
     shutil.copytree(REFERENCE / "demo", root / "demo")
@@ -315,39 +233,3 @@ def test_the_command(tmp_path: Path) -> None:
     ):
         wrong = fewdistill(*arguments, cwd=tmp_path)
         assert wrong.returncode == 2 and says in wrong.stderr and "Traceback" not in wrong.stderr, wrong.stderr
-
-
-def test_what_the_prose_concludes_of_decoupled_distillation_holds() -> None:
-    suite, text = "dke_gcn_nwucla", " ".join((ROOT / "docs" / "results.md").read_text().split())
-    wanted = []
-    for model in ("dke_gcn-joint", "light_dke_gcn-joint"):
-        plain, taught = (SOURCE.of_row(SOURCE.row(suite, f"{model}/{name}", 0)) for name in ("none", "dkd"))
-        assert [r.record.cell.seed for r in plain] == [r.record.cell.seed for r in taught] == [0, 1, 2]
-        a, b = ([by_episode(result) for result in side] for side in (taught, plain))
-        wanted.append(needed(a, b).seeds)
-        assert _side(suite, f"{model}/dkd", f"{model}/none") == 0
-        gains = [f"{100 * (one.mean() - other.mean()):+.2f}" for one, other in zip(a, b, strict=True)]
-        assert f"{gains[0]}, {gains[1]} and {gains[2]} for" in text
-        losses = [
-            (one.record.metrics.nll, other.record.metrics.nll)
-            for one, other in zip(taught, plain, strict=True)
-            if one.record.metrics and other.record.metrics
-        ]
-        assert len(losses) == 3 and all(one < other for one, other in losses), "lower for every seed"
-    assert f"by some {wanted[0]} and {wanted[1]} seeds" in text
-
-
-def test_what_the_prose_says_of_teachers_trained_again_holds() -> None:
-    text = " ".join((ROOT / "docs" / "results.md").read_text().split())
-    again, problems = RecordStore(REFERENCE / "dke_gcn_nwucla" / "retrained").scan()
-    first = SOURCE.of_row(SOURCE.row("dke_gcn_nwucla", "ctr_gcn-joint/-", 0))
-    assert not problems and {result.record.key for result in again} == {result.record.key for result in first}
-    by_seed = sorted(again, key=lambda result: result.record.cell.seed)
-    came, were = ([f"{100 * by_episode(result).mean():.2f}" for result in side] for side in (by_seed, first))
-    assert f"came to {came[0]}, {came[1]} and {came[2]} % where the table's" in text
-    assert f"have {were[0]}, {were[1]} and {were[2]} (" in text
-    taught = SOURCE.of_row(SOURCE.row("dke_gcn_nwucla", "dke_gcn-joint/dkd", 0))
-    ours, theirs = ([by_episode(result) for result in side] for side in (taught, by_seed))
-    apart = paired_over_seeds(ours, theirs)
-    low, high = 100 * apart.headline.low, 100 * apart.headline.high
-    assert f"({100 * apart.mean:+.2f} [{low:.2f}, {high:.2f}] from those trainings of it that taught" in text
