@@ -55,8 +55,8 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
     A colour and a marker per distillation, the model's name beside its points, teachers as stars. Thick bars: closed
     95 % over episodes; thin ones: lowest to highest training seed. Settings of one model that cost the same, in the
     supervised protocol with those of its other streams, are set side by side about that cost so that none hides
-    another, while the front keeps to it. Writes ``stem``.svg, .png
-    and .pdf and returns their paths; raises ResultError when no row has both an accuracy and this cost.
+    another, while the front keeps to it. Writes ``stem``.svg, .png and .pdf and returns their paths; raises ResultError
+    when no row has both an accuracy and this cost.
     """
     axis, pick = COSTS[cost]
     axis = gmacs_of([shot]) if cost == "macs" else axis
@@ -100,7 +100,8 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
         axes.grid(True, which="major")
         seeds_line = plt.Line2D([], [], color="#444444", lw=0.6, label="lowest to highest seed")
         kinds = [kind for kind in used_distillations(everything) if any(kind == s.distillation for s in settings)]
-        legend_above(figure, [*distillation_marks(kinds, everything), line, seeds_line], 3)
+        lines = [line, seeds_line] if len(front) > 1 else [seeds_line]
+        legend_above(figure, [*distillation_marks(kinds, everything), *lines], 3)
         _name_clusters(axes, clusters)
         return save(figure, stem)
 

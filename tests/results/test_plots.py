@@ -214,6 +214,18 @@ def test_folded_heads_keep_their_distance(new_store: Stores, tmp_path: Path, dra
     assert min(gaps) > 0.5 * max(gaps)
 
 
+@pytest.mark.parametrize(("dearer", "named"), [(0.6, False), (0.8, True)])
+def test_a_front_of_one_row_is_no_line_and_has_no_name(
+    new_store: Stores, tmp_path: Path, drawn: list[Figure], dearer: float, named: bool
+) -> None:
+    store = new_store("a")
+    for model, accuracy, macs in (("resnet18", 0.7, 1e9), ("resnet34", dearer, 2e9)):
+        store.write(*made.finished(made.student(model), accuracy, cost=made.Cost(macs_per_episode=macs)))
+    accuracy_over_cost(summarise(store.scan()[0]), 5, tmp_path / "cost")
+    words = [text.get_text() for legend in drawn[0].legends for text in legend.get_texts()]
+    assert words and ("Pareto front" in words) == named
+
+
 def test_names_of_students_that_cost_alike_do_not_cover_each_other(
     new_store: Stores, tmp_path: Path, drawn: list[Figure]
 ) -> None:
