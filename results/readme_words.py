@@ -51,6 +51,9 @@ VARIANTS = {
     "window": "frames of half a clip or more",
     "decay": "weight decay 5e-4",
     "longer": "twice the epochs",
+    "shorter": "two thirds of the epochs",
+    "mirrored": "mirror",
+    "turned": "turns by 15 and 60 degrees about x and y",
     "full": "as published",
     "lighter": "weight of non-target classes 1 instead of 8",
 }

@@ -126,3 +126,58 @@ def test_of_teachers_trained_again() -> None:
     apart = paired_over_seeds(ours, theirs)
     low, high = 100 * apart.headline.low, 100 * apart.headline.high
     assert f"({100 * apart.mean:+.2f} [{low:.2f}, {high:.2f}] from those trainings of it that taught" in text
+
+
+def test_of_the_supervised_study_of_msr_action3d() -> None:
+    suite, text = "dke_gcn_msr", " ".join((ROOT / "docs" / "results.md").read_text().split())
+    teacher, students = "ctr_gcn-joint/-", ("dke_gcn-joint", "light_dke_gcn-joint")
+    for model in students:
+        assert _side(suite, f"{model}/none", teacher) == _side(suite, f"{model}/dkd", teacher) == 0
+        assert _side(suite, f"{model}/dkd", f"{model}/none") == 0
+        near, far = (SOURCE.difference(suite, f"{model}/{name}", teacher, 0).headline for name in ("dkd", "none"))
+        assert near.high - near.low < (far.high - far.low) / 2
+    assert [
+        _side(suite, f"dke_gcn-joint/{a}", f"dke_gcn-joint/{b}") for a, b in (("self", "dkd"), ("self", "none"))
+    ] == [0, 0]
+    for model in students:
+        losses = [
+            [
+                result.record.metrics.nll or 0
+                for result in SOURCE.of_row(SOURCE.row(suite, f"{model}/{name}", 0))
+                if result.record.metrics
+            ]
+            for name in ("dkd", "none")
+        ]
+        assert len(losses[0]) == len(losses[1]) == 3 and any(a > b for a, b in zip(*losses, strict=True))
+    theirs, asked = _answers(suite, teacher)
+    alike, repeated = {}, {}
+    for model in students:
+        for name in ("none", "dkd"):
+            same = _answers(suite, f"{model}/{name}")[0] == theirs
+            alike[model, name] = same.mean()
+            repeated[model, name] = np.array([s[wrong].mean() for s, wrong in zip(same, theirs != asked, strict=True)])
+        assert (repeated[model, "dkd"] > repeated[model, "none"]).all(), "for every seed"
+    with_dkd, without = ([100 * alike[model, name] for model in students] for name in ("dkd", "none"))
+    assert f"its answer for {with_dkd[0]:.1f} and {with_dkd[1]:.1f} % of the clips, without for" in text
+    assert f"without for {without[0]:.1f} and {without[1]:.1f} %" in text
+    with_dkd, without = ([100 * repeated[model, name].mean() for model in students] for name in ("dkd", "none"))
+    assert f"they repeat {with_dkd[0]:.0f} and {with_dkd[1]:.0f} % of its mistakes instead of" in text
+    assert f"of its mistakes instead of {without[0]:.0f} and {without[1]:.0f} %" in text
+
+
+def _answers(suite: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Classes answered and classes asked for, (seeds, clips), of seeds 0, 1 and 2."""
+    results = SOURCE.of_row(SOURCE.row(suite, name, 0))
+    assert [result.record.cell.seed for result in results] == [0, 1, 2]
+    answers = [result.predicted[:, 0] for result in results if result.predicted is not None]
+    asked = [result.query_class[:, 0] for result in results if result.query_class is not None]
+    return np.stack(answers), np.stack(asked)
+
+
+def test_of_the_training_subjects() -> None:
+    suite, light = "dke_gcn_msr_subjects", "light_dke_gcn-joint/none"
+    assert _side(suite, f"{light}@shorter", light) == 0
+    assert _side(suite, f"{light}@mirrored", light) == -1
+    short, plain = (SOURCE.of_row(SOURCE.row(suite, name, 0))[0].record.metrics for name in (f"{light}@shorter", light))
+    assert short and plain and short.nll and plain.nll and short.nll < plain.nll
+    assert round(118 * (plain.accuracy - short.accuracy)) == 1
