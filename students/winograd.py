@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 _OUT = 4  # outputs a tile and axis
 _IN = _OUT + 2  # inputs that they read
-_POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity; rounded twice as finely as with 0, 1, -1, 2, -2
+_POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity; rounded nearly twice as finely as with 0, 1, -1, 2, -2
 _FEWEST_CHANNELS = 128  # with fewer, moving the tiles takes what the spared multiplications would have
 
 
