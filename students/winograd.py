@@ -43,7 +43,7 @@ class Winograd(nn.Module):
     """A 3x3 convolution of stride 1 and padding 1: maps float32 (N, C, H, W) -> (N, C', H, W), channels last.
 
     Each 4x4 of outputs takes 36 products a pair of channels in place of 144, and the filters four times the memory of
-    the convolution's. Rounding is that of products added in order or finer, some 1e-6 of the largest output;
+    the convolution's. Rounding is about that of products added in order, some 1e-6 of the largest output;
     kernels that add in blocks round up to four times as finely.
     Weights are those the convolution had; inference only.
     """
