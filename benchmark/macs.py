@@ -14,16 +14,10 @@ import thop
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 COUNTER = "torch FlopCounterMode"
 THOP_NOTE = "thop over the released formulation; functional matmuls (attention) are not seen"
 
-# torch has no formula for these and counts nothing
-_FORMULAS = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
-    torch.ops.aten.baddbmm_: lambda _, a, b, **__: 2 * a.numel() * b[2],
-}
 _PRODUCT = re.compile(r"(^|_|b|add)mm(_|$)|convolution|attention|rnn|gru|lstm")
 
 
@@ -42,12 +36,23 @@ def counted_with_output(module: nn.Module, *inputs: Any) -> tuple[int, Any]:
     """MACs and output; see ``count_macs``."""
     on_meta = any(isinstance(value, Tensor) and value.is_meta for value in inputs)
     counted = _meta_copy(module) if on_meta else copy.deepcopy(module)
-    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
+    counter = _counter()
     with torch.no_grad(), _attention_by_parts(), _Operators() as seen, counter:
         output = counted.eval()(*inputs)
     if unknown := {o for o in seen.products if o not in counter.flop_registry}:
         raise RuntimeError(f"no formula counts {', '.join(sorted(map(str, unknown)))}: add one to benchmark/macs.py")
     return counter.get_total_flops() // 2, output
+
+
+def _counter() -> Any:
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count  # slow to import: it brings triton along
+
+    aten = torch.ops.aten
+    unknown_to_torch = {
+        aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
+        aten.baddbmm_: lambda _, a, b, **__: 2 * a.numel() * b[2],
+    }
+    return FlopCounterMode(display=False, custom_mapping=unknown_to_torch)
 
 
 class _Operators(TorchDispatchMode):

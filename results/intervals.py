@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from results import ResultError
 
@@ -85,7 +85,8 @@ def seed_spread(accuracy: ArrayLike) -> Spread | None:
     if not degrees:
         return None
     sd = float(values.std(ddof=1))
-    low, high = (sd * math.sqrt(degrees / float(stats.chi2.ppf(level, degrees))) for level in (0.975, 0.025))
+    chi_square = (2 * float(special.gammaincinv(degrees / 2, level)) for level in (0.975, 0.025))
+    low, high = (sd * math.sqrt(degrees / quantile) for quantile in chi_square)
     return Spread(sd, low, high, len(values))
 
 
@@ -113,7 +114,7 @@ def open_interval(accuracy: ArrayLike, support: ArrayLike, query: ArrayLike) -> 
 
 def _t_interval(values: Floats) -> Interval:
     mean = float(values.mean())
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1)) / math.sqrt(len(values))
+    half = float(special.stdtrit(len(values) - 1, 0.975) * values.std(ddof=1)) / math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half, len(values))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
+from scipy import special
 
 from results import ResultError
 from results.intervals import Floats, matrix, vector
@@ -101,11 +101,13 @@ def _two_way(grid: Floats) -> Paired:
     def half(level: float) -> float:
         return math.sqrt(sum(variance * float(special.stdtrit(n, level / 2)) ** 2 for variance, n in parts))
 
+    from scipy.optimize import brentq  # slow to import, and most commands compare nothing
+
     lowest = -100.0
     if half(10**lowest) <= abs(mean):
         p = 0.0
     else:
-        p = 10 ** float(optimize.brentq(lambda power: half(10**power) - abs(mean), lowest, 0.0))
+        p = 10 ** float(brentq(lambda power: half(10**power) - abs(mean), lowest, 0.0))
     return Paired(mean, mean - half(0.05), mean + half(0.05), p)
 
 
@@ -142,5 +144,5 @@ def _t(mean: float, variance: float, degrees: float) -> Paired:
     if variance <= ROUNDING**2:
         return Paired(mean, mean, mean, 1.0 if abs(mean) <= ROUNDING else 0.0)
     error = math.sqrt(variance)
-    half = float(stats.t.ppf(0.975, degrees)) * error
-    return Paired(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, degrees)))
+    half = float(special.stdtrit(degrees, 0.975)) * error
+    return Paired(mean, mean - half, mean + half, float(2 * special.stdtr(degrees, -abs(mean) / error)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from results import ResultError
 from results.intervals import matrix, vector
@@ -148,7 +148,7 @@ def needed(a: Sequence[ArrayLike], b: Sequence[ArrayLike], power: float = POWER)
 
 def _noncentrality(degrees: float, power: float) -> float:
     """True difference in standard errors that a two-sided t test of 5 % finds, on its right side, with this power."""
-    critical = stats.t.ppf(1 - ALPHA / 2, degrees)
+    critical = special.stdtrit(degrees, 1 - ALPHA / 2)
     return float(special.nctdtrinc(degrees, 1 - power, critical))
 
 

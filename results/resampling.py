@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from results import ResultError
 from results.intervals import Floats, Interval
 from results.paired import ROUNDING
 
-Z = float(stats.norm.ppf(0.975))
+Z = float(special.ndtri(0.975))
 
 
 def class_bootstrap(
@@ -182,7 +182,7 @@ def _widened(
     add in squares. ends: no accuracy lies beyond those of its outcomes.
     """
     spread = float(drawn.std())
-    half = math.sqrt(sum(variance * float(stats.t.ppf(0.975, degrees)) ** 2 for variance, degrees in parts))
+    half = math.sqrt(sum(variance * float(special.stdtrit(degrees, 0.975)) ** 2 for variance, degrees in parts))
     shape = np.array([-1.0, 1.0])
     if spread > ROUNDING:  # else every class and video is alike, and only seeds may differ
         shape = (np.quantile(drawn, [0.025, 0.975]) - estimate) / (Z * spread)

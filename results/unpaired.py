@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from results.stats import Paired
 
@@ -48,8 +48,8 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Paired:
         return Paired(mean, mean, mean, 1.0 if mean == 0 else 0.0)
     degrees = variance**2 / math.fsum(value**2 / n for value, n in parts)
     error = math.sqrt(variance)
-    half = float(stats.t.ppf(0.975, degrees)) * error
-    return Paired(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, degrees)))
+    half = float(special.stdtrit(degrees, 0.975)) * error
+    return Paired(mean, mean - half, mean + half, float(2 * special.stdtr(degrees, -abs(mean) / error)))
 
 
 def _source(values: Floats) -> tuple[float, float]:

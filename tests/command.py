@@ -34,7 +34,7 @@ episodic = {way = 3, shot = 2, query = 1, episodes = 4, validate_every = 2}
 fusion = {way = 3, shot = 2, query = 1, episodes = 10, layers = 1, feedforward = 16, validate_every = 5}
 
 [base]
-epochs = 8
+epochs = 4
 batch = 8
 clip_frames = 2
 token_target = "skeleton"
@@ -44,7 +44,7 @@ way = 3
 shot = 2
 query = 1
 adapt_episodes = 8
-episodes = 30
+episodes = 20
 validate_every = 10
 token_weight = 1.0
 

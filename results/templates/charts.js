@@ -72,6 +72,7 @@ function drawCost() {
   const traces = [];
   for (const group of Map.groupBy(points, ({ row }) => `${row.table} ${row.axes.shot}`).values()) {
     const line = front(group, x);
+    if (line.length < 2) continue; // one row is no line
     traces.push({
       x: line.map(({ row }) => row.cost[x]), y: line.map(({ row }) => row.accuracy), mode: "lines", hoverinfo: "skip", name: "Pareto front",
       legendgroup: "front", showlegend: !traces.length, line: { shape: "hv", dash: "dash", width: 1, color: css("--soft") }, meta: line.map(({ index }) => index),

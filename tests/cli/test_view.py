@@ -27,7 +27,7 @@ from tests.results.browser import Browser
 
 NONE, BOTH, TEACHER = "mobilenetv3_small/none/s0", "mobilenetv3_small/both/s0", "teacher/-/s0"
 LIGHT = TINY.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb"]').replace('"skeleton"', '"rgb"')
-LIGHT = LIGHT.replace("epochs = 8", "epochs = 2").replace("episodes = 30", "episodes = 10").replace("= 200", "= 60")
+LIGHT = LIGHT.replace("epochs = 4", "epochs = 2").replace("episodes = 20\n", "episodes = 10\n").replace("= 200", "= 60")
 
 
 def opened(home: Path, *settings: str) -> Workspace:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -21,6 +22,14 @@ def a_folder(root: Path) -> Path:
     root.mkdir()
     (root / "tiny.toml").write_text(TINY)
     return root
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The suite, run without a disturbance."""
+    cwd = a_folder(tmp_path_factory.mktemp("undisturbed") / "calm")
+    assert "3 of 3 rows done" in finished(cwd, "--no-report").stdout
+    return cwd
 
 
 def kill_when(happened: Callable[[], bool], cwd: Path) -> None:
@@ -74,9 +83,8 @@ def written(cwd: Path) -> dict[Path, int]:
 
 
 @pytest.mark.timeout(600)
-def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
-    calm, killed = a_folder(tmp_path / "calm"), a_folder(tmp_path / "killed")
-    assert "3 of 3 rows done" in finished(calm, "--no-report").stdout
+def test_killed_runs_end_as_an_undisturbed_one(calm: Path, tmp_path: Path) -> None:
+    killed = a_folder(tmp_path / "killed")
     assert not (calm / "runs" / "tiny" / "report").exists()
     run = killed / "runs" / "tiny"
 
@@ -112,9 +120,8 @@ def test_killed_runs_end_as_an_undisturbed_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_damaged_shard_is_named_repaired_and_recomputed(tmp_path: Path) -> None:
-    cwd = a_folder(tmp_path / "run")
-    finished(cwd, "--no-report")
+def test_a_damaged_shard_is_named_repaired_and_recomputed(calm: Path, tmp_path: Path) -> None:
+    cwd = shutil.copytree(calm, tmp_path / "run")
     before = outcome(cwd)
     victim = max((cwd / "data" / "cache").rglob("*.npy"), key=lambda path: path.stat().st_mtime_ns)
     content = bytearray(victim.read_bytes())

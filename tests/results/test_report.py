@@ -153,6 +153,14 @@ def test_plot_shows_intervals_and_the_front(page: Browser, rows: list[Row]) -> N
         assert page.run("document.getElementById('cost-chart').layout.xaxis.title.text") == text
 
 
+def test_a_front_of_one_row_is_no_line_and_has_no_name(page: Browser) -> None:
+    choose(page, "shot", "5")
+    for role, named in (("student", True), ("teacher", False)):
+        choose(page, "role", role)
+        names = page.run("document.getElementById('cost-chart').data.map(t => t.name)")
+        assert names and ("Pareto front" in names) == named
+
+
 def test_forest_equals_the_gains(page: Browser, rows: list[Row]) -> None:
     traces = page.run("document.getElementById('gains-chart').data.map(t => [t.mode, [...t.x], t.customdata ?? []])")
     (marks,) = (trace for trace in traces if trace[0] == "markers")
