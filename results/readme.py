@@ -89,17 +89,21 @@ def shown(pages: Iterable[Path]) -> set[tuple[str, str]]:
 def write_figures(reference: Reference, suite: str, pages: Iterable[Path]) -> Path:
     """Write a suite's tables, as the report has them, and those of its plots that the pages show, as SVG, to its folder
     ``report``; returns that folder. The other plots are a command away and would fill a checkout."""
-    from results.report import write_report
+    from results.figures import parts, plots
+    from results.report import write_tables
 
     out, wanted = reference.root / suite / "report", shown(pages)
+    of = parts(reference.results(suite), reference.rows(suite))
     with tempfile.TemporaryDirectory() as made:
-        write_report(reference.root / suite / "records", made)
+        write_tables(reference.rows(suite), of, Path(made) / "tables")
+        for name, draw in (plot for part in of for plot in plots(part).items()):
+            if (suite, name) in wanted:
+                draw(Path(made) / name)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(Path(made) / "tables", out / "tables")
-        for plot in (Path(made) / "plots").glob("*.svg"):
-            if (suite, plot.stem) in wanted:
-                (out / "plots").mkdir(exist_ok=True)
-                shutil.copy(plot, out / "plots")
+        for plot in Path(made).glob("*.svg"):
+            (out / "plots").mkdir(exist_ok=True)
+            shutil.copy(plot, out / "plots")
     tell(out, _now(reference, suite))
     return out
 

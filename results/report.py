@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from results import ResultError
-from results.figures import write_figures
+from results.figures import Part, parts, plots, write_class_tables
 from results.findings import headline, warnings
 from results.merge import merge
 from results.published import load
@@ -18,7 +18,7 @@ from results.report_fronts import areas, front_draws, front_odds
 from results.report_records import record_data
 from results.report_rows import AXES, columns, cost_axes, curve_data, filters, protocol, row_data
 from results.store import Problem, Result
-from results.summary import Row, Setting, summarise, table_of
+from results.summary import Row, summarise
 from results.table_files import Why, number, p_text, write_table
 from results.table_text import (
     ABLATION_NOTE,
@@ -49,7 +49,10 @@ def write_report(
         named = ", ".join(str(place) for place in places)
         raise ResultError("\n".join([f"{named}: no readable record; run a suite first", *map(str, problems)]))
     rows, out = summarise(results), Path(out)
-    files = _write_files(results, rows, out)
+    of = parts(results, rows)
+    files = write_tables(rows, of, out / "tables")
+    for name, draw in (plot for part in of for plot in plots(part).items()):
+        files += draw(out / "plots" / name)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -85,30 +88,19 @@ def _minus(shown: Callable[..., str]) -> Callable[..., str]:
     return typeset
 
 
-def _write_files(results: Sequence[Result], rows: Sequence[Row], out: Path) -> list[Path]:
-    """Tables over everything; figures and class tables for each comparable table and shot."""
+def write_tables(rows: Sequence[Row], of: Sequence[Part], out: Path) -> list[Path]:
+    """Write tables over everything, and class tables for each comparable part, to ``out``; returns the files."""
     plain = [row for row in rows if not row.setting.variant] or rows
     table, gains, cost = main_table(plain), gains_table(rows), cost_table(rows)
-    files = write_table(table, out / "tables" / "main", readable(table), main_notes(table))
+    files = write_table(table, out / "main", readable(table), main_notes(table))
     if len(cost.columns):  # records may come without costs
-        files += write_table(cost, out / "tables" / "cost", notes=[COST_NOTE])
+        files += write_table(cost, out / "cost", notes=[COST_NOTE])
     if len(gains):
-        files += write_table(gains, out / "tables" / "gains", readable_gains(gains), [GAINS_NOTE])
+        files += write_table(gains, out / "gains", readable_gains(gains), [GAINS_NOTE])
     if any(row.setting.variant for row in rows):
         ablation = ablation_table(rows)
-        files += write_table(ablation, out / "tables" / "ablation", readable_ablation(ablation), [ABLATION_NOTE])
-    kinds = sorted({table_of(row.setting) for row in rows}, key=str)
-    for kind in kinds:
-        prefix = (
-            "" if len(kinds) == 1 else "-".join("".join(c if c.isalnum() else "_" for c in str(k)) for k in kind) + "-"
-        )
-        files += write_figures(
-            [result for result in results if table_of(Setting.of(result.record.cell)) == kind],
-            [row for row in rows if table_of(row.setting) == kind],
-            out,
-            prefix,
-        )
-    return files
+        files += write_table(ablation, out / "ablation", readable_ablation(ablation), [ABLATION_NOTE])
+    return files + [file for part in of for file in write_class_tables(part, out)]
 
 
 def _context(

@@ -14,6 +14,7 @@ import torch
 
 from benchmark.macs import count_macs
 from results import ResultError
+from results.made_from import made_from
 from results.readme import COMMAND, blocks, rendered, stale, stale_parts, write_figures, write_pages
 from results.readme_speed import RESNET18_GMACS
 from results.reference_records import Reference
@@ -55,6 +56,18 @@ def test_pages_are_written_together_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match=r"bad\.md: no block 'nothing'"):
         write_pages([good, bad], SOURCE)
     assert good.read_text() == before
+
+
+def test_a_suite_gets_its_tables_and_the_plots_that_pages_show(tmp_path: Path) -> None:
+    shutil.copytree(REFERENCE / "demo", tmp_path / "demo", ignore=shutil.ignore_patterns("report"))
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin: figure: demo gains-5-shot ../ Gains -->\n<!-- end -->\n")
+    made = write_figures(Reference(tmp_path), "demo", [page])
+    assert [path.name for path in (made / "plots").iterdir()] == ["gains-5-shot.svg"]
+    written, kept = (
+        {p.name: p.read_bytes() for p in (at / "tables").iterdir()} for at in (made, REFERENCE / "demo/report")
+    )
+    assert written == kept and made_from(made) == made_from(REFERENCE / "demo" / "report")
 
 
 def test_a_faulty_page_leaves_tables_and_plots_alone(tmp_path: Path) -> None:
