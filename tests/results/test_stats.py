@@ -19,6 +19,7 @@ from statsmodels.stats.multitest import multipletests
 
 from results import ResultError
 from results.stats import (
+    PairedOverSeeds,
     class_bootstrap,
     closed_interval,
     closed_over_seeds,
@@ -288,6 +289,38 @@ def test_the_p_values_over_seeds_are_level_where_nothing_differs_but_seeds() -> 
     assert found.both is not None and found.seeds is not None
     assert found.both.p == pytest.approx(expected.pvalue) == found.seeds.p
     assert (found.both.low, found.both.high) == pytest.approx(tuple(expected.confidence_interval()))
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 30), st.booleans())
+def test_seeds_that_agree_by_chance_do_not_narrow_the_interval(
+    seed: int, seeds: int, episodes: int, shared: bool
+) -> None:
+    """Every seed is right as often, on other clips: three equal gains are no certainty, and once had no width."""
+    rng = np.random.default_rng(seed)
+    right = rng.permutation(np.arange(episodes) < (episodes + 1) // 2).astype(float)
+    rows = [rng.permutation(right) for _ in range(seeds)]
+    found = paired_over_seeds(rows, [np.zeros(episodes)] * seeds, shared)
+    assert found.seeds is not None and found.seeds.low == found.seeds.high
+    _no_narrower(found)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 20), st.booleans())
+def test_other_seeds_and_episodes_are_less_certain_than_other_episodes_alone(
+    seed: int, seeds: int, episodes: int, shared: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    grid = rng.choice([0.0, 0.3]) * rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, episodes))
+    found = paired_over_seeds(list(grid), [np.zeros(episodes)] * seeds, shared)
+    _no_narrower(found)
+    assert (found.headline.p < 0.05) == (not found.headline.low <= 0 <= found.headline.high)
+
+
+def _no_narrower(found: PairedOverSeeds) -> None:
+    """Over seeds and episodes than over episodes alone, but for rounding."""
+    both, alone, room = found.headline, found.episodes, 1e-12
+    assert both.low <= alone.low + room and alone.high <= both.high + room and both.p >= alone.p * (1 - 1e-9)
 
 
 def test_rounding_is_no_difference() -> None:
