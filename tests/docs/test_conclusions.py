@@ -74,6 +74,12 @@ def test_of_the_supervised_study() -> None:
     longer = SOURCE.row(suite, f"{joint}@longer", 0)
     assert longer.accuracy and 1 < 464 * (0.94 - longer.accuracy.mean) < 1.5 and over(f"{joint}@longer", joint) == 0
     assert over("light_dke_gcn-two/none", joint) == over("light_dke_gcn-two/none", f"{joint}@longer") == 0
+    assert over("ctr_gcn-two/-", joint) == 1 and over("ctr_gcn-four/-", "ctr_gcn-two/-") == 0
+    assert (
+        over("light_dke_gcn-two/none", "ctr_gcn-two/-")
+        == over("light_dke_gcn-four/none", "light_dke_gcn-two/none")
+        == 0
+    )
     assert [over("dke_gcn-joint/self", f"dke_gcn-joint/{name}") for name in ("dkd", "none")] == [0, 0]
     assert over("light_dke_gcn-joint/dkd", light) == 0 and over(f"{light}@window", light) == -1
     done = [result for result in SOURCE.results(suite) if result.record.status == "done"]
@@ -133,6 +139,15 @@ def test_of_teachers_trained_again() -> None:
         [file] = (REFERENCE / "dke_gcn_nwucla" / "retrained-scores").glob(f"*-{result.record.key[:12]}.npz")
         with np.load(file, allow_pickle=False) as kept:
             assert result.predicted is not None and (kept["logits"].argmax(1) == result.predicted[:, 0]).all()
+    sums = SOURCE.of_row(SOURCE.row("dke_gcn_nwucla", "ctr_gcn-two/-", 0))
+    two, joints = ([by_episode(result) for result in side] for side in (sums, by_seed))
+    more = paired_over_seeds(two, joints)
+    low, high = 100 * more.headline.low, 100 * more.headline.high
+    assert (
+        f"({100 * more.mean:+.2f} [{low:.2f}, {high:.2f}] than those trainings of joints that are in the sums" in text
+    )
+    each = [f"{100 * values.mean():.2f}" for values in two]
+    assert f"({each[0]}, {each[1]} and {each[2]}), <!-- begin: difference: dke_gcn_nwucla ctr_gcn-two/-" in text
     came, were = ([f"{100 * by_episode(result).mean():.2f}" for result in side] for side in (by_seed, first))
     assert f"came to {came[0]}, {came[1]} and {came[2]} % where the table's" in text
     assert f"have {were[0]}, {were[1]} and {were[2]} (" in text

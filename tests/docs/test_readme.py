@@ -157,14 +157,20 @@ def test_clips_of_the_supervised_protocol_are_no_episodes() -> None:
     assert "10 classes, 464 test clips, 26 frames of joints" in told and "shot" not in told
 
 
-def test_variants_of_streams_stand_beside_their_own_rows_alone() -> None:
+def test_variants_of_streams_stand_beside_their_own_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     text = rendered("<!-- begin: variants table: dke_gcn_nwucla student -->\n<!-- end -->\n", SOURCE)
     head, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[1:-1]]
     assert head[:3] == ["student", "distillation", "variant"]
     varied = {line[0] for line in lines if line[2]}
     assert varied and {line[0] for line in lines if not line[2]} == varied
-    text = rendered("<!-- begin: variants table: dke_gcn_nwucla teacher -->\n<!-- end -->\n", SOURCE)
-    [summed] = [line for line in text.splitlines() if "CTR-GCN, joints and bones |" in line]
+    teachers = "<!-- begin: variants table: dke_gcn_nwucla teacher -->\n<!-- end -->\n"
+    plain, longer = [line for line in rendered(teachers, SOURCE).splitlines() if "CTR-GCN, joints and bones |" in line]
+    assert plain.endswith(" |  |  |  |") and "| the suite's teacher |" in longer
+    fewer = Reference(REFERENCE)
+    cells = [(result, result.record.cell) for result in SOURCE.results("dke_gcn_nwucla")]
+    left = [result for result, cell in cells if (cell.model, cell.variant) != ("ctr_gcn-two", "")]
+    monkeypatch.setattr(fewer, "results", lambda suite: left)
+    [summed] = [line for line in rendered(teachers, fewer).splitlines() if "CTR-GCN, joints and bones |" in line]
     assert summed.endswith(" |  |  |  |"), "a row that stands longer alone is compared with nothing"
 
 
