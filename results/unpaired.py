@@ -27,7 +27,8 @@ def estimate(values: Sequence[Floats], shared: bool) -> Estimate:
     shared: all seeds met the same episodes. Then seeds and episodes vary together, and the variance is that of the
     seeds' means plus that of the episodes' means, each over its number. Both hold the noise of the single answers,
     which is thus counted twice: too wide rather than too narrow. Otherwise each seed carries its own episodes, and
-    the spread of the seeds' means holds both. One seed: episodes alone.
+    the spread of the seeds' means holds both; where few seeds agree by chance, that of the episodes stands in. One
+    seed: episodes alone.
     """
     means = np.array([value.mean() for value in values])
     mean = float(means.mean())
@@ -35,7 +36,9 @@ def estimate(values: Sequence[Floats], shared: bool) -> Estimate:
     if seeds == 1:
         return Estimate(mean, (_source(values[0]),))
     if not shared:
-        return Estimate(mean, (_source(means),))
+        alone = [_source(value) for value in values]
+        over_episodes = sum(variance for variance, _ in alone) / seeds**2, sum(degrees for _, degrees in alone)
+        return Estimate(mean, (max(_source(means), over_episodes),))
     return Estimate(mean, (_source(means), _source(np.stack(values).mean(axis=0))))
 
 

@@ -409,3 +409,11 @@ def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
         find_figures("published:lite-mkd/resnet18", published)
     with pytest.raises(ResultError, match="is a whole folder"):
         beside(find_side(str(store.root), Path()), find_figures("published:trx/resnet50/ucf101", published), published)
+
+
+def test_an_unpaired_accuracy_of_seeds_that_agree_by_chance_keeps_the_error_of_its_episodes() -> None:
+    """Two seeds with episodes of their own, both right three times in four."""
+    seeds, other = [np.array([1.0, 0, 1, 1]), np.array([0.0, 1, 1, 1])], [np.tile([1.0, 0], 500)]
+    found = unpaired_difference(estimate(seeds, False), estimate(other, False))
+    alone = unpaired_difference(estimate([np.concatenate(seeds)], False), estimate(other, False))
+    assert found.high - found.low > 0.9 * (alone.high - alone.low)
