@@ -49,9 +49,9 @@ def test_of_the_suites_on_embedded_clips() -> None:
     assert all(row.p is None or row.p > 0.05 for row in SOURCE.rows("defects"))
 
 
-def _side(suite: str, name: str, other: str) -> int:
+def _side(suite: str, name: str, other: str, shot: int = 0) -> int:
     """1 or -1 where the interval of the difference lies on one side of zero, else 0."""
-    found = SOURCE.difference(suite, name, other, 0).headline
+    found = SOURCE.difference(suite, name, other, shot).headline
     return (found.low > 0) - (found.high < 0)
 
 
@@ -113,6 +113,21 @@ def test_of_decoupled_distillation() -> None:
         losses = [_losses(suite, f"{model}/{name}") for name in ("dkd", "none")]
         assert all(one < other for one, other in zip(*losses, strict=True)), "lower for every seed"
     assert f"by some {wanted[0]} and {wanted[1]} seeds" in text
+
+
+def test_of_the_way_from_msr_action3d_to_nw_ucla() -> None:
+    suite, text = "dke_gcn_msr_to_ucla", " ".join((ROOT / "docs" / "results.md").read_text().split())
+    for student in ("dke_gcn", "light_dke_gcn"):
+        assert _side(suite, f"{student}/none", "teacher/-", 5) == 0
+    records = [result.record for result in SOURCE.results(suite) if result.record.cell.shot == 1]
+    steps = [record.selection["selected_step"] for record in records if record.cell.role == "student"]
+    moved = [step for step in steps if step]
+    assert len(records) == 21 and f"{len(moved)} of their {len(steps)} rows keep" in text
+    assert f"after {min(moved)} to {max(moved)} of them" in text
+    kept = [100 * record.selection["val_accuracy"] for record in records]
+    tested = [100 * record.metrics.accuracy for record in records if record.metrics]
+    told = f"{min(kept):.0f} to {max(kept):.0f} % of the validation episodes at 1 shot"
+    assert told in text and f"become {min(tested):.0f} to {max(tested):.0f} of those of the other" in text
 
 
 def test_of_sums_of_everything() -> None:
