@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
 
 from results import ResultError
+from results.plot_names import Bar, name_clusters, side_by_side
 from results.plot_style import (
-    SMALLEST,
     STYLE,
     TEACHER,
     WIDTH,
@@ -30,8 +28,6 @@ from results.record import Record, at_shot, gmacs_of
 from results.stats import pareto_front
 from results.summary import Row, RowCost, Setting, labels
 
-Bar = tuple[float, float, float]
-"""Where a mark and its bars stand: cost, lowest and highest accuracy."""
 Line = tuple[Setting, tuple[int, ...], tuple[float, ...]]
 
 COSTS: dict[str, tuple[str, Callable[[RowCost], float | None]]] = {
@@ -54,9 +50,9 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
 
     A colour and a marker per distillation, the model's name beside its points, teachers as stars. Thick bars: closed
     95 % over episodes; thin ones: lowest to highest training seed. Settings of one model that cost the same, in the
-    supervised protocol with those of its other streams, are set side by side about that cost so that none hides
-    another, while the front keeps to it. Writes ``stem``.svg, .png and .pdf and returns their paths; raises ResultError
-    when no row has both an accuracy and this cost.
+    supervised protocol with those of its other streams, and models that cost almost the same, are set side by side so
+    that none hides another, while the front keeps to their cost. Writes ``stem``.svg, .png and .pdf and returns their
+    paths; raises ResultError when no row has both an accuracy and this cost.
     """
     axis, pick = COSTS[cost]
     axis = gmacs_of([shot]) if cost == "macs" else axis
@@ -77,9 +73,11 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
             where="post", color="#999999", lw=0.9, ls=(0, (4, 2)), zorder=1, label="Pareto front",
         )  # fmt: skip
         clusters: dict[str, list[Bar]] = defaultdict(list)
-        for (name, centre), group in _equals(points, model).items():
+        groups = _equals(points, model)
+        middles = side_by_side([math.log10(at) for _, at in groups], [len(group) for group in groups.values()], step)
+        for ((name, _), group), middle in zip(groups.items(), middles, strict=True):
             for place, (row, value) in enumerate(group):
-                x = centre * 10 ** (step * (place - (len(group) - 1) / 2))
+                x = 10 ** (middle + step * (place - (len(group) - 1) / 2))
                 kind = row.setting.distillation
                 mean, seeds = 100 * value.mean, [100 * accuracy for _, accuracy in row.by_seed]
                 axes.vlines(x, min(seeds), max(seeds), color=colour[kind], lw=0.6, zorder=2)
@@ -91,7 +89,7 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
                 clusters[name].append((x, min(low_end, *seeds), max(high_end, *seeds)))
         axes.set_xscale("log")
         axes.set_xlim(low / 1.8, high * 1.8)
-        axes.margins(y=0.12)
+        axes.margins(y=max(0.12, 0.05 + 0.02 * len(clusters)))  # room for names
         axes.xaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if high / low < 200 else (1.0,), numticks=12))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -102,7 +100,7 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
         kinds = [kind for kind in used_distillations(everything) if any(kind == s.distillation for s in settings)]
         lines = [line, seeds_line] if len(front) > 1 else [seeds_line]
         legend_above(figure, [*distillation_marks(kinds, everything), *lines], 3)
-        _name_clusters(axes, clusters)
+        name_clusters(axes, clusters, line)
         return save(figure, stem)
 
 
@@ -209,55 +207,3 @@ def _equals(points: Sequence[tuple[Row, float, Any]], model: dict[Setting, str])
         streams = dict.fromkeys(row.setting.stream for row, _ in group if not row.shot)
         named[f"{name}{'-' if len(streams) == 1 else ': ' if streams else ''}{', '.join(streams)}", at] = group
     return named
-
-
-def _name_clusters(axes: Axes, clusters: dict[str, list[Bar]]) -> None:
-    """Write each model's name beside its bars: below, above or aside, where it meets least of what stands."""
-    figure = axes.figure
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    frame = axes.get_window_extent(renderer)
-    scale = figure.dpi / 72
-    taken = [
-        Bbox(axes.transData.transform([(x, low), (x, high)])).padded(4 * scale)
-        for cluster in clusters.values()
-        for x, low, high in cluster
-    ]
-    for name, cluster in sorted(clusters.items(), key=lambda item: item[1]):
-        pixels = axes.transData.transform([(x, end) for x, *ends in cluster for end in ends])
-        (left, bottom), (right, top) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
-        middle, height, gap = (left + right) / 2, (bottom + top) / 2, 6 * scale
-        spots = [
-            (middle, bottom - gap, "center", "top"), (middle, top + gap, "center", "bottom"),
-            (left - gap, height, "right", "center"), (right + gap, height, "left", "center"),
-            (right + gap, bottom - gap, "right", "top"), (left - gap, bottom - gap, "left", "top"),
-            (right + gap, top + gap, "right", "bottom"), (left - gap, top + gap, "left", "bottom"),
-            (middle, bottom - 3 * gap, "center", "top"), (middle, top + 3 * gap, "center", "bottom"),
-        ]  # fmt: skip
-        best = None
-        for x, y, across, along in spots:
-            where = axes.transData.inverted().transform((x, y)).tolist()
-            text = axes.text(
-                where[0], where[1], folded(name, 22), fontsize=SMALLEST, ha=across, va=along,
-                color="#333333", zorder=4, linespacing=1.0,
-            )  # fmt: skip
-            text.set_in_layout(False)
-            box = text.get_window_extent(renderer)
-            outside = box.width * box.height - _common(box, frame)
-            cost = 10 * outside + sum(_common(box, other) for other in taken)
-            if best is None or cost < best[0]:
-                if best:
-                    best[1].remove()
-                best = cost, text, box
-            else:
-                text.remove()
-            if not cost:
-                break
-        assert best
-        taken.append(best[2])
-
-
-def _common(one: Bbox, two: Bbox) -> float:
-    """Area that two boxes share."""
-    both = Bbox.intersection(one, two)
-    return float(both.width * both.height) if both else 0.0

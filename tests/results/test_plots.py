@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from results import ResultError, plot_classes, plot_gains, plots
+from results import ResultError, plot_classes, plot_gains, plot_names, plots
 from results.classes import ClassScores, by_class
 from results.intervals import Interval
 from results.plot_classes import class_plot, confusion_plot
@@ -199,6 +201,64 @@ def test_streams_of_one_network_stand_side_by_side_under_one_name(
     assert sorted(names) == ["light_dke_gcn-two", "light_dke_gcn: bone, bone_motion, joint"]
     at = [bar.get_paths()[0].vertices[0, 0] for bar in drawn[0].axes[0].collections if isinstance(bar, LineCollection)]
     assert len({round(float(x), 6) for x in at}) == 8, "none hides another"
+
+
+def test_names_in_a_crowd_stand_apart_and_beside_their_own(
+    new_store: Stores, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    """Sums and single streams of three networks, as of NW-UCLA: two of them cost nearly the same, two score alike."""
+    store, costs = new_store("a"), {"joint": 1, "bone": 1, "two": 2, "four": 4}
+    for network, of_one, streams in (
+        ("ctr_gcn", 0.311e9, "joint bone two four"),
+        ("dke_gcn", 0.254e9, "joint"),
+        ("light_dke_gcn", 0.129e9, "joint bone two four"),
+    ):
+        for stream in streams.split():
+            cell = made.supervised(f"{network}-{stream}", "none")
+            cost = made.Cost(macs_per_episode=of_one * costs[stream])
+            store.write(*made.finished(cell, 0.92, count=50, cost=cost))
+    alike, seeds = Interval(0.92, 0.9, 0.94, 50), ((0, 0.92),)
+    rows = [replace(row, accuracy=alike, by_seed=seeds) for row in summarise(store.scan()[0])]
+    accuracy_over_cost(rows, 0, tmp_path / "cost")
+    [figure] = drawn
+    check_letters(figure)
+    [axes] = figure.axes
+    figure.draw_without_rendering()
+    bars = [
+        Bbox(axes.transData.transform(segment)).padded(1)
+        for collection in axes.collections
+        if isinstance(collection, LineCollection)
+        for segment in collection.get_segments()
+    ]
+    places = sorted({round((bar.x0 + bar.x1) / 2, 1) for bar in bars})
+    assert len(places) == 9 and min(right - left for left, right in pairwise(places)) > 3, "marks hide each other"
+    boxes = {text.get_text().replace("\n", " "): text.get_window_extent() for text in axes.texts if text.get_text()}
+    assert len(boxes) == 7
+    leads = [axes.transData.transform(line.get_xydata()) for line in axes.lines if line.get_linewidth() == 0.5]
+    for name, box in boxes.items():
+        assert not any(box.overlaps(bar) for bar in bars), name
+        assert sum(box.padded(1).contains(*point) for lead in leads for point in lead) <= 1, "a line for each at most"
+        near = min(bars, key=lambda bar: plot_names._apart(box, bar))
+        at = axes.transData.inverted().transform((near.x0 + 1, near.y0))[0]
+        network, _, streams = name.replace(": ", "-").partition("-")
+        own = {"ctr_gcn": 0.311, "dke_gcn": 0.254, "light_dke_gcn": 0.129}[network] * costs[streams.split(",")[0]]
+        led = any(box.padded(1).contains(*point) for lead in leads for point in lead)
+        assert led or abs(np.log(at / own)) < 0.12, f"{name} stands beside another's mark"
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.floats(-2, 2), st.integers(1, 6)), min_size=1, max_size=8), st.floats(0.001, 0.2))
+def test_groups_side_by_side_keep_their_order_and_do_not_meet(groups: list[tuple[float, int]], step: float) -> None:
+    centres, sizes = [centre for centre, _ in groups], [size for _, size in groups]
+    places = plot_names.side_by_side(centres, sizes, step)
+    order = np.argsort(centres, kind="stable")
+    for left, right in pairwise(order.tolist()):
+        room = step * (sizes[left] + sizes[right]) / 2
+        assert places[right] - places[left] >= room - 1e-9
+    width = step * sum(sizes)
+    assert all(abs(place - centre) <= width for place, centre in zip(places, centres, strict=True))
+    if all(right - left > width for left, right in pairwise(sorted(centres))):
+        assert places == pytest.approx(centres), "none moves without need"
 
 
 def test_folded_heads_keep_their_distance(new_store: Stores, tmp_path: Path, drawn: list[Figure]) -> None:
