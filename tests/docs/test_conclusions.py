@@ -55,6 +55,20 @@ def _side(suite: str, name: str, other: str, shot: int = 0) -> int:
     return (found.low > 0) - (found.high < 0)
 
 
+def test_of_the_skeleton_as_teacher() -> None:
+    def over(name: str, other: str, shot: int = 5) -> int:
+        return _side("skeleton_teacher", f"teacher/-{name}", f"teacher/-{other}", shot)
+
+    company = "-with-rgb-and-depth"
+    assert over("@joints", "") == over("@joints-light-dke-gcn", "") == -1
+    assert over(f"@joints{company}", "@with-rgb-and-depth") == -1
+    assert over("@joints-longer", "@skeleton-longer") == over("@joints-longer", "@skeleton-longer", 1) == 1
+    assert over(f"@joints-longer{company}", f"@skeleton-longer{company}") == 1
+    assert over(f"@joints-longer{company}", f"@skeleton-longer{company}", 1) == 0
+    assert over("@with-rgb-and-depth", "") == -1 and over(f"@joints-longer{company}", "@joints-longer") <= 0
+    assert over("@all-four", "@with-rgb-and-depth") == 0
+
+
 def test_of_the_training_views() -> None:
     suite, light = "dke_gcn_nwucla_views", "light_dke_gcn-joint/"
     over = partial(_side, suite)
