@@ -61,7 +61,7 @@ def paired_over_seeds(a: Sequence[ArrayLike], b: Sequence[ArrayLike], shared: bo
     shared: all seeds met the same episodes. Then ``both`` rests on the two-way layout seeds x episodes with random
     effects: the variance of the mean is MS_seed/(S E), with S - 1 degrees of freedom, and (MS_episode - MS_rest)/(S E),
     with E - 1. The half-widths of the two t intervals add in squares (Howe, JASA 69, 1974), and p is the level at which
-    the interval ends at 0. It covers 95 to 98 % in simulations, most where seeds differ little and are few. Otherwise
+    the interval ends at 0. It covers 95 to 99 % in simulations, most where seeds differ little and are few. Otherwise
     seeds carry their own episodes, and the spread between seeds holds both errors. Either way ``both`` is never
     narrower, nor its p smaller, than over episodes alone: few seeds may agree by chance.
     """
