@@ -96,6 +96,9 @@ def test_of_the_supervised_study() -> None:
     )
     assert [over("dke_gcn-joint/self", f"dke_gcn-joint/{name}") for name in ("dkd", "none")] == [0, 0]
     assert over("light_dke_gcn-joint/dkd", light) == 0 and over(f"{light}@window", light) == -1
+    for row in ("dke_gcn-bone", "light_dke_gcn-bone", "dke_gcn-two"):
+        assert over(f"{row}/dkd", f"{row}/none") == 0
+    assert over("dke_gcn-two/dkd", "ctr_gcn-two/-") == 0
     done = [result for result in SOURCE.results(suite) if result.record.status == "done"]
     answers = np.array([result.predicted[:, 0] for result in done if result.predicted is not None])
     asked = np.array([result.query_class[:, 0] for result in done if result.query_class is not None])
