@@ -38,7 +38,8 @@ def outcomes(folder: Path) -> Outcomes:
 
 
 def difference(ours: dict[int, np.ndarray], theirs: dict[int, np.ndarray]) -> tuple[float, float, float, float] | None:
-    """Mean, ends of the 95 % interval and p of ours - theirs: two-way random effects, or a t test with one seed."""
+    """Mean, ends of the 95 % interval and p of ours - theirs: two-way random effects, the seeds' part no smaller than
+    that of seeds that are all alike, or a t test with one seed."""
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         return None
@@ -46,16 +47,18 @@ def difference(ours: dict[int, np.ndarray], theirs: dict[int, np.ndarray]) -> tu
     s, e = grid.shape
     mean = grid.sum() / grid.size
     ms_episode = s * ((grid.mean(0) - mean) ** 2).sum() / (e - 1)
-    parts = [(ms_episode / e, e - 1)]
+    least, parts = (0.0, e - 1), [(ms_episode / e, e - 1)]
     if s > 1:
         ms_seed = e * ((grid.mean(1) - mean) ** 2).sum() / (s - 1)
         ms_rest = ((grid - grid.mean(0) - grid.mean(1)[:, None] + mean) ** 2).sum() / ((s - 1) * (e - 1))
-        parts = [(ms_seed / grid.size, s - 1), (max(0.0, ms_episode - ms_rest) / grid.size, e - 1)]
-    if sum(variance for variance, _ in parts) < 1e-20:
+        parts = [(max(0.0, ms_episode - ms_rest) / grid.size, e - 1), (ms_seed / grid.size, s - 1)]
+        least = ms_rest / grid.size, e - 1
+    if sum(variance for variance, _ in [*parts, least]) < 1e-20:
         return mean, mean, mean, float(abs(mean) < 1e-12)
 
     def half(p: float) -> float:
-        return np.sqrt(sum(variance * scipy_stats.t(df).isf(p / 2) ** 2 for variance, df in parts))
+        *others, last, floor = (v * scipy_stats.t(df).isf(p / 2) ** 2 for v, df in [*parts, least])
+        return np.sqrt(sum(others) + max(last, floor))
 
     low, high = -60.0, 0.0  # powers of ten between which p lies
     for _ in range(60):
