@@ -11,9 +11,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.errors import DataError, UserError
-from benchmark.seeds import generator
-from feature_cache import write_atomic
+from fewdistill.benchmark.runtime.errors import DataError, UserError
+from fewdistill.benchmark.runtime.seeds import generator
+from fewdistill.feature_cache import write_atomic
 
 
 @dataclass(frozen=True)

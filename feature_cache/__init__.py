@@ -4,15 +4,15 @@ A `Store` is a folder of entries. An `Entry` holds one array row a video id, und
 came about, in immutable shards that several processes may write at once and readers map into memory.
 """
 
-from feature_cache.atomic import atomic_file, sweep, write_atomic
-from feature_cache.draft import Draft
-from feature_cache.entry import Entry, Fault, Shard
-from feature_cache.errors import CacheError, InUseError
-from feature_cache.key import Key
-from feature_cache.layout import export_tree, import_tree
-from feature_cache.lock import run_lock
-from feature_cache.manifest import sealed, unsealed
-from feature_cache.store import Store
+from fewdistill.feature_cache.atomic import atomic_file, sweep, write_atomic
+from fewdistill.feature_cache.draft import Draft
+from fewdistill.feature_cache.entry import Entry, Fault, Shard
+from fewdistill.feature_cache.errors import CacheError, InUseError
+from fewdistill.feature_cache.key import Key
+from fewdistill.feature_cache.layout import export_tree, import_tree
+from fewdistill.feature_cache.lock import run_lock
+from fewdistill.feature_cache.manifest import sealed, unsealed
+from fewdistill.feature_cache.store import Store
 
 __all__ = [
     "CacheError",

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import psutil
 
-from feature_cache.errors import CacheError
+from fewdistill.feature_cache.errors import CacheError
 
 STALE_AFTER_S = 3600.0
 _NO_ROOM = (ENOSPC, EDQUOT, EFBIG)

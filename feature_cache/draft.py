@@ -8,10 +8,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_cache.atomic import explained, temporary_path
-from feature_cache.entry import Entry
-from feature_cache.errors import CacheError
-from feature_cache.shards import Shard, shard_files
+from fewdistill.feature_cache.atomic import explained, temporary_path
+from fewdistill.feature_cache.entry import Entry
+from fewdistill.feature_cache.errors import CacheError
+from fewdistill.feature_cache.shards import Shard, shard_files
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_cache.atomic import explained, publish, sweep, write_beside
-from feature_cache.errors import CacheError, DamagedError
-from feature_cache.lock import publish_lock
-from feature_cache.manifest import (
+from fewdistill.feature_cache.atomic import explained, publish, sweep, write_beside
+from fewdistill.feature_cache.errors import CacheError, DamagedError
+from fewdistill.feature_cache.lock import publish_lock
+from fewdistill.feature_cache.manifest import (
     ShardManifest,
     read_entry_manifest,
     read_shard_manifest,
     sidecars,
     write_shard_manifest,
 )
-from feature_cache.shards import MappedShard, Shard, Stamp, damage, map_shard, npy_chunks, shard_files, stamp, video_ids
-from feature_cache.windows import Windows
+from fewdistill.feature_cache.shards import (
+    MappedShard,
+    Shard,
+    Stamp,
+    damage,
+    map_shard,
+    npy_chunks,
+    shard_files,
+    stamp,
+    video_ids,
+)
+from fewdistill.feature_cache.windows import Windows
 
 Tick = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from feature_cache.errors import CacheError
+from fewdistill.feature_cache.errors import CacheError
 
 DIGEST_LENGTH = 24
 _SCALARS = (str, int, float, bool, type(None))

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_cache.atomic import explained, publish, sweep, write_beside
-from feature_cache.entry import Entry, Tick, no_tick
-from feature_cache.errors import CacheError
-from feature_cache.key import Key
-from feature_cache.shards import npy_chunks, video_ids
-from feature_cache.store import Store
+from fewdistill.feature_cache.atomic import explained, publish, sweep, write_beside
+from fewdistill.feature_cache.entry import Entry, Tick, no_tick
+from fewdistill.feature_cache.errors import CacheError
+from fewdistill.feature_cache.key import Key
+from fewdistill.feature_cache.shards import npy_chunks, video_ids
+from fewdistill.feature_cache.store import Store
 
 FEATURE_FILE = "feature.npy"
 

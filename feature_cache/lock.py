@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from feature_cache.atomic import explained, write_atomic
-from feature_cache.errors import CacheError, InUseError
+from fewdistill.feature_cache.atomic import explained, write_atomic
+from fewdistill.feature_cache.errors import CacheError, InUseError
 
 _PUBLISH_WAIT_S = 120.0
 _ASK_AGAIN_S = 0.5  # of a lock held for minutes or hours, perhaps on a file server

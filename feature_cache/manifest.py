@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feature_cache.atomic import explained, write_beside
-from feature_cache.errors import CacheError, DamagedError
-from feature_cache.key import Key, canonical_json
+from fewdistill.feature_cache.atomic import explained, write_beside
+from fewdistill.feature_cache.errors import CacheError, DamagedError
+from fewdistill.feature_cache.key import Key, canonical_json
 
 FORMAT = 1
 ENTRY_FILE = "entry.json"

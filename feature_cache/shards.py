@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_cache.atomic import explained
-from feature_cache.errors import CacheError, DamagedError
-from feature_cache.manifest import REPAIR, ShardManifest, read_shard_manifest
+from fewdistill.feature_cache.atomic import explained
+from fewdistill.feature_cache.errors import CacheError, DamagedError
+from fewdistill.feature_cache.manifest import REPAIR, ShardManifest, read_shard_manifest
 
 Stamp = tuple[int, ...]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike
 
-from feature_cache.atomic import explained, sweep, sync_folder, temporary_path, write_atomic
-from feature_cache.entry import Entry
-from feature_cache.errors import CacheError
-from feature_cache.key import DIGEST_LENGTH, Key
-from feature_cache.manifest import ENTRY_FILE, EntryManifest, entry_chunks
+from fewdistill.feature_cache.atomic import explained, sweep, sync_folder, temporary_path, write_atomic
+from fewdistill.feature_cache.entry import Entry
+from fewdistill.feature_cache.errors import CacheError
+from fewdistill.feature_cache.key import DIGEST_LENGTH, Key
+from fewdistill.feature_cache.manifest import ENTRY_FILE, EntryManifest, entry_chunks
 
 _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}")
 

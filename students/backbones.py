@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from students import StudentError
-from students.clip_encoder import ClipEncoder
-from students.enrichment import PatchEnrichment
-from students.trunks import BACKBONES
+from fewdistill.students import StudentError
+from fewdistill.students.clip_encoder import ClipEncoder
+from fewdistill.students.enrichment import PatchEnrichment
+from fewdistill.students.trunks import BACKBONES
 
 QUERY_BRANCH = "kl"
 LABEL_BRANCH = "ce"

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from students.encoding import frame_encoding
+from fewdistill.students.encoding import frame_encoding
 
 
 class PatchEnrichment(nn.Module):

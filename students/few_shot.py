@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from students.backbones import LABEL_BRANCH
-from students.clip_encoder import ClipEncoder
-from students.distill.base import whole
-from students.heads.base import Head
-from students.output import EpisodeOutput, support_distances
-from students.skeletons import SkeletonNetwork
+from fewdistill.students.backbones import LABEL_BRANCH
+from fewdistill.students.clip_encoder import ClipEncoder
+from fewdistill.students.distill.base import whole
+from fewdistill.students.heads.base import Head
+from fewdistill.students.output import EpisodeOutput, support_distances
+from fewdistill.students.skeletons import SkeletonNetwork
 
 
 class FewShotStudent(nn.Module):

@@ -8,9 +8,9 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from students.backbones import TokenEncoder
-from students.clip_encoder import ClipEncoder
-from students.winograd import Winograd, worth_it
+from fewdistill.students.backbones import TokenEncoder
+from fewdistill.students.clip_encoder import ClipEncoder
+from fewdistill.students.winograd import Winograd, worth_it
 
 
 @contextmanager

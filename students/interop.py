@@ -13,10 +13,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.few_shot import FewShotStudent
-from students.trunks import BACKBONES
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.few_shot import FewShotStudent
+from fewdistill.students.trunks import BACKBONES
 
 Kind = Literal["student", "teacher", "trx", "strm"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from students import StudentError
+from fewdistill.students import StudentError
 
 
 @dataclass(frozen=True)

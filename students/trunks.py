@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from students import StudentError
-from students.registry import Registry, UnknownNameError
+from fewdistill.students import StudentError
+from fewdistill.students.registry import Registry, UnknownNameError
 
 TIMM = "timm/"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

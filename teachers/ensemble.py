@@ -6,9 +6,9 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from students import StudentError
-from students.heads.base import Head, Keys
-from students.heads.matched import Matched
+from fewdistill.students import StudentError
+from fewdistill.students.heads.base import Head, Keys
+from fewdistill.students.heads.matched import Matched
 
 
 class ScoreFusion(Head):

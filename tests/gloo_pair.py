@@ -7,8 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from benchmark.distributed import Group
-from benchmark.errors import RunError, UserError
+from fewdistill.benchmark.runtime.errors import RunError, UserError
+from fewdistill.benchmark.runtime.process_group import Group
 
 
 def _state(value: float) -> dict[str, torch.Tensor]:
@@ -43,7 +43,7 @@ def take_part(rank: int, meeting: str, told: "Queue[Any]") -> None:
         if rank == 0:
             with group.leading():
                 raise UserError("no such data")
-        from benchmark.follower import follow
+        from fewdistill.benchmark.graph.torchrun import follow
 
         follow(group, lambda: None)  # type: ignore[arg-type, return-value]
     except (RunError, UserError) as error:

@@ -5,7 +5,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from students.heads.trx import TRX
+from fewdistill.students.heads.trx import TRX
 
 
 def trx_logits(head: TRX, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:

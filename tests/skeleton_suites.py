@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.data.skeletons.topology import topology
-from benchmark.skeletons.bench import Bench
-from benchmark.skeletons.few_shot.arena import Arena
-from benchmark.skeletons.few_shot.running import open_arena
-from benchmark.skeletons.few_shot.suite import FewShotSuite
-from benchmark.skeletons.running import open_bench
-from benchmark.skeletons.suite import SkeletonSuite
-from benchmark.suite_file import load_any
+from fewdistill.benchmark.data.skeletons.topology import topology
+from fewdistill.benchmark.protocols.episodic.arena import Arena
+from fewdistill.benchmark.protocols.episodic.skeleton_running import open_arena
+from fewdistill.benchmark.protocols.episodic.skeleton_suite import FewShotSuite
+from fewdistill.benchmark.protocols.supervised.bench import Bench
+from fewdistill.benchmark.protocols.supervised.running import open_bench
+from fewdistill.benchmark.protocols.supervised.suite import SkeletonSuite
+from fewdistill.benchmark.suite.load import load_any
 from tests.data.skeleton_files import body, write_msr, write_nw_ucla
 
 ACTIONS, SUBJECTS, VIEWS = (1, 2), (1, 2, 3), (1, 2, 3)

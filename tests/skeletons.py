@@ -2,8 +2,8 @@
 
 import torch
 
-from students.backbones import recalibrate_batch_norm
-from students.skeletons import Builder, JointGraph, SkeletonNetwork
+from fewdistill.students.backbones import recalibrate_batch_norm
+from fewdistill.students.skeletons import Builder, JointGraph, SkeletonNetwork
 
 
 def _published(joints: int, edges: str, centre: int) -> JointGraph:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import UserError
-from benchmark.suite_file import SUITES, load_any, load_suite
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.suite.load import SUITES, load_any, load_suite
 
 
 def write(tmp_path: Path, text: str) -> str:

@@ -11,26 +11,21 @@ import torchvision
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark import cost as costs
-from benchmark.cost import (
-    Episode,
-    EpisodeCost,
-    count_encoder,
-    count_teacher,
-)
-from benchmark.cost_table import compare, published_head, table
-from benchmark.errors import UserError
-from benchmark.macs import count_macs, thop_macs, weight_bytes
-from benchmark.published_trx import PublishedTRX
-from benchmark.skeleton_cost import clip_cost
-from students.backbones import LABEL_BRANCH, TokenEncoder
-from students.clip_encoder import ClipEncoder
-from students.few_shot import FewShotStudent
-from students.heads.base import Head, Keys
-from students.heads.trx import TRX
-from students.skeletons import SKELETONS
-from students.skeletons.encoder import JointEncoder
-from teachers.fusions.sums import MFM
+from fewdistill.benchmark.cost import episode_cost as costs
+from fewdistill.benchmark.cost.episode_cost import Episode, EpisodeCost, count_encoder, count_teacher
+from fewdistill.benchmark.cost.macs import count_macs, thop_macs, weight_bytes
+from fewdistill.benchmark.cost.published_trx import PublishedTRX
+from fewdistill.benchmark.cost.skeleton_cost import clip_cost
+from fewdistill.benchmark.cost.table import compare, published_head, table
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.students.backbones import LABEL_BRANCH, TokenEncoder
+from fewdistill.students.clip_encoder import ClipEncoder
+from fewdistill.students.few_shot import FewShotStudent
+from fewdistill.students.heads.base import Head, Keys
+from fewdistill.students.heads.trx import TRX
+from fewdistill.students.skeletons import SKELETONS
+from fewdistill.students.skeletons.encoder import JointEncoder
+from fewdistill.teachers.fusions.sums import MFM
 from tests.oracles import trx_logits
 from tests.skeletons import UCLA
 

@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmark.config import Suite
-from benchmark.data.synthetic import EmbeddedSpec, generate
-from benchmark.data.transforms import apply_crop, centre_crop
-from benchmark.data.video_folder import VideoFolder
-from benchmark.derivation import Derived, derive, in_part
-from benchmark.errors import DataError, UserError
-from benchmark.suite_file import load_suite
-from benchmark.workspace import Workspace
-from feature_cache import Entry, Key, Store
-from teachers import TeacherError
-from teachers.modalities import Expert
-from teachers.modalities.skeleton import SkeletonImage
+from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
+from fewdistill.benchmark.data.video.derivation import Derived, derive, in_part
+from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.data.video.transforms import apply_crop, centre_crop
+from fewdistill.benchmark.protocols.episodic.suite import Suite
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
+from fewdistill.benchmark.runtime.errors import DataError, UserError
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.feature_cache import Entry, Key, Store
+from fewdistill.teachers import TeacherError
+from fewdistill.teachers.modalities import Expert
+from fewdistill.teachers.modalities.skeleton import SkeletonImage
 from tests.command import TINY
 
 SPEC = EmbeddedSpec(size=32, frames=4, clips_per_class=6, train_classes=4, val_classes=3, test_classes=3)

@@ -20,15 +20,15 @@ from typing import Any
 import pytest
 import ray
 
-from benchmark.distributed import Group
-from benchmark.engine_ray import plan_tasks, run_on_ray
-from benchmark.errors import UserError
-from benchmark.runner import open_workspace, run
-from benchmark.standing import status
-from benchmark.suite_file import load_suite
-from benchmark.teacher_stages import encoder_stage
-from feature_cache import run_lock
-from results.store import RecordStore
+from fewdistill.benchmark.graph.ray import plan_tasks, run_on_ray
+from fewdistill.benchmark.graph.runner import open_workspace, run
+from fewdistill.benchmark.graph.status import status
+from fewdistill.benchmark.protocols.episodic.teacher import encoder_stage
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.runtime.process_group import Group
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.feature_cache import run_lock
+from fewdistill.results.records.store import RecordStore
 from tests.command import COMMAND, environment, fewdistill, start
 from tests.curves import shown_as_stored
 from tests.gloo_pair import take_part
@@ -158,7 +158,15 @@ def until(happened: Callable[[], Any], *processes: subprocess.Popen[str]) -> Any
 
 
 def torchrun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [COMMAND.with_name("torchrun"), "--nproc-per-node", "2", "-m", "benchmark.cli", "run", "small.toml"]
+    command = [
+        COMMAND.with_name("torchrun"),
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "fewdistill.benchmark.cli.main",
+        "run",
+        "small.toml",
+    ]
     return subprocess.run(
         [*command, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240
     )

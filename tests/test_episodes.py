@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.episodes import ClassIndex, draw, frozen, read
-from benchmark.errors import DataError, UserError
+from fewdistill.benchmark.episodes import ClassIndex, draw, frozen, read
+from fewdistill.benchmark.runtime.errors import DataError, UserError
 
 
 def classes_of(sizes: list[int], rng: np.random.Generator) -> list[np.ndarray]:

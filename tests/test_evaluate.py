@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.episodes import ClassIndex, Episodes, draw
-from benchmark.evaluate import embed, match, project, score
-from benchmark.seeds import torch_scope
-from students.backbones import TokenEncoder
-from students.few_shot import FewShotStudent
-from students.heads.trx import TRX
-from students.output import query_logits
+from fewdistill.benchmark.episodes import ClassIndex, Episodes, draw
+from fewdistill.benchmark.evaluation.matching import embed, match, project, score
+from fewdistill.benchmark.runtime.seeds import torch_scope
+from fewdistill.students.backbones import TokenEncoder
+from fewdistill.students.few_shot import FewShotStudent
+from fewdistill.students.heads.trx import TRX
+from fewdistill.students.output import query_logits
 
 CPU = torch.device("cpu")
 FRAMES, VIDEOS = 3, 12

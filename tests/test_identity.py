@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import identity
-from benchmark.config import Suite
-from benchmark.distillation import distillation
-from benchmark.errors import UserError
-from benchmark.student_stages import base_weights
-from benchmark.suite_file import load_suite
-from benchmark.weights import weights_identity
+from fewdistill.benchmark.protocols.episodic import identity
+from fewdistill.benchmark.protocols.episodic.student import base_weights
+from fewdistill.benchmark.protocols.episodic.suite import Suite
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.suite.distillation import distillation
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.benchmark.training.initial_weights import weights_identity
 
 
 def suite(*changes: str) -> Suite:

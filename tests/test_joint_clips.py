@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import runner, teacher_stages
-from benchmark.data.synthetic import EmbeddedSpec, generate
-from benchmark.data.video_folder import VideoFolder
-from benchmark.derivation import derive
-from benchmark.errors import DataError
-from benchmark.joint_clips import JointClips
-from benchmark.suite_file import load_suite
-from benchmark.teacher_stages import encoder_key, modality_tokens, train_encoder
-from benchmark.workspace import Workspace
-from students import StudentError
-from teachers.modalities import PosedClip
-from teachers.modalities.joints import Joints
+from fewdistill.benchmark.data.skeletons.joint_clips import JointClips
+from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
+from fewdistill.benchmark.data.video.derivation import derive
+from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.graph import runner
+from fewdistill.benchmark.protocols.episodic import teacher as teacher_stages
+from fewdistill.benchmark.protocols.episodic.teacher import encoder_key, modality_tokens, train_encoder
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.students import StudentError
+from fewdistill.teachers.modalities import PosedClip
+from fewdistill.teachers.modalities.joints import Joints
 from tests.command import TINY
 from tests.teachers.poses import SKELETON, SWAP, posed
 

@@ -5,16 +5,16 @@ import math
 import pytest
 import torch
 
-from benchmark.errors import UserError
-from benchmark.latency import Latency, latency_p50, peak_memory_mib, student_latency
-from students.backbones import TokenEncoder
-from students.few_shot import FewShotStudent
-from students.heads.trx import TRX
+from fewdistill.benchmark.cost.latency import Latency, latency_p50, peak_memory_mib, student_latency
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.students.backbones import TokenEncoder
+from fewdistill.students.few_shot import FewShotStudent
+from fewdistill.students.heads.trx import TRX
 
 
 def test_latency_is_the_median_after_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, calls = iter([0, 0.001, 0, 0.009, 0, 0.002, 0, 0.004]), []
-    monkeypatch.setattr("benchmark.latency.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("fewdistill.benchmark.cost.latency.time.perf_counter", lambda: next(clock))
     timed = latency_p50(lambda: calls.append(1), repeats=4, warmup=2)
     assert timed.p50_ms == pytest.approx(3.0) and len(calls) == 6
     with pytest.raises(UserError, match="repeat"):

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import identity
-from benchmark.errors import UserError
-from benchmark.registry import load_plugins
-from benchmark.suite_file import load_suite
-from students.heads import HEADS
-from teachers.modalities import EXPERTS
+from fewdistill.benchmark.protocols.episodic import identity
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.benchmark.suite.registry import load_plugins
+from fewdistill.students.heads import HEADS
+from fewdistill.teachers.modalities import EXPERTS
 
 MODULE = """
 from dataclasses import dataclass

@@ -11,9 +11,9 @@ import cv2
 import psutil
 import pytest
 
-from benchmark.data.frames import list_frames
-from benchmark.data.problem import FileError
-from benchmark.pool import worker_pool
+from fewdistill.benchmark.data.problem import FileError
+from fewdistill.benchmark.data.video.frames import list_frames
+from fewdistill.benchmark.runtime.pool import worker_pool
 
 WAITING = """
 import signal, time

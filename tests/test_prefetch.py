@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from benchmark.evaluate import no_tick
-from benchmark.prefetch import Ahead
-from benchmark.sections import TrainConfig
-from benchmark.seeds import generator
-from benchmark.train import Plan, fit
+from fewdistill.benchmark.evaluation.matching import no_tick
+from fewdistill.benchmark.runtime.seeds import generator
+from fewdistill.benchmark.suite.sections import TrainConfig
+from fewdistill.benchmark.training.loop import Plan, fit
+from fewdistill.benchmark.training.prefetch import Ahead
 
 
 def threads() -> list[str]:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.compiling import compile_trunk, try_compiling
-from benchmark.errors import RunError
-from benchmark.precision import probes, settled
-from benchmark.probe import Precision, bfloat16_slowdown, largest_worthwhile, training_precision
-from benchmark.suite_file import load_suite
-from students.backbones import TokenEncoder
+from fewdistill.benchmark.runtime.compile_trunk import compile_trunk, try_compiling
+from fewdistill.benchmark.runtime.errors import RunError
+from fewdistill.benchmark.runtime.probe import Precision, bfloat16_slowdown, largest_worthwhile, training_precision
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.benchmark.training.precision import probes, settled
+from fewdistill.students.backbones import TokenEncoder
 
 CPU = torch.device("cpu")
 SMALL = "mobilenetv3_small"

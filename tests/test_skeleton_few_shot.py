@@ -10,22 +10,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.data.skeletons import LAYOUTS
-from benchmark.data.skeletons.class_splits import class_splits
-from benchmark.data.skeletons.msr_action3d import CLASSES
-from benchmark.data.skeletons.nw_ucla import CLASSES as UCLA
-from benchmark.errors import DataError, UserError
-from benchmark.place import standing
-from benchmark.skeletons import rules
-from benchmark.skeletons import stages as by_labels
-from benchmark.skeletons.few_shot import stages
-from benchmark.skeletons.few_shot.arena import Arena, Material, split_labels
-from benchmark.skeletons.few_shot.running import EPISODES, open_arena
-from benchmark.skeletons.few_shot.stages import Lesson
-from benchmark.skeletons.few_shot.suite import ClassSplit, FewShotSuite
-from benchmark.suite_file import SUITES, load_any
-from benchmark.train import Plan
-from results.store import RecordStore
+from fewdistill.benchmark.data.skeletons import LAYOUTS
+from fewdistill.benchmark.data.skeletons.class_splits import class_splits
+from fewdistill.benchmark.data.skeletons.readers.msr_action3d import CLASSES
+from fewdistill.benchmark.data.skeletons.readers.nw_ucla import CLASSES as UCLA
+from fewdistill.benchmark.graph import rules
+from fewdistill.benchmark.graph.place import standing
+from fewdistill.benchmark.protocols.episodic import skeleton_stages as stages
+from fewdistill.benchmark.protocols.episodic.arena import Arena, Material, split_labels
+from fewdistill.benchmark.protocols.episodic.skeleton_running import EPISODES, open_arena
+from fewdistill.benchmark.protocols.episodic.skeleton_stages import Lesson
+from fewdistill.benchmark.protocols.episodic.skeleton_suite import ClassSplit, FewShotSuite
+from fewdistill.benchmark.protocols.supervised import network as by_labels
+from fewdistill.benchmark.runtime.errors import DataError, UserError
+from fewdistill.benchmark.suite.load import SUITES, load_any
+from fewdistill.benchmark.training.loop import Plan
+from fewdistill.results.records.store import RecordStore
 from tests.skeleton_suites import arena_of, write_clips, write_few_shot
 from tests.test_skeleton_suite import a_set
 

@@ -12,18 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from benchmark.data.skeletons import Entry
-from benchmark.data.skeletons.feeder import RECIPES, Recipe
-from benchmark.data.skeletons.packed import SkeletonSet
-from benchmark.data.skeletons.topology import topology
-from benchmark.errors import DataError, UserError
-from benchmark.place import standing
-from benchmark.skeletons import running, stages
-from benchmark.skeletons.bench import parts
-from benchmark.skeletons.suite import RecipeConfig, SkeletonData, SplitConfig
-from benchmark.suite_file import load_any, load_suite
-from benchmark.train import Plan
-from results.store import RecordStore
+from fewdistill.benchmark.data.skeletons import Entry
+from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Recipe
+from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.topology import topology
+from fewdistill.benchmark.graph.place import standing
+from fewdistill.benchmark.protocols.supervised import network as stages
+from fewdistill.benchmark.protocols.supervised import running
+from fewdistill.benchmark.protocols.supervised.bench import parts
+from fewdistill.benchmark.protocols.supervised.suite import RecipeConfig, SkeletonData, SplitConfig
+from fewdistill.benchmark.runtime.errors import DataError, UserError
+from fewdistill.benchmark.suite.load import load_any, load_suite
+from fewdistill.benchmark.training.loop import Plan
+from fewdistill.results.records.store import RecordStore
 from tests.skeleton_suites import bench_of, write_suite
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.errors import UserError
-from benchmark.speed import __main__ as command
-from benchmark.speed import plain
-from benchmark.speed.cases import CASES, QUICK, Bench, Sizes
-from benchmark.speed.machine import environment, trx_gflop
-from benchmark.speed.network_cases import film, student
+from fewdistill.benchmark.runtime.errors import UserError
+from tools.speed import __main__ as command
+from tools.speed import plain
+from tools.speed.cases import CASES, QUICK, Bench, Sizes
+from tools.speed.machine import environment, trx_gflop
+from tools.speed.network_cases import film, student
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_least_work_of_a_published_episode() -> None:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmark.speed", *arguments], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "tools.speed", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -19,20 +19,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from wandb.proto.wandb_internal_pb2 import Record as Saved
 
-from benchmark.cli_list import LISTED
-from benchmark.errors import UserError
-from benchmark.registry import CATALOGUES
-from benchmark.runner import open_workspace, run
-from benchmark.scoring import Row
-from benchmark.sections import TrainConfig
-from benchmark.suite_file import load_suite
-from benchmark.tracked_row import track_row
-from benchmark.tracked_stage import Curve
-from benchmark.tracking import TRACKERS, Run, Tracker, Trackers, guard
-from benchmark.train import Plan, Progressed, fit
-from results.record import Record, key_of
-from results.store import RecordStore
-from students.registry import UnknownNameError
+from fewdistill.benchmark.cli.list import LISTED
+from fewdistill.benchmark.evaluation.episodic_record import Row
+from fewdistill.benchmark.graph.runner import open_workspace, run
+from fewdistill.benchmark.graph.tracked_row import track_row
+from fewdistill.benchmark.graph.tracked_stage import Curve
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.benchmark.suite.registry import CATALOGUES
+from fewdistill.benchmark.suite.sections import TrainConfig
+from fewdistill.benchmark.tracking import TRACKERS, Run, Tracker, Trackers, guard
+from fewdistill.benchmark.training.loop import Plan, Progressed, fit
+from fewdistill.results.records.record import Record, key_of
+from fewdistill.results.records.store import RecordStore
+from fewdistill.students.registry import UnknownNameError
 from tests.command import COMMAND, environment
 from tests.curves import Points, drawn, in_float32, scalars
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark import train
-from benchmark.episodes import ClassIndex, draw
-from benchmark.errors import RunError
-from benchmark.evaluate import no_tick, score
-from benchmark.sections import TrainConfig, one_cycle
-from benchmark.train import Diverged, Plan, fit, read_torch, write_torch
+from fewdistill.benchmark.episodes import ClassIndex, draw
+from fewdistill.benchmark.evaluation.matching import no_tick, score
+from fewdistill.benchmark.runtime.errors import RunError
+from fewdistill.benchmark.suite.sections import TrainConfig, one_cycle
+from fewdistill.benchmark.training import loop as train
+from fewdistill.benchmark.training.loop import Diverged, Plan, fit, read_torch, write_torch
 
 CPU = torch.device("cpu")
 

@@ -6,23 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import identity, runner
-from benchmark.answers import shuffled
-from benchmark.config import Suite
-from benchmark.data.synthetic import EmbeddedSpec, generate
-from benchmark.data.video_folder import VideoFolder
-from benchmark.derivation import derive
-from benchmark.distillation import distillation
-from benchmark.errors import UserError
-from benchmark.scoring import record_identity, rows
-from benchmark.standing import Standing
-from benchmark.student_stages import base_weights
-from benchmark.suite_file import load_suite
-from benchmark.workspace import Workspace
-from results.record import key_of
-from students.few_shot import with_support_labels
-from students.output import EpisodeOutput, support_distances
-from teachers.modalities.skeleton import SkeletonImage
+from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
+from fewdistill.benchmark.data.video.derivation import derive
+from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.evaluation.episodic_record import record_identity, rows
+from fewdistill.benchmark.graph import runner
+from fewdistill.benchmark.graph.status import Standing
+from fewdistill.benchmark.protocols.episodic import identity
+from fewdistill.benchmark.protocols.episodic.student import base_weights
+from fewdistill.benchmark.protocols.episodic.suite import Suite
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.suite.distillation import distillation
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.benchmark.training.teacher_outputs import shuffled
+from fewdistill.results.records.record import key_of
+from fewdistill.students.few_shot import with_support_labels
+from fewdistill.students.output import EpisodeOutput, support_distances
+from fewdistill.teachers.modalities.skeleton import SkeletonImage
 from tests.command import TINY
 
 HEATMAP = {"style": "heatmap"}

@@ -7,10 +7,10 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from benchmark.errors import UserError
-from benchmark.seeds import torch_scope
-from benchmark.weights import trunk_weights
-from students.backbones import TokenEncoder, load_imagenet_trunk
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.runtime.seeds import torch_scope
+from fewdistill.benchmark.training.initial_weights import trunk_weights
+from fewdistill.students.backbones import TokenEncoder, load_imagenet_trunk
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

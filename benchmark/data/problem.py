@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.errors import DataError
+from fewdistill.benchmark.runtime.errors import DataError
 
 REPLACE = "copy it again or drop the video from the split lists"
 

@@ -1,8 +1,8 @@
 """Trackers: where a run's curves and results can be watched, beside its records."""
 
-from benchmark.tracking.base import TRACKERS, Run, Tracker
-from benchmark.tracking.guard import Followed, Trackers
-from students.registry import import_all
+from fewdistill.benchmark.tracking.base import TRACKERS, Run, Tracker
+from fewdistill.benchmark.tracking.guard import Followed, Trackers
+from fewdistill.students.registry import import_all
 
 import_all(__name__, __path__)
 

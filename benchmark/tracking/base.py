@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import UserError
-from students.registry import Registry
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.students.registry import Registry
 
 Value = bool | int | float | str
 

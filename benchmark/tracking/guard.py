@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from queue import Full, Queue
 from threading import Thread
 
-from benchmark.progress import say
-from benchmark.tracking.base import TRACKERS, Run, Value
+from fewdistill.benchmark.runtime.progress import say
+from fewdistill.benchmark.tracking.base import TRACKERS, Run, Value
 
 PATIENCE_S = 60.0  # for a tracker to take in what it was given, at the end of what it follows
 _WAITING = 4096  # points, more than one training gives

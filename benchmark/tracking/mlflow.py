@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
-from benchmark.tracking.base import TRACKERS, Run, Tracker, Value, flat, need, numbers
-from feature_cache import run_lock
+from fewdistill.benchmark.tracking.base import TRACKERS, Run, Tracker, Value, flat, need, numbers
+from fewdistill.feature_cache import run_lock
 
 _TAG = "fewdistill.key"
 _BATCH = 500  # metrics a request; MLflow takes 1000

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from benchmark.tracking.base import TRACKERS, Run, Tracker, Value, flat, numbers
+from fewdistill.benchmark.tracking.base import TRACKERS, Run, Tracker, Value, flat, numbers
 
 
 @TRACKERS.register("tensorboard")

@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark.errors import UserError
-from benchmark.tracking.base import TRACKERS, Run, Tracker, Value, need
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.tracking.base import TRACKERS, Run, Tracker, Value, need
 
 
 @TRACKERS.register("wandb")

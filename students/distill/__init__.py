@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from students.registry import Registry, import_all
+from fewdistill.students.registry import Registry, import_all
 
 DISTILLERS: Registry[type] = Registry("distiller")
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from students.distill import DISTILLERS
-from students.distill.base import Terms, TokenDistiller
-from students.distill.measures import unit
-from students.output import EpisodeOutput
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import Terms, TokenDistiller
+from fewdistill.students.distill.measures import unit
+from fewdistill.students.output import EpisodeOutput
 
 
 @DISTILLERS.register("attention")

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, MinLen
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill.measures import standardised
-from students.output import EpisodeOutput, query_logits
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.distill.measures import standardised
+from fewdistill.students.output import EpisodeOutput, query_logits
 
 Weight = Annotated[float, Ge(0)]
 Temperature = Annotated[float, Gt(0)]

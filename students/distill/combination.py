@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill import DISTILLERS
-from students.distill.base import Temperature, label_tokens, teacher_tokens
-from students.distill.measures import EPS, pearson_distance, softened_kl
-from students.output import EpisodeOutput, query_logits
-from students.registry import nearest
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import Temperature, label_tokens, teacher_tokens
+from fewdistill.students.distill.measures import EPS, pearson_distance, softened_kl
+from fewdistill.students.output import EpisodeOutput, query_logits
+from fewdistill.students.registry import nearest
 
 SUPPORT, TOKENS, TEACHER = "support", "tokens", "teacher"
 

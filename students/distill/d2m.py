@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from students.backbones import LABEL_BRANCH
-from students.distill import DISTILLERS
-from students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits, whole
-from students.distill.measures import pearson_distance, softened_kl, squared_distances, standardised
-from students.output import EpisodeOutput, query_logits
+from fewdistill.students.backbones import LABEL_BRANCH
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits, whole
+from fewdistill.students.distill.measures import pearson_distance, softened_kl, squared_distances, standardised
+from fewdistill.students.output import EpisodeOutput, query_logits
 
 
 @DISTILLERS.register("d2m")

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from students.distill import DISTILLERS
-from students.distill.base import LogitDistiller, Temperature, Terms, Weight
-from students.distill.measures import non_target, softened_kl
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import LogitDistiller, Temperature, Terms, Weight
+from fewdistill.students.distill.measures import non_target, softened_kl
 
 
 def _target_log_odds(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:

@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from students.distill import DISTILLERS
-from students.distill.base import LogitDistiller, Temperature, Terms, Weight, label_tokens, teacher_tokens
-from students.distill.measures import pearson_distance
-from students.output import EpisodeOutput
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import LogitDistiller, Temperature, Terms, Weight, label_tokens, teacher_tokens
+from fewdistill.students.distill.measures import pearson_distance
+from fewdistill.students.output import EpisodeOutput
 
 
 @DISTILLERS.register("dist")

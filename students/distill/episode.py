@@ -6,10 +6,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from students.distill import DISTILLERS
-from students.distill.base import Temperature, Terms, TokenDistiller, Weight, all_labels, support_labels
-from students.distill.measures import EPS, off_diagonal, softened_kl, squared_distances, unit, video_embeddings
-from students.output import EpisodeOutput
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import Temperature, Terms, TokenDistiller, Weight, all_labels, support_labels
+from fewdistill.students.distill.measures import (
+    EPS,
+    off_diagonal,
+    softened_kl,
+    squared_distances,
+    unit,
+    video_embeddings,
+)
+from fewdistill.students.output import EpisodeOutput
 
 
 @DISTILLERS.register("episode")

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill import DISTILLERS
-from students.distill.base import Weight, label_loss, label_tokens, summed, teacher_tokens
-from students.output import EpisodeOutput
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import Weight, label_loss, label_tokens, summed, teacher_tokens
+from fewdistill.students.output import EpisodeOutput
 
 
 class _Projected(nn.Module):

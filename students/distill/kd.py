@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from students.distill import DISTILLERS
-from students.distill.base import LogitDistiller, Temperature, Terms
-from students.distill.measures import EPS, softened_kl_rows
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import LogitDistiller, Temperature, Terms
+from fewdistill.students.distill.measures import EPS, softened_kl_rows
 
 
 @DISTILLERS.register("kd")

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from students.distill import DISTILLERS
-from students.distill.base import Labelled, Terms
-from students.output import EpisodeOutput
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import Labelled, Terms
+from fewdistill.students.output import EpisodeOutput
 
 
 @DISTILLERS.register("none")

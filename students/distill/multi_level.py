@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from annotated_types import MinLen
 from torch import Tensor
 
-from students.distill import DISTILLERS
-from students.distill.base import LogitDistiller, Temperature, Terms
-from students.distill.measures import softened_kl
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import LogitDistiller, Temperature, Terms
+from fewdistill.students.distill.measures import softened_kl
 
 
 @DISTILLERS.register("multi_level")

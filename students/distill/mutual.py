@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill import DISTILLERS
-from students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits
-from students.distill.measures import EPS, softened_kl, softened_kl_rows, standardised
-from students.output import EpisodeOutput
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits
+from fewdistill.students.distill.measures import EPS, softened_kl, softened_kl_rows, standardised
+from fewdistill.students.output import EpisodeOutput
 
 
 @DISTILLERS.register("mutual")

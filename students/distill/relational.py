@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from students.distill import DISTILLERS
-from students.distill.base import Terms, TokenDistiller, Weight
-from students.distill.measures import EPS, off_diagonal, squared_distances, unit, video_embeddings
-from students.output import EpisodeOutput
+from fewdistill.students.distill import DISTILLERS
+from fewdistill.students.distill.base import Terms, TokenDistiller, Weight
+from fewdistill.students.distill.measures import EPS, off_diagonal, squared_distances, unit, video_embeddings
+from fewdistill.students.output import EpisodeOutput
 
 
 def _scaled_distances(embeddings: Tensor) -> Tensor:

@@ -7,8 +7,8 @@
 ``explain``, of heads that match frames, says which: see matched.py.
 """
 
-from students.heads.base import Head
-from students.registry import Registry, import_all
+from fewdistill.students.heads.base import Head
+from fewdistill.students.registry import Registry, import_all
 
 HEADS: Registry[type[Head]] = Registry("head")
 

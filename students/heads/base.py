@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from students import StudentError
+from fewdistill.students import StudentError
 
 if TYPE_CHECKING:
-    from students.heads.matched import Matched
+    from fewdistill.students.heads.matched import Matched
 
 Keys = tuple[Tensor, ...]
 """What a head computes once per video: a tuple of tensors whose first axis is the video."""

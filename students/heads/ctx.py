@@ -1,7 +1,7 @@
 """CTX: cross-transformers (Doersch et al., NeurIPS 2020) over single frames, as the field uses them for video."""
 
-from students.heads import HEADS
-from students.heads.trx import TRX
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.trx import TRX
 
 
 @HEADS.register("ctx")

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from students import StudentError
-from students.heads import HEADS
-from students.heads.base import Keys, TokenHead, class_means, class_shares
-from students.heads.frame_distances import EPS
-from students.heads.matched import Matched, matched_frames, pair_weights
-from students.heads.set_matching import both_ways
+from fewdistill.students import StudentError
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.base import Keys, TokenHead, class_means, class_shares
+from fewdistill.students.heads.frame_distances import EPS
+from fewdistill.students.heads.matched import Matched, matched_frames, pair_weights
+from fewdistill.students.heads.set_matching import both_ways
 
 
 class Relation(nn.Module):

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from students.heads.base import class_shares
+from fewdistill.students.heads.base import class_shares
 
 Rule = Literal["attention", "alignment", "nearest"]
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from students.heads import HEADS
-from students.heads.base import Keys, TokenHead, class_means, class_shares
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.base import Keys, TokenHead, class_means, class_shares
 
 _EPS = 1e-6
 

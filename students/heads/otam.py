@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from students.heads import HEADS
-from students.heads.frame_distances import FrameDistanceHead
-from students.heads.matched import Rule
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.frame_distances import FrameDistanceHead
+from fewdistill.students.heads.matched import Rule
 
 
 def alignment_cost(distances: Tensor, smoothing: float, *, down_in_first: bool) -> Tensor:

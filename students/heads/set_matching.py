@@ -7,10 +7,10 @@ max-over-time: the baselines of Bertrand et al. (arXiv 2303.16084, section 3).
 import torch
 from torch import Tensor
 
-from students.heads import HEADS
-from students.heads.base import Keys, class_means
-from students.heads.frame_distances import FrameDistanceHead, frame_distances
-from students.heads.matched import Matched, matched_frames, pair_weights
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.base import Keys, class_means
+from fewdistill.students.heads.frame_distances import FrameDistanceHead, frame_distances
+from fewdistill.students.heads.matched import Matched, matched_frames, pair_weights
 
 
 @HEADS.register("hausdorff")

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from students import StudentError
-from students.enrichment import FrameEnrichment
-from students.heads import HEADS
-from students.heads.base import Keys, TokenHead, class_shares
-from students.heads.matched import Matched
-from students.heads.trx import TRX, frame_tuples, per_position, tuple_members
+from fewdistill.students import StudentError
+from fewdistill.students.enrichment import FrameEnrichment
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.base import Keys, TokenHead, class_shares
+from fewdistill.students.heads.matched import Matched
+from fewdistill.students.heads.trx import TRX, frame_tuples, per_position, tuple_members
 
 
 class NearestPair(nn.Module):

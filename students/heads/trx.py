@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from students import StudentError
-from students.encoding import frame_encoding
-from students.heads import HEADS
-from students.heads.base import Keys, TokenHead
-from students.heads.matched import Matched
+from fewdistill.students import StudentError
+from fewdistill.students.encoding import frame_encoding
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.base import Keys, TokenHead
+from fewdistill.students.heads.matched import Matched
 
 _PARTS = 4
 """Tensors of one tuple size among a head's keys."""

@@ -5,9 +5,9 @@ A topology is numbers (``JointGraph``): any number of joints, any edges between 
 
 from typing import Protocol
 
-from students.registry import Registry, import_all
-from students.skeletons.base import SkeletonNetwork
-from students.skeletons.graph import JointGraph
+from fewdistill.students.registry import Registry, import_all
+from fewdistill.students.skeletons.base import SkeletonNetwork
+from fewdistill.students.skeletons.graph import JointGraph
 
 
 class Builder(Protocol):

@@ -5,8 +5,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from students import StudentError
-from students.skeletons.graph import JointGraph
+from fewdistill.students import StudentError
+from fewdistill.students.skeletons.graph import JointGraph
 
 PLAN = ((64, 1), (64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))
 """Width and temporal stride of each block, the same in ST-GCN and CTR-GCN."""

@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from students import StudentError
-from students.clip_encoder import ClipEncoder
-from students.skeletons import SKELETONS
-from students.skeletons.graph import JointGraph
+from fewdistill.students import StudentError
+from fewdistill.students.clip_encoder import ClipEncoder
+from fewdistill.students.skeletons import SKELETONS
+from fewdistill.students.skeletons.graph import JointGraph
 
 
 class JointEncoder(ClipEncoder):

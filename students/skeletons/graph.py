@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from students import StudentError
+from fewdistill.students import StudentError
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from students import StudentError
-from students.skeletons.base import PLAN, SkeletonNetwork
-from students.skeletons.graph import JointGraph
-from students.skeletons.skeleton_gcn import SkeletonGCN
-from students.skeletons.st_gcn import STGCN
+from fewdistill.students import StudentError
+from fewdistill.students.skeletons.base import PLAN, SkeletonNetwork
+from fewdistill.students.skeletons.graph import JointGraph
+from fewdistill.students.skeletons.skeleton_gcn import SkeletonGCN
+from fewdistill.students.skeletons.st_gcn import STGCN
 
 State = dict[str, Tensor]
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, NestedIOFunction, once_differentiable
 
-from students.skeletons import SKELETONS
-from students.skeletons.base import SkeletonNetwork, residual_branch
-from students.skeletons.graph import JointGraph
+from fewdistill.students.skeletons import SKELETONS
+from fewdistill.students.skeletons.base import SkeletonNetwork, residual_branch
+from fewdistill.students.skeletons.graph import JointGraph
 
 _SMALL_GAMMA = 1e-6  # a graph convolution begins as its shortcut alone
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from students.skeletons import SKELETONS
-from students.skeletons.base import SkeletonNetwork, residual_branch
-from students.skeletons.graph import JointGraph
+from fewdistill.students.skeletons import SKELETONS
+from fewdistill.students.skeletons.base import SkeletonNetwork, residual_branch
+from fewdistill.students.skeletons.graph import JointGraph
 
 _TAPS = 9
 

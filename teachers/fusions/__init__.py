@@ -5,8 +5,8 @@
 ``cls(modalities, width, frames, **options)``; importing this package imports them all.
 """
 
-from students.registry import Registry, import_all
-from teachers.fusions.base import Fusion
+from fewdistill.students.registry import Registry, import_all
+from fewdistill.teachers.fusions.base import Fusion
 
 FUSIONS: Registry[type[Fusion]] = Registry("fusion")
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from students import StudentError
+from fewdistill.students import StudentError
 
 Part = Literal["support", "query", "cached"]
 """What fused tokens are for: the two sides of an episode in training, or the cache. Most fusions ignore it."""

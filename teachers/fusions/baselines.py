@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from teachers.fusions import FUSIONS
-from teachers.fusions.base import Fusion, Part
+from fewdistill.teachers.fusions import FUSIONS
+from fewdistill.teachers.fusions.base import Fusion, Part
 
 
 @FUSIONS.register("mean")

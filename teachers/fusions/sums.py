@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from students import StudentError
-from students.registry import nearest
-from teachers.fusions import FUSIONS
-from teachers.fusions.base import Fusion, FusionEncoder, Part
+from fewdistill.students import StudentError
+from fewdistill.students.registry import nearest
+from fewdistill.teachers.fusions import FUSIONS
+from fewdistill.teachers.fusions.base import Fusion, FusionEncoder, Part
 
 EVERYWHERE: frozenset[Part] = frozenset(("support", "query", "cached"))
 Move = Literal["roll", "left", "right"]

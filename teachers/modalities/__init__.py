@@ -3,10 +3,10 @@
 A new expert is a file here with a class under ``@EXPERTS.register(name)``; importing this package imports them all.
 """
 
-from students.registry import import_all
-from teachers.modalities.base import EXPERTS, Expert, SourceFolder
-from teachers.modalities.coordinates import CoordinateExpert
-from teachers.modalities.topology import Camera, PosedClip, Skeleton
+from fewdistill.students.registry import import_all
+from fewdistill.teachers.modalities.base import EXPERTS, Expert, SourceFolder
+from fewdistill.teachers.modalities.coordinates import CoordinateExpert
+from fewdistill.teachers.modalities.topology import Camera, PosedClip, Skeleton
 
 __all__ = ["EXPERTS", "Camera", "CoordinateExpert", "Expert", "PosedClip", "Skeleton", "SourceFolder"]
 

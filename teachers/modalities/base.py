@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from students.registry import Registry
-from teachers import TeacherError
+from fewdistill.students.registry import Registry
+from fewdistill.teachers import TeacherError
 
 Requirement = Literal["rgb", "depth", "joints"]
 

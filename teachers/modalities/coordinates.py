@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from math import pi
 from typing import Any
 
-from students.skeletons import SKELETONS
-from students.skeletons.encoder import JointEncoder
-from students.skeletons.graph import JointGraph
-from teachers import TeacherError
-from teachers.modalities.base import Expert
-from teachers.modalities.topology import Skeleton
+from fewdistill.students.skeletons import SKELETONS
+from fewdistill.students.skeletons.encoder import JointEncoder
+from fewdistill.students.skeletons.graph import JointGraph
+from fewdistill.teachers import TeacherError
+from fewdistill.teachers.modalities.base import Expert
+from fewdistill.teachers.modalities.topology import Skeleton
 
 
 @dataclass(frozen=True)

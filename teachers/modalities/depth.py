@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from teachers import TeacherError
-from teachers.modalities.base import EXPERTS, Expert
+from fewdistill.teachers import TeacherError
+from fewdistill.teachers.modalities.base import EXPERTS, Expert
 
 
 @EXPERTS.register("depth")

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from teachers import TeacherError
-from teachers.modalities.base import EXPERTS, Expert, require_clip
+from fewdistill.teachers import TeacherError
+from fewdistill.teachers.modalities.base import EXPERTS, Expert, require_clip
 
 PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from teachers.modalities.base import EXPERTS, Expert, require_clip
+from fewdistill.teachers.modalities.base import EXPERTS, Expert, require_clip
 
 
 @EXPERTS.register("gradient")

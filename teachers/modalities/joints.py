@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from teachers import TeacherError
-from teachers.modalities.base import EXPERTS
-from teachers.modalities.coordinates import CoordinateExpert
-from teachers.modalities.topology import PosedClip, Skeleton
+from fewdistill.teachers import TeacherError
+from fewdistill.teachers.modalities.base import EXPERTS
+from fewdistill.teachers.modalities.coordinates import CoordinateExpert
+from fewdistill.teachers.modalities.topology import PosedClip, Skeleton
 
 Floats = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from teachers import TeacherError
-from teachers.modalities.base import EXPERTS, Expert
-from teachers.modalities.topology import Limb, PosedClip, Skeleton
+from fewdistill.teachers import TeacherError
+from fewdistill.teachers.modalities.base import EXPERTS, Expert
+from fewdistill.teachers.modalities.topology import Limb, PosedClip, Skeleton
 
 STYLES = ("limbs", "heatmap")
 MARGIN = 0.1  # of the drawing's side, kept free around the person so that a centre crop cuts nothing off

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from teachers import TeacherError
+from fewdistill.teachers import TeacherError
 
 Float = NDArray[np.float32]
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from results.record import key_of
-from results.store import RecordStore
-from students.backbones import TokenEncoder
-from students.few_shot import FewShotStudent
-from students.heads.trx import TRX
+from fewdistill.results.records.record import key_of
+from fewdistill.results.records.store import RecordStore
+from fewdistill.students.backbones import TokenEncoder
+from fewdistill.students.few_shot import FewShotStudent
+from fewdistill.students.heads.trx import TRX
 from tests.command import TINY, fewdistill, start
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from benchmark.cli_compare import compare_command, list_published
-from benchmark.errors import UserError
-from results import ResultError
-from results.compare import compare
-from results.published import load
-from results.sides import find_side
-from results.store import RecordStore
+from fewdistill.benchmark.cli.compare import compare_command, list_published
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.results import ResultError
+from fewdistill.results.comparison.compare import compare
+from fewdistill.results.comparison.selector import find_side
+from fewdistill.results.published.figures import load
+from fewdistill.results.records.store import RecordStore
 from tests.command import fewdistill
 from tests.results import made
 

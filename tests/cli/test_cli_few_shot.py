@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.cli import run_command, status_command
-from benchmark.errors import UserError
-from benchmark.skeletons import rules
-from benchmark.skeletons.few_shot.running import EPISODES
-from benchmark.suite_file import load_suite
-from results.record import Record
-from results.store import RecordStore
+from fewdistill.benchmark.cli.main import run_command, status_command
+from fewdistill.benchmark.graph import rules
+from fewdistill.benchmark.protocols.episodic.skeleton_running import EPISODES
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.results.records.record import Record
+from fewdistill.results.records.store import RecordStore
 from tests.command import fewdistill, start
 from tests.skeleton_suites import arena_of, write_few_shot
 

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from results.store import RecordStore
-from students.skeletons import SKELETONS
-from students.skeletons.graph import joint_graph
+from fewdistill.results.records.store import RecordStore
+from fewdistill.students.skeletons import SKELETONS
+from fewdistill.students.skeletons.graph import joint_graph
 from tests.command import TINY, fewdistill
 
 CHANGES = {

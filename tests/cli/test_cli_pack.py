@@ -10,12 +10,12 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmark.data.synthetic import EmbeddedSpec, generate
-from benchmark.data.video_folder import VideoFolder
-from benchmark.errors import DataError
-from benchmark.runner import open_workspace, run
-from benchmark.suite_file import load_suite
-from results.store import RecordStore
+from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
+from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.graph.runner import open_workspace, run
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.results.records.store import RecordStore
 from tests.command import TINY, fewdistill, start
 from tests.data.folders import picture, write_image, write_lists
 

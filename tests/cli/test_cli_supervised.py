@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.cli import run_command
-from benchmark.errors import UserError
-from benchmark.skeletons import running, stages
-from benchmark.skeletons.bench import Bench
-from results.arrays import npz
-from results.record import Record
-from results.store import RecordStore
+from fewdistill.benchmark.cli.main import run_command
+from fewdistill.benchmark.protocols.supervised import network as stages
+from fewdistill.benchmark.protocols.supervised import running
+from fewdistill.benchmark.protocols.supervised.bench import Bench
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.results.records.arrays import npz
+from fewdistill.results.records.record import Record
+from fewdistill.results.records.store import RecordStore
 from tests.command import fewdistill, start
 from tests.skeleton_suites import bench_of, write_suite
 

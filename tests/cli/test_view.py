@@ -11,17 +11,17 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmark.episode_strips import strips
-from benchmark.episode_view import check_present, collect
-from benchmark.errors import RunError, UserError
-from benchmark.runner import open_workspace, run
-from benchmark.scoring import Row, record_identity
-from benchmark.student_stages import student_stage
-from benchmark.suite_file import load_suite
-from benchmark.workspace import Workspace
-from results.episode_page import render
-from results.record import Record, key_of
-from results.store import RecordStore
+from fewdistill.benchmark.evaluation.episodic_record import Row, record_identity
+from fewdistill.benchmark.graph.runner import open_workspace, run
+from fewdistill.benchmark.protocols.episodic.student import student_stage
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
+from fewdistill.benchmark.runtime.errors import RunError, UserError
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.benchmark.viewer.collect import check_present, collect
+from fewdistill.benchmark.viewer.strips import strips
+from fewdistill.results.records.record import Record, key_of
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.report.episode_page import render
 from tests.command import TINY, fewdistill
 from tests.results.browser import Browser
 

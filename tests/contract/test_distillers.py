@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill import DISTILLERS, build
-from students.output import EpisodeOutput
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.distill import DISTILLERS, build
+from fewdistill.students.output import EpisodeOutput
 
 WAY, SUPPORT, QUERIES, FRAMES, WIDTH = 4, 8, 6, 3, 5
 LABEL_PARTS = {"loss", "ce"}  # the rest of the parts distil

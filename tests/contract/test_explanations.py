@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from students.heads import HEADS
-from students.heads.base import Head, Keys, split_keys
-from students.heads.matched import Matched
-from students.heads.trx import TRX
-from teachers.ensemble import ScoreFusion
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.base import Head, Keys, split_keys
+from fewdistill.students.heads.matched import Matched
+from fewdistill.students.heads.trx import TRX
+from fewdistill.teachers.ensemble import ScoreFusion
 from tests.contract.test_heads import FRAMES, close, episode, head_of
 
 

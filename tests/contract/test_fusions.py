@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from students import StudentError
-from teachers.fusions import FUSIONS
-from teachers.fusions.base import Fusion
+from fewdistill.students import StudentError
+from fewdistill.teachers.fusions import FUSIONS
+from fewdistill.teachers.fusions.base import Fusion
 
 WIDTH, FRAMES, VIDEOS, MODALITIES = 8, 4, 3, 3
 OPTIONS: dict[str, dict[str, Any]] = {"released": {"released": "ThreeTRXShiftLoopTime"}}

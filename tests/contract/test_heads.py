@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from students import StudentError
-from students.heads import HEADS
-from students.heads.base import gather_keys, split_keys
-from students.heads.trx import TRX
+from fewdistill.students import StudentError
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.base import gather_keys, split_keys
+from fewdistill.students.heads.trx import TRX
 from tests.oracles import trx_logits
 
 WIDTH, FRAMES = 16, 4

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from students import StudentError
-from students.skeletons import SKELETONS, JointGraph, SkeletonNetwork
-from students.skeletons.graph import joint_graph
+from fewdistill.students import StudentError
+from fewdistill.students.skeletons import SKELETONS, JointGraph, SkeletonNetwork
+from fewdistill.students.skeletons.graph import joint_graph
 from tests.skeletons import UCLA, as_trained
 
 SMALL = joint_graph([-1, 0, 1, 1])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from students.trunks import BACKBONES
+from fewdistill.students.trunks import BACKBONES
 
 each_student = pytest.mark.parametrize("name", list(BACKBONES))
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmark.data.skeletons.topology import topology
-from teachers.modalities import Skeleton
+from fewdistill.benchmark.data.skeletons.topology import topology
+from fewdistill.teachers.modalities import Skeleton
 
 Array = NDArray[np.float64]
 SHARED = Path(os.environ.get("FEWDISTILL_DATA", Path(__file__).parents[3] / "shared" / "data"))

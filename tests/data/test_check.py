@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.data.check import check
-from benchmark.data.problem import Problem
+from fewdistill.benchmark.data.problem import Problem
+from fewdistill.benchmark.data.video.check import check
 from tests.data.folders import picture, small_lists, write_data_set, write_image, write_lists, write_video
 
 FITS = {"way": 2, "shot": 1, "query": 2}

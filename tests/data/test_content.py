@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.frames import (
-    list_frames,
-)
-from benchmark.data.video_folder import VideoFolder
+from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.data.video.frames import list_frames
 from tests.data.folders import picture, write_data_set, write_image
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.data.frames import (
+from fewdistill.benchmark.data.video.frames import (
     decode,
     frame_count,
     list_frames,
@@ -16,7 +16,7 @@ from benchmark.data.frames import (
     read_frames,
     sample_indices,
 )
-from benchmark.errors import DataError
+from fewdistill.benchmark.runtime.errors import DataError
 from tests.data.folders import picture, write_image, write_video
 
 # --- sampling ------------------------------------------------------------------------------------------------------

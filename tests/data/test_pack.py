@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.data import packing
-from benchmark.data.frames import drawable_indices, sample_indices
-from benchmark.data.pack import verify
-from benchmark.data.video_folder import VideoFolder
-from benchmark.errors import DataError, UserError
-from benchmark.evaluate import no_tick
-from feature_cache import CacheError
+from fewdistill.benchmark.data.video import packing
+from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.data.video.frames import drawable_indices, sample_indices
+from fewdistill.benchmark.data.video.pack import verify
+from fewdistill.benchmark.evaluation.matching import no_tick
+from fewdistill.benchmark.runtime.errors import DataError, UserError
+from fewdistill.feature_cache import CacheError
 from tests.data.folders import picture, small_lists, write_data_set, write_image, write_lists, write_video
 
 SIZES = {"frames": 8, "image_size": 20, "resize": 24}

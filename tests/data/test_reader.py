@@ -6,15 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.data.frames import (
-    decode,
-    frame_count,
-    list_frames,
-    read_frames,
-)
-from benchmark.data.video_folder import VideoFolder
-from benchmark.errors import DataError
-from teachers.modalities import PosedClip
+from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.data.video.frames import decode, frame_count, list_frames, read_frames
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.teachers.modalities import PosedClip
 from tests.data.folders import picture, small_lists, write_data_set, write_lists, write_video
 
 

@@ -11,12 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from benchmark.data.skeletons.feeder import RECIPES, Feeder, Recipe, crop_times, drawn_times, rotations, windows
-from benchmark.data.skeletons.layout import LAYOUTS, Entry
-from benchmark.data.skeletons.packed import SkeletonSet
-from benchmark.data.skeletons.streams import STREAMS, stream
-from benchmark.data.skeletons.topology import names, topology
-from benchmark.errors import DataError
+from fewdistill.benchmark.data.skeletons.feeder import (
+    RECIPES,
+    Feeder,
+    Recipe,
+    crop_times,
+    drawn_times,
+    rotations,
+    windows,
+)
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry
+from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.streams import STREAMS, stream
+from fewdistill.benchmark.data.skeletons.topology import names, topology
+from fewdistill.benchmark.runtime.errors import DataError
 from tests.data.skeleton_files import body
 
 PLAIN = Recipe(frames=16, crop=(1.0, 1.0), test_crop=1.0, rotation=(0.0, 0.0, 0.0), place="keep")

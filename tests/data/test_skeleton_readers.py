@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from benchmark.data.problem import FileError
-from benchmark.data.skeletons import LAYOUTS
-from benchmark.data.skeletons.ntu import missing_clips
-from benchmark.data.skeletons.topology import topology
-from benchmark.errors import DataError
+from fewdistill.benchmark.data.problem import FileError
+from fewdistill.benchmark.data.skeletons import LAYOUTS
+from fewdistill.benchmark.data.skeletons.readers.ntu import missing_clips
+from fewdistill.benchmark.data.skeletons.topology import topology
+from fewdistill.benchmark.runtime.errors import DataError
 from tests.data.skeleton_files import (
     BROKEN_NTU,
     body,

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.data.skeletons import packed
-from benchmark.data.skeletons.examine import examine
-from benchmark.data.skeletons.feeder import RECIPES, Feeder
-from benchmark.data.skeletons.joined import joined
-from benchmark.data.skeletons.packed import SkeletonSet, load
-from benchmark.data.skeletons.splits import published_split, split_by, split_names
-from benchmark.data.skeletons.topology import order, topology
-from benchmark.errors import DataError
-from teachers.modalities import Skeleton
+from fewdistill.benchmark.data.skeletons import packed
+from fewdistill.benchmark.data.skeletons.examine import examine
+from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Feeder
+from fewdistill.benchmark.data.skeletons.joined import joined
+from fewdistill.benchmark.data.skeletons.packed import SkeletonSet, load
+from fewdistill.benchmark.data.skeletons.splits import published_split, split_by, split_names
+from fewdistill.benchmark.data.skeletons.topology import order, topology
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.teachers.modalities import Skeleton
 from tests.data.skeleton_files import body, made_ntu, made_nw_ucla, real, write, write_msr, write_nw_ucla
 
 
@@ -93,7 +93,7 @@ def test_an_unknown_layout_is_named_with_those_near_it(tmp_path: Path) -> None:
 
 def test_published_splits_are_complete() -> None:
     assert split_names("nw_ucla") == ("cross_view",) and split_names("npy") == ()
-    from benchmark.data.skeletons.splits import _table
+    from fewdistill.benchmark.data.skeletons.splits import _table
 
     ntu = _table()["ntu"]
     for name, people in (("cross_subject_60", 40), ("cross_subject_120", 106)):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmark.data.skeletons.topology import names, order, topology
-from benchmark.errors import DataError
-from teachers import TeacherError
+from fewdistill.benchmark.data.skeletons.topology import names, order, topology
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.teachers import TeacherError
 
 PUBLISHED = {  # 1-based (child, parent), as the papers' code and pages print them; the centre last
     "ntu25": (

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.splits import class_split, read_split_lists, write_split_lists
-from benchmark.errors import DataError
+from fewdistill.benchmark.data.video.splits import class_split, read_split_lists, write_split_lists
+from fewdistill.benchmark.runtime.errors import DataError
 from tests.data.folders import small_lists, write_lists
 
 

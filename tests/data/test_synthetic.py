@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from benchmark.data.synthetic import EmbeddedSpec, generate
-from benchmark.data.synthetic.actions import ACTIONS, actions
-from benchmark.data.synthetic.body import INDEX
-from benchmark.data.synthetic.film import film
-from benchmark.data.synthetic.preview import preview
-from benchmark.data.synthetic.spec import class_names
-from benchmark.data.video_folder import VideoFolder
-from benchmark.errors import DataError, UserError
-from feature_cache import CacheError
-from feature_cache.lock import run_lock
+from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
+from fewdistill.benchmark.data.synthetic.actions import ACTIONS, actions
+from fewdistill.benchmark.data.synthetic.body import INDEX
+from fewdistill.benchmark.data.synthetic.film import film
+from fewdistill.benchmark.data.synthetic.preview import preview
+from fewdistill.benchmark.data.synthetic.spec import class_names
+from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.runtime.errors import DataError, UserError
+from fewdistill.feature_cache import CacheError
+from fewdistill.feature_cache.lock import run_lock
 
 TINY = EmbeddedSpec(size=32, frames=2, clips_per_class=2, train_classes=2, val_classes=1, test_classes=1)
 FILMED = EmbeddedSpec(size=48, clips_per_class=12, train_classes=2, val_classes=1, test_classes=10)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.data.synthetic import EmbeddedSpec
-from benchmark.data.synthetic.actions import ACTIONS, actions, distances, trajectory
-from benchmark.data.synthetic.body import ANGLES, EDGES, MIRRORED, clamp, draw_body, make_body, pose
-from benchmark.data.synthetic.spec import class_names, split_classes, split_videos
-from benchmark.errors import UserError
+from fewdistill.benchmark.data.synthetic import EmbeddedSpec
+from fewdistill.benchmark.data.synthetic.actions import ACTIONS, actions, distances, trajectory
+from fewdistill.benchmark.data.synthetic.body import ANGLES, EDGES, MIRRORED, clamp, draw_body, make_body, pose
+from fewdistill.benchmark.data.synthetic.spec import class_names, split_classes, split_videos
+from fewdistill.benchmark.runtime.errors import UserError
 
 
 @settings(max_examples=40, derandomize=True, deadline=None)

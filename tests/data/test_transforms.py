@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms.functional import convert_image_dtype
 from torchvision.transforms.functional import normalize as reference_normalise
 
-from benchmark.data.transforms import (
+from fewdistill.benchmark.data.video.transforms import (
     Crop,
     apply_crop,
     centre_crop,
@@ -21,7 +21,7 @@ from benchmark.data.transforms import (
     resize_for,
     resized_size,
 )
-from students.trunks import IMAGENET_MEAN, IMAGENET_STD
+from fewdistill.students.trunks import IMAGENET_MEAN, IMAGENET_STD
 
 IMAGENET = (IMAGENET_MEAN, IMAGENET_STD)
 

@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 
-from results.pairing import by_episode
-from results.readme import rendered
-from results.reference_records import Reference
-from results.stats import needed, paired_over_seeds
-from results.store import RecordStore
+from fewdistill.results.readme.generate import rendered
+from fewdistill.results.readme.reference import Reference
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.stats import needed, paired_over_seeds
+from fewdistill.results.summary.pairing import by_episode
 from tests.docs.pages import REFERENCE, ROOT
 
 SOURCE = Reference(REFERENCE)

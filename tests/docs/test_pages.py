@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from benchmark.cli import app
-from benchmark.speed.__main__ import app as speed
+from fewdistill.benchmark.cli.main import app
 from tests.docs.pages import PAGES, ROOT, anchors, fences, lines
+from tools.speed.__main__ import app as speed
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -46,9 +46,9 @@ def known(line: str) -> None:
         return
     start, tree = 1, typer.main.get_command(app)
     if words[0] == "torchrun":
-        start = words.index("benchmark.cli") + 1
+        start = words.index("fewdistill.benchmark.cli.main") + 1
     elif words[0] == "python":
-        assert words[2] == "benchmark.speed"
+        assert words[2] == "tools.speed"
         start, tree = 3, typer.main.get_command(speed)
     place, at, alternative = tree, tree, False
     for word in words[start:]:

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.macs import count_macs
-from results import ResultError
-from results.made_from import made_from
-from results.readme import COMMAND, blocks, rendered, stale, stale_parts, write_figures, write_pages
-from results.readme_speed import RESNET18_GMACS
-from results.reference_records import Reference
-from results.store import RecordStore
-from results.table_files import DASH
-from students.trunks import BACKBONES
+from fewdistill.benchmark.cost.macs import count_macs
+from fewdistill.results import ResultError
+from fewdistill.results.readme.generate import COMMAND, blocks, rendered, stale, stale_parts, write_figures, write_pages
+from fewdistill.results.readme.reference import Reference
+from fewdistill.results.readme.speed import RESNET18_GMACS
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.report.fingerprint import made_from
+from fewdistill.results.tables.files import DASH
+from fewdistill.students.trunks import BACKBONES
 from tests.command import fewdistill
 from tests.docs.pages import PAGES, REFERENCE, ROOT, prose
 from tests.results import made

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from results.store import RecordStore
+from fewdistill.results.records.store import RecordStore
 from tests.command import environment
 from tests.docs.pages import ROOT, fences, files, lines
 

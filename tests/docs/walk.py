@@ -6,7 +6,7 @@ Started as ``python -m tests.docs.walk`` with JSON on standard input: [[exit cod
 import json
 import sys
 
-from benchmark.cli import main
+from fewdistill.benchmark.cli.main import main
 
 if __name__ == "__main__":
     for expected, arguments in json.load(sys.stdin):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from feature_cache import Store
-from results.store import RecordStore
+from fewdistill.feature_cache import Store
+from fewdistill.results.records.store import RecordStore
 from tests.command import TINY, fewdistill, start
 from tests.curves import shown_as_stored
 

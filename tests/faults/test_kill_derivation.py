@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmark.derivation import derive
-from benchmark.errors import RunError
-from benchmark.runner import open_workspace
-from benchmark.suite_file import load_suite
-from benchmark.workspace import Workspace
-from feature_cache import Store
+from fewdistill.benchmark.data.video.derivation import derive
+from fewdistill.benchmark.graph.runner import open_workspace
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
+from fewdistill.benchmark.runtime.errors import RunError
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.feature_cache import Store
 from tests.command import TINY, fewdistill, start
 
 SUITE = TINY.replace("image_size = 32", "image_size = 96")  # a second of work, so that a kill comes in the middle

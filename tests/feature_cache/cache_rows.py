@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_cache import Entry, Key, Store
+from fewdistill.feature_cache import Entry, Key, Store
 
 HERE = Path(__file__).parent
 KEY = Key("tokens", {"encoder": "resnet18", "frames": 8})

@@ -11,7 +11,7 @@ from cache_rows import KEY, bytes_of, fill, filled, rows_of, videos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_cache import CacheError, Store
+from fewdistill.feature_cache import CacheError, Store
 
 
 def reopened(entry):
@@ -165,7 +165,7 @@ def test_entry_json(tmp_path):
 
 def test_a_cache_of_another_format_is_told_apart(tmp_path, monkeypatch):
     entry = filled(tmp_path)
-    monkeypatch.setattr("feature_cache.manifest.FORMAT", 2)
+    monkeypatch.setattr("fewdistill.feature_cache.manifest.FORMAT", 2)
     with pytest.raises(CacheError, match="cache format 1, this version reads 2"):
         reopened(entry)
     assert json.loads((entry.folder / "entry.json").read_text())["format"] == 1

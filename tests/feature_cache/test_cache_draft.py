@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cache_rows import KEY, bytes_of, fill, rows_of, start, videos
 
-from feature_cache import CacheError, Draft, Store
+from fewdistill.feature_cache import CacheError, Draft, Store
 
 
 def entry(root):

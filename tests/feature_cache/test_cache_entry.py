@@ -9,7 +9,7 @@ from cache_rows import KEY, bytes_of, fill, filled, rows_of, videos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_cache import CacheError, Key, Shard, Store
+from fewdistill.feature_cache import CacheError, Key, Shard, Store
 
 DTYPES = ["bool", "uint8", "int16", "int64", "float16", "float32", "float64"]
 

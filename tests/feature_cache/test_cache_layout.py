@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cache_rows import KEY, bytes_of, fill, filled, rows_of, videos
 
-from feature_cache import CacheError, Key, Store, export_tree, import_tree
+from fewdistill.feature_cache import CacheError, Key, Store, export_tree, import_tree
 
 IMPORTED = Key("imported", {"name": "resnet18"})
 

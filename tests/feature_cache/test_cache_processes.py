@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from cache_rows import HERE, KEY, bytes_of, fill, filled, rows_of, start, videos
 
-from feature_cache import CacheError, Store, run_lock
-from feature_cache.atomic import explained, temporary_path
-from feature_cache.lock import publish_lock
+from fewdistill.feature_cache import CacheError, Store, run_lock
+from fewdistill.feature_cache.atomic import explained, temporary_path
+from fewdistill.feature_cache.lock import publish_lock
 
 OPEN = """
 import sys, numpy as np

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from feature_cache.windows import Windows
+from fewdistill.feature_cache.windows import Windows
 
 
 @st.composite

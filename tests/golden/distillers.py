@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill.combination import RELEASED, Combination
-from students.distill.d2m import AS_RELEASED
-from students.distill.decoupled import DKD
-from students.distill.measures import pearson_distance, softened_kl
-from students.output import EpisodeOutput
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.distill.combination import RELEASED, Combination
+from fewdistill.students.distill.d2m import AS_RELEASED
+from fewdistill.students.distill.decoupled import DKD
+from fewdistill.students.distill.measures import pearson_distance, softened_kl
+from fewdistill.students.output import EpisodeOutput
 from tests.golden.compare import close
 
 _ONE_BRANCH = ("ce", "KD", "Dist_KD", "wsl", "KL_feature", "support_sim")

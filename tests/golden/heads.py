@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.enrichment import FrameEnrichment, PatchEnrichment
-from students.few_shot import episode_output
-from students.heads.mean_token import EDist
-from students.heads.strm import NearestPair
-from students.heads.trx import TRX
-from students.output import support_distances
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.enrichment import FrameEnrichment, PatchEnrichment
+from fewdistill.students.few_shot import episode_output
+from fewdistill.students.heads.mean_token import EDist
+from fewdistill.students.heads.strm import NearestPair
+from fewdistill.students.heads.trx import TRX
+from fewdistill.students.output import support_distances
 from tests.golden.compare import close, det_fill
 
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
-from students.heads.mean_token import EDist
-from students.heads.otam import OTAMReleased, alignment_cost
-from students.interop import import_state
-from teachers.ensemble import ScoreFusion
-from teachers.fusions.base import FrameEmbedding
-from teachers.fusions.baselines import SideBySide
-from teachers.fusions.sums import RELEASED, Released
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
+from fewdistill.students.heads.mean_token import EDist
+from fewdistill.students.heads.otam import OTAMReleased, alignment_cost
+from fewdistill.students.interop import import_state
+from fewdistill.teachers.ensemble import ScoreFusion
+from fewdistill.teachers.fusions.base import FrameEmbedding
+from fewdistill.teachers.fusions.baselines import SideBySide
+from fewdistill.teachers.fusions.sums import RELEASED, Released
 from tests.golden.compare import NETWORKS_RTOL, close, det_fill
 from tests.golden.heads import trx
 

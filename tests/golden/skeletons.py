@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from students.skeletons.released import (
+from fewdistill.students.skeletons.released import (
     Released,
     ctr_block,
     fill,
@@ -24,7 +24,7 @@ from students.skeletons.released import (
     relations,
     temporal_convolution,
 )
-from students.skeletons.skeleton_gcn import Block, ChannelwiseGraphConvolution, TemporalConvolution
+from fewdistill.students.skeletons.skeleton_gcn import Block, ChannelwiseGraphConvolution, TemporalConvolution
 from tests.golden.compare import NETWORKS_RTOL, close
 from tests.skeletons import NTU, UCLA
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from results.report import write_report
-from results.store import RecordStore
-from results.summary import Row, summarise
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.report.page import write_report
+from fewdistill.results.summary.rows import Row, summarise
 from tests.results.browser import Browser
 from tests.results.made import believable, student, unfinished
 from tests.results.pages import raw_records

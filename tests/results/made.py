@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.arrays import TIE, Arrays
-from results.record import Cell, Cost, Metrics, Record, Status, key_of
-from results.stats import closed_interval
-from results.store import RecordStore
+from fewdistill.results.records.arrays import TIE, Arrays
+from fewdistill.results.records.record import Cell, Cost, Metrics, Record, Status, key_of
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.stats import closed_interval
 
 GAIN = {"none": 0.0, "tokens": 0.03, "d2m": 0.05, "both": 0.06}
 STUDENTS = {  # plain 5-shot accuracy, parameters, MACs per video

@@ -7,8 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from results.classes import by_class, class_names, class_table, confusion_table, readable_classes, readable_confusion
-from results.store import RecordStore, Result
+from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.summary.per_class import (
+    by_class,
+    class_names,
+    class_table,
+    confusion_table,
+    readable_classes,
+    readable_confusion,
+)
 from tests.results import made
 from tests.results.test_plots import with_answers
 

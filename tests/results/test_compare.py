@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from results import ResultError
-from results.beside import beside, find_figures
-from results.by_class import class_names, of_class
-from results.compare import Comparison, compare
-from results.published import load
-from results.record import Metrics, key_of
-from results.sides import Side, find_side
-from results.stats import Needed
-from results.store import RecordStore, Result
-from results.unpaired import estimate, unpaired_difference
-from results.verdicts import beside_verdict, outcome, summary, verdict
+from fewdistill.results import ResultError
+from fewdistill.results.comparison.compare import Comparison, compare
+from fewdistill.results.comparison.published import beside, find_figures
+from fewdistill.results.comparison.selector import Side, find_side
+from fewdistill.results.comparison.verdicts import beside_verdict, outcome, summary, verdict
+from fewdistill.results.published.figures import load
+from fewdistill.results.records.record import Metrics, key_of
+from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.stats import Needed
+from fewdistill.results.stats.unpaired import estimate, unpaired_difference
+from fewdistill.results.summary.by_class import class_names, of_class
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]

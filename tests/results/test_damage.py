@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results import ResultError
-from results.record import Cost
-from results.report import write_report
-from results.store import RecordStore
-from results.summary import summarise
+from fewdistill.results import ResultError
+from fewdistill.results.records.record import Cost
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.report.page import write_report
+from fewdistill.results.summary.rows import summarise
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]
@@ -127,7 +127,10 @@ def test_damaged_episodes_are_looked_at_once(new_store: Stores, monkeypatch: pyt
     [shared] = store.root.glob("episodes-*.npz")
     shared.write_bytes(b"PK")
     real = zipfile.ZipFile
-    monkeypatch.setattr("results.arrays.zipfile.ZipFile", lambda path, *more: opened.append(path) or real(path, *more))
+    monkeypatch.setattr(
+        "fewdistill.results.records.arrays.zipfile.ZipFile",
+        lambda path, *more: opened.append(path) or real(path, *more),
+    )
     results, problems = store.scan()
     assert not results and len(problems) == 5 and opened.count(shared) == 1
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results import ResultError
-from results.elsewhere import over_classes
-from results.store import RecordStore, Result
+from fewdistill.results import ResultError
+from fewdistill.results.comparison.other_classes import over_classes
+from fewdistill.results.records.store import RecordStore, Result
 from tests.results import made
 
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import results.report
-from results import ResultError
-from results.made_from import refresh
-from results.store import RecordStore
+from fewdistill.results import ResultError
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.report.fingerprint import refresh
 from tests.results.made import finished, student
 
 
@@ -41,7 +40,9 @@ def test_only_what_changed_is_drawn_again(tmp_path: Path, monkeypatch: pytest.Mo
     damaged = store.root / f"{last}.npz"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert drawn(), "arrays are behind the page, too"
-    monkeypatch.setattr(results.report, "write_report", lambda *_: (_ for _ in ()).throw(ResultError("no room")))
+    monkeypatch.setattr(
+        "fewdistill.results.report.page.write_report", lambda *_: (_ for _ in ()).throw(ResultError("no room"))
+    )
     damaged.unlink()
     with pytest.raises(ResultError, match="no room"):
         refresh(store.root, out, keys)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from results import ResultError
-from results.differences import differences, differences_but_seed
-from results.merge import merge
-from results.record import Record, key_of
-from results.report import write_report
-from results.store import RecordStore
-from results.summary import summarise
+from fewdistill.results import ResultError
+from fewdistill.results.records.differences import differences, differences_but_seed
+from fewdistill.results.records.merge import merge
+from fewdistill.results.records.record import Record, key_of
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.report.page import write_report
+from fewdistill.results.summary.rows import summarise
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]

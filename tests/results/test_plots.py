@@ -17,16 +17,20 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from results import ResultError, plot_classes, plot_gains, plot_names, plots
-from results.classes import ClassScores, by_class
-from results.intervals import Interval
-from results.plot_classes import class_plot, confusion_plot
-from results.plot_gains import gains_plot
-from results.plot_style import SMALLEST, folded, save
-from results.plots import COSTS, accuracy_over_cost, learning_curves
-from results.report_rows import cost_axes
-from results.store import RecordStore, Result
-from results.summary import Row, summarise
+from fewdistill.results import ResultError
+from fewdistill.results.plots import accuracy as plots
+from fewdistill.results.plots import classes as plot_classes
+from fewdistill.results.plots import gains as plot_gains
+from fewdistill.results.plots import labels as plot_names
+from fewdistill.results.plots.accuracy import COSTS, accuracy_over_cost, learning_curves
+from fewdistill.results.plots.classes import class_plot, confusion_plot
+from fewdistill.results.plots.gains import gains_plot
+from fewdistill.results.plots.style import SMALLEST, folded, save
+from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.report.rows import cost_axes
+from fewdistill.results.stats.intervals import Interval
+from fewdistill.results.summary.per_class import ClassScores, by_class
+from fewdistill.results.summary.rows import Row, summarise
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]

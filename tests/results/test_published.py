@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from results import ResultError
-from results.published import DATASETS, Figure, load
-from results.report import write_report
-from results.store import RecordStore
+from fewdistill.results import ResultError
+from fewdistill.results.published.figures import DATASETS, Figure, load
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.report.page import write_report
 from tests.results import made
 
 SMALL = """

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
 
-from results import ResultError
-from results.report import write_report
-from results.stats import pareto_front
-from results.store import RecordStore
-from results.summary import Row
+from fewdistill.results import ResultError
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.report.page import write_report
+from fewdistill.results.stats import pareto_front
+from fewdistill.results.summary.rows import Row
 from tests.results import made
 from tests.results.browser import Browser
 from tests.results.pages import LINES, ROWS, by_place, choose, column, values

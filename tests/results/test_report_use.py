@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from results.summary import Row
+from fewdistill.results.summary.rows import Row
 from tests.results.browser import Browser
 from tests.results.pages import LINES, ROWS, choose, column, search
 

@@ -7,11 +7,11 @@ from typing import cast
 
 import pytest
 
-from benchmark.scoring import rows as suite_rows
-from benchmark.suite_file import load_suite
-from benchmark.workspace import Workspace
-from results.reproduce import command, told
-from results.store import RecordStore
+from fewdistill.benchmark.evaluation.episodic_record import rows as suite_rows
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
+from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.results.records.reproduce import command, told
+from fewdistill.results.records.store import RecordStore
 from tests.results import made
 
 
@@ -33,7 +33,7 @@ def test_the_command_keeps_what_changes_the_numbers(argv: list[str] | None, want
     record = record.model_copy(update={"provenance": {"argv": argv} if argv else {}})
     assert command(record) == wanted and told(record) is bool(argv)
     many = record.model_copy(update={"provenance": {"argv": argv or [], "processes": 2, "row": "teacher/-/s0@odd"}})
-    assert command(many).startswith("torchrun --nproc-per-node 2 -m benchmark.cli run ")
+    assert command(many).startswith("torchrun --nproc-per-node 2 -m fewdistill run ")
     assert command(many).endswith(" --only 'teacher/-/s0@odd'")
 
 

@@ -17,8 +17,8 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
-from results import ResultError
-from results.stats import (
+from fewdistill.results import ResultError
+from fewdistill.results.stats import (
     PairedOverSeeds,
     class_bootstrap,
     closed_interval,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results import ResultError
-from results.stats import accuracy_draws, front_probability, hypervolume, hypervolume_interval, pareto_front
+from fewdistill.results import ResultError
+from fewdistill.results.stats import accuracy_draws, front_probability, hypervolume, hypervolume_interval, pareto_front
 
 SIMS = 300
 

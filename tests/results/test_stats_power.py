@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from statsmodels.stats.power import TTestPower
 
-from results import ResultError
-from results.stats import (
+from fewdistill.results import ResultError
+from fewdistill.results.stats import (
     Components,
     Needed,
     detectable,

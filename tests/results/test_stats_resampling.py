@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from results import ResultError
-from results.stats import class_bootstrap, hierarchical_bootstrap, hierarchical_difference
+from fewdistill.results import ResultError
+from fewdistill.results.stats import class_bootstrap, hierarchical_bootstrap, hierarchical_difference
 
 SIMS = 300
 Grid = np.ndarray[Any, Any]

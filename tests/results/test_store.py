@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from benchmark.episodes import ClassIndex, draw
-from results import ResultError
-from results.arrays import OWN, TIE, Arrays
-from results.record import Record, at_shot, key_of
-from results.store import RecordStore, Result
-from results.summary import summarise
+from fewdistill.benchmark.episodes import ClassIndex, draw
+from fewdistill.results import ResultError
+from fewdistill.results.records.arrays import OWN, TIE, Arrays
+from fewdistill.results.records.record import Record, at_shot, key_of
+from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.summary.rows import summarise
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]

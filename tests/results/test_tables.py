@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from results import ResultError
-from results.findings import fronts, headline, warnings
-from results.plots import mean_curve, quantities
-from results.record import Cost
-from results.store import RecordStore
-from results.summary import Row, summarise
-from results.table_files import DASH, write_table
-from results.table_text import readable, readable_ablation
-from results.tables import ablation_table, cost_table, gains_table, main_table
+from fewdistill.results import ResultError
+from fewdistill.results.plots.accuracy import mean_curve, quantities
+from fewdistill.results.records.record import Cost
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.summary.findings import fronts, headline, warnings
+from fewdistill.results.summary.rows import Row, summarise
+from fewdistill.results.tables.files import DASH, write_table
+from fewdistill.results.tables.tables import ablation_table, cost_table, gains_table, main_table
+from fewdistill.results.tables.text import readable, readable_ablation
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]

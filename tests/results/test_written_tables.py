@@ -13,11 +13,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from results.store import RecordStore
-from results.summary import summarise
-from results.table_files import write_table
-from results.table_text import main_notes, readable, readable_gains
-from results.tables import gains_table, main_table
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.summary.rows import summarise
+from fewdistill.results.tables.files import write_table
+from fewdistill.results.tables.tables import gains_table, main_table
+from fewdistill.results.tables.text import main_notes, readable, readable_gains
 from tests.results import made
 
 Outcomes = dict[tuple[str, str, str, int], dict[int, np.ndarray]]  # (data set, model, distillation, shot) -> seed

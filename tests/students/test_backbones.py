@@ -5,8 +5,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from students import StudentError
-from students.backbones import (
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import (
     LABEL_BRANCH,
     QUERY_BRANCH,
     TokenEncoder,
@@ -14,7 +14,7 @@ from students.backbones import (
     recalibrate_batch_norm,
     reset_batch_norm,
 )
-from students.trunks import BACKBONES
+from fewdistill.students.trunks import BACKBONES
 
 SMALL = "mobilenetv3_small"
 

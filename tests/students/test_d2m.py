@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill.d2m import AS_RELEASED, D2M, frame_relation
-from students.distill.labels import LabelsOnly
-from students.distill.measures import pearson_distance, softened_kl, standardised
-from students.distill.tokens import token_loss
-from students.output import EpisodeOutput
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.distill.d2m import AS_RELEASED, D2M, frame_relation
+from fewdistill.students.distill.labels import LabelsOnly
+from fewdistill.students.distill.measures import pearson_distance, softened_kl, standardised
+from fewdistill.students.distill.tokens import token_loss
+from fewdistill.students.output import EpisodeOutput
 
 
 def output(kl: list[list[float]], ce: list[list[float]], support: list[list[float]]) -> EpisodeOutput:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from students.distill import build
-from students.distill.base import Labelled
-from students.distill.combination import Combination, Part
-from students.output import EpisodeOutput
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
+from fewdistill.students.distill import build
+from fewdistill.students.distill.base import Labelled
+from fewdistill.students.distill.combination import Combination, Part
+from fewdistill.students.output import EpisodeOutput
 
 WAY, SUPPORT, QUERIES, FRAMES, WIDTH = 4, 8, 6, 3, 5
 VIDEOS = SUPPORT + QUERIES

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from students.backbones import TokenEncoder
-from students.folding import fold_batch_norm, folded
+from fewdistill.students.backbones import TokenEncoder
+from fewdistill.students.folding import fold_batch_norm, folded
 
 TORCHVISION = ["resnet18", "resnet50", "mobilenetv3_large", "mobilenetv3_small"]
 

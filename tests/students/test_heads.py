@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from students import StudentError
-from students.heads import HEADS
-from students.heads.hyrsm import HyRSM
-from students.heads.otam import alignment_cost
-from students.heads.strm import STRM
+from fewdistill.students import StudentError
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.hyrsm import HyRSM
+from fewdistill.students.heads.otam import alignment_cost
+from fewdistill.students.heads.strm import STRM
 from tests import oracles
 
 WIDTH = 6

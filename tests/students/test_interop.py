@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
-from students.few_shot import FewShotStudent
-from students.heads.mean_token import EDist
-from students.heads.strm import STRM
-from students.heads.trx import TRX
-from students.interop import UNKNOWN, fill_student, import_state
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
+from fewdistill.students.few_shot import FewShotStudent
+from fewdistill.students.heads.mean_token import EDist
+from fewdistill.students.heads.strm import STRM
+from fewdistill.students.heads.trx import TRX
+from fewdistill.students.interop import UNKNOWN, fill_student, import_state
 
 WIDTH, FRAMES = 16, 4
 TRX_NAMES = {"head.matchers.0.": "transformers.0.", "head.matchers.1.": "transformers.1."}

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import recalibrate_batch_norm
-from students.few_shot import FewShotStudent
-from students.heads.trx import TRX
-from students.skeletons import SKELETONS
-from students.skeletons.encoder import JointEncoder
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import recalibrate_batch_norm
+from fewdistill.students.few_shot import FewShotStudent
+from fewdistill.students.heads.trx import TRX
+from fewdistill.students.skeletons import SKELETONS
+from fewdistill.students.skeletons.encoder import JointEncoder
 from tests.skeletons import UCLA
 
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from students import StudentError
-from students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
-from students.encoding import frame_encoding
-from students.few_shot import FewShotStudent, episode_output
-from students.heads.trx import TRX
-from students.output import class_prototypes, query_logits, support_distances
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
+from fewdistill.students.encoding import frame_encoding
+from fewdistill.students.few_shot import FewShotStudent, episode_output
+from fewdistill.students.heads.trx import TRX
+from fewdistill.students.output import class_prototypes, query_logits, support_distances
 from tests.oracles import class_distances
 
 drawn = settings(derandomize=True, deadline=None, max_examples=30)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from students.backbones import TokenEncoder
-from students.few_shot import FewShotStudent
-from students.heads.trx import TRX
+from fewdistill.students.backbones import TokenEncoder
+from fewdistill.students.few_shot import FewShotStudent
+from fewdistill.students.heads.trx import TRX
 
 FRAMES, WAY = 2, 2
 LABELS = torch.tensor([0, 1, 0, 1])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from students.registry import Registry, UnknownNameError, import_all
+from fewdistill.students.registry import Registry, UnknownNameError, import_all
 
 
 def shelf() -> Registry[int]:

@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from benchmark.errors import UserError
-from benchmark.published_gcn import published
-from benchmark.skeleton_cost import clip_cost
-from results.store import RecordStore
-from students import StudentError
-from students.skeletons import SKELETONS, JointGraph
-from students.skeletons.base import PLAN
-from students.skeletons.graph import joint_graph
-from students.skeletons.released import load_released
-from students.skeletons.skeleton_gcn import ChannelwiseGraphConvolution, SkeletonGCN, TemporalConvolution
-from students.skeletons.st_gcn import Block as STBlock
-from students.skeletons.st_gcn import GraphConvolution
+from fewdistill.benchmark.cost.published_gcn import published
+from fewdistill.benchmark.cost.skeleton_cost import clip_cost
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.results.records.store import RecordStore
+from fewdistill.students import StudentError
+from fewdistill.students.skeletons import SKELETONS, JointGraph
+from fewdistill.students.skeletons.base import PLAN
+from fewdistill.students.skeletons.graph import joint_graph
+from fewdistill.students.skeletons.released import load_released
+from fewdistill.students.skeletons.skeleton_gcn import ChannelwiseGraphConvolution, SkeletonGCN, TemporalConvolution
+from fewdistill.students.skeletons.st_gcn import Block as STBlock
+from fewdistill.students.skeletons.st_gcn import GraphConvolution
 from tests.skeletons import NTU, UCLA, as_trained
 
 CHAIN = joint_graph([-1, 0, 1])

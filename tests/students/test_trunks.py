@@ -4,12 +4,12 @@ import pytest
 import timm
 import torch
 
-from benchmark.errors import UserError
-from benchmark.weights import trunk_weights, weights_identity
-from students import StudentError
-from students.backbones import TokenEncoder, load_imagenet_trunk
-from students.registry import UnknownNameError
-from students.trunks import BACKBONES, IMAGENET_MEAN
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.training.initial_weights import trunk_weights, weights_identity
+from fewdistill.students import StudentError
+from fewdistill.students.backbones import TokenEncoder, load_imagenet_trunk
+from fewdistill.students.registry import UnknownNameError
+from fewdistill.students.trunks import BACKBONES, IMAGENET_MEAN
 
 
 def drawn(name: str) -> torch.nn.Module:

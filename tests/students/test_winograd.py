@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from students.backbones import TokenEncoder
-from students.folding import fold_batch_norm
-from students.winograd import Winograd, toom_cook, worth_it
+from fewdistill.students.backbones import TokenEncoder
+from fewdistill.students.folding import fold_batch_norm
+from fewdistill.students.winograd import Winograd, toom_cook, worth_it
 
 
 @settings(max_examples=40, deadline=None)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from teachers.modalities import Camera, PosedClip, Skeleton
+from fewdistill.teachers.modalities import Camera, PosedClip, Skeleton
 
 CAMERA = Camera(fx=100, fy=100, cx=47.5, cy=31.5, width=96, height=64)
 JOINTS = ("pelvis", "chest", "head", "l_elbow", "l_hand", "r_elbow", "r_hand", "l_knee", "l_foot", "r_knee", "r_foot")

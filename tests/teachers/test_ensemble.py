@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from students import StudentError
-from students.heads.otam import OTAMReleased
-from students.heads.trx import TRX
-from teachers.ensemble import ScoreFusion
-from teachers.fusions.baselines import Concat, Mean, SideBySide
+from fewdistill.students import StudentError
+from fewdistill.students.heads.otam import OTAMReleased
+from fewdistill.students.heads.trx import TRX
+from fewdistill.teachers.ensemble import ScoreFusion
+from fewdistill.teachers.fusions.baselines import Concat, Mean, SideBySide
 
 WIDTH, FRAMES, WEIGHTS = 6, 3, (1.0, 0.3, 0.3)
 LABELS = torch.tensor([1, 0, 1, 0])

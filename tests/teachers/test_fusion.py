@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from students import StudentError
-from teachers.fusions.base import FrameEmbedding, FusionEncoder
-from teachers.fusions.sums import MFM, RELEASED, Released, moved
+from fewdistill.students import StudentError
+from fewdistill.teachers.fusions.base import FrameEmbedding, FusionEncoder
+from fewdistill.teachers.fusions.sums import MFM, RELEASED, Released, moved
 
 WIDTH, FRAMES, VIDEOS = 8, 4, 3
 drawn = settings(derandomize=True, deadline=None, max_examples=6)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.data.skeletons.topology import names, topology
-from teachers import TeacherError
-from teachers.modalities import EXPERTS, PosedClip
-from teachers.modalities.joints import resized_times
+from fewdistill.benchmark.data.skeletons.topology import names, topology
+from fewdistill.teachers import TeacherError
+from fewdistill.teachers.modalities import EXPERTS, PosedClip
+from fewdistill.teachers.modalities.joints import resized_times
 from tests.teachers.poses import SKELETON, SWAP, posed
 
 MOVES = np.cumsum(np.random.default_rng(0).normal(0, 0.05, (8, 3)), axis=0)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.data.transforms import mirror
-from students.registry import UnknownNameError
-from teachers import TeacherError
-from teachers.modalities import EXPERTS, CoordinateExpert, Expert
-from teachers.modalities.flow import Flow
+from fewdistill.benchmark.data.video.transforms import mirror
+from fewdistill.students.registry import UnknownNameError
+from fewdistill.teachers import TeacherError
+from fewdistill.teachers.modalities import EXPERTS, CoordinateExpert, Expert
+from fewdistill.teachers.modalities.flow import Flow
 from tests.teachers.poses import posed
 
 

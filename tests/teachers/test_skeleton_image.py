@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark.data.transforms import mirror
-from teachers import TeacherError
-from teachers.modalities import EXPERTS, PosedClip
+from fewdistill.benchmark.data.video.transforms import mirror
+from fewdistill.teachers import TeacherError
+from fewdistill.teachers.modalities import EXPERTS, PosedClip
 from tests.teachers.poses import CAMERA, EDGES, POSE, SKELETON, SWAP, posed
 
 

@@ -4,8 +4,8 @@
 motion.
 """
 
-from benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
-from students.registry import import_all
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
+from fewdistill.students.registry import import_all
 
 __all__ = ["LAYOUTS", "Entry", "Layout", "Listing"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.problem import FileError
-from teachers.modalities import Skeleton
+from fewdistill.benchmark.data.problem import FileError
+from fewdistill.teachers.modalities import Skeleton
 
 Float64 = NDArray[np.float64]
 LARGEST_FILE = 256 << 20  # bytes; ten minutes of two NTU bodies are a tenth of it

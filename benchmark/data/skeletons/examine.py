@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.problem import Problem
-from benchmark.data.skeletons.layout import Entry
-from benchmark.data.skeletons.packed import Progress, open_layout, read_clips
-from benchmark.data.skeletons.splits import published_split, split_names
-from benchmark.errors import DataError
+from fewdistill.benchmark.data.problem import Problem
+from fewdistill.benchmark.data.skeletons.layout import Entry
+from fewdistill.benchmark.data.skeletons.packed import Progress, open_layout, read_clips
+from fewdistill.benchmark.data.skeletons.splits import published_split, split_names
+from fewdistill.benchmark.runtime.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.data.skeletons.packed import SkeletonSet
-from benchmark.errors import DataError
-from teachers import TeacherError
+from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.teachers import TeacherError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

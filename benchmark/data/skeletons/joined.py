@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.skeletons import topology
-from benchmark.data.skeletons.layout import LAYOUTS
-from benchmark.data.skeletons.packed import SkeletonSet
-from benchmark.errors import DataError
+from fewdistill.benchmark.data.skeletons import topology
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS
+from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.runtime.errors import DataError
 
 
 def joined(first: SkeletonSet, second: SkeletonSet) -> SkeletonSet:

@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.problem import FileError, Problem
-from benchmark.data.skeletons.topology import topology
-from students.registry import Registry
-from teachers.modalities import Skeleton
+from fewdistill.benchmark.data.problem import FileError, Problem
+from fewdistill.benchmark.data.skeletons.topology import topology
+from fewdistill.students.registry import Registry
+from fewdistill.teachers.modalities import Skeleton
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.content import content_hashes
-from benchmark.data.problem import FileError, Problem
-from benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
-from benchmark.data.skeletons.splits import published_split
-from benchmark.errors import DataError, RunError
-from benchmark.pool import worker_pool
-from feature_cache import CacheError, atomic_file
-from students.registry import UnknownNameError
-from teachers.modalities import Skeleton
+from fewdistill.benchmark.data.problem import FileError, Problem
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
+from fewdistill.benchmark.data.skeletons.splits import published_split
+from fewdistill.benchmark.data.video.content import content_hashes
+from fewdistill.benchmark.runtime.errors import DataError, RunError
+from fewdistill.benchmark.runtime.pool import worker_pool
+from fewdistill.feature_cache import CacheError, atomic_file
+from fewdistill.students.registry import UnknownNameError
+from fewdistill.teachers.modalities import Skeleton
 
 MANY = 5_000  # clips; so many are read by several processes, and what was read is kept on disk
 _SHARE = 256  # clips of one task of a process

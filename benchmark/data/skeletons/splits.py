@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.skeletons.layout import Entry
-from benchmark.errors import DataError
-from students.registry import nearest
+from fewdistill.benchmark.data.skeletons.layout import Entry
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.students.registry import nearest
 
 FILE = Path(__file__).with_name("splits.toml")
 FIELDS = ("subject", "view", "setup", "part")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from benchmark.errors import DataError
-from students.registry import nearest
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.students.registry import nearest
 
 
 def joint(clips: Tensor, parents: Sequence[int]) -> Tensor:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.joints import read_skeleton
-from benchmark.errors import DataError
-from students.registry import nearest
-from teachers.modalities import Skeleton
+from fewdistill.benchmark.data.video.joints import read_skeleton
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.students.registry import nearest
+from fewdistill.teachers.modalities import Skeleton
 
 FOLDER = Path(__file__).with_name("topologies")
 

@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.synthetic.body import ANGLES, COLUMN, MIRRORED, clamp, make_body, pose
-from benchmark.seeds import generator
+from fewdistill.benchmark.data.synthetic.body import ANGLES, COLUMN, MIRRORED, clamp, make_body, pose
+from fewdistill.benchmark.runtime.seeds import generator
 
 ACTIONS = 48
 _CANDIDATES = 300

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.synthetic.body import CENTRE, EDGES, JOINTS, LEFT, RIGHT
-from benchmark.data.synthetic.camera import intrinsics
+from fewdistill.benchmark.data.synthetic.body import CENTRE, EDGES, JOINTS, LEFT, RIGHT
+from fewdistill.benchmark.data.synthetic.camera import intrinsics
 
 _CLIP_SECONDS = 2  # what a clip lasts when played as a video
 

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.synthetic import paint, person, scene, sensor
-from benchmark.data.synthetic.actions import Action
-from benchmark.data.synthetic.body import Body, clamp, draw_body, pose, rotation, stand
-from benchmark.data.synthetic.camera import draw_camera
-from benchmark.data.synthetic.solids import join, rasterise
-from benchmark.data.synthetic.spec import EmbeddedSpec
-from benchmark.seeds import generator
+from fewdistill.benchmark.data.synthetic import paint, person, scene, sensor
+from fewdistill.benchmark.data.synthetic.actions import Action
+from fewdistill.benchmark.data.synthetic.body import Body, clamp, draw_body, pose, rotation, stand
+from fewdistill.benchmark.data.synthetic.camera import draw_camera
+from fewdistill.benchmark.data.synthetic.solids import join, rasterise
+from fewdistill.benchmark.data.synthetic.spec import EmbeddedSpec
+from fewdistill.benchmark.runtime.seeds import generator
 
 Floats = NDArray[np.float64]
 

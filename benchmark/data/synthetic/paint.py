@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.synthetic.solids import Surface
+from fewdistill.benchmark.data.synthetic.solids import Surface
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]

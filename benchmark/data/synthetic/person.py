@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.synthetic.body import INDEX, Body
-from benchmark.data.synthetic.paint import Materials, draw_cloth, draw_colour, plain, stack
-from benchmark.data.synthetic.solids import Solids
+from fewdistill.benchmark.data.synthetic.body import INDEX, Body
+from fewdistill.benchmark.data.synthetic.paint import Materials, draw_cloth, draw_colour, plain, stack
+from fewdistill.benchmark.data.synthetic.solids import Solids
 
 Floats = NDArray[np.float64]
 

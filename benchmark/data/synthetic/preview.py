@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmark.data.splits import SPLITS
-from benchmark.data.video_folder import VideoFolder
-from benchmark.errors import UserError
-from benchmark.seeds import generator
-from teachers.modalities.flow import Flow
-from teachers.modalities.skeleton import SkeletonImage
+from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.data.video.splits import SPLITS
+from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.runtime.seeds import generator
+from fewdistill.teachers.modalities.flow import Flow
+from fewdistill.teachers.modalities.skeleton import SkeletonImage
 
 UInt8 = NDArray[np.uint8]
 

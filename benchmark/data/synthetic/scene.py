@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.synthetic.camera import Camera, rays
-from benchmark.data.synthetic.paint import Materials, Pixels, draw_cloth, draw_texture, stack
-from benchmark.data.synthetic.solids import FAR, Solids
+from fewdistill.benchmark.data.synthetic.camera import Camera, rays
+from fewdistill.benchmark.data.synthetic.paint import Materials, Pixels, draw_cloth, draw_texture, stack
+from fewdistill.benchmark.data.synthetic.solids import FAR, Solids
 
 Floats = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.synthetic.camera import project
+from fewdistill.benchmark.data.synthetic.camera import project
 
 Floats = NDArray[np.float64]
 

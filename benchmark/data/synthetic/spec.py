@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from benchmark.data.synthetic.actions import ACTIONS, actions
-from benchmark.errors import UserError
+from fewdistill.benchmark.data.synthetic.actions import ACTIONS, actions
+from fewdistill.benchmark.runtime.errors import UserError
 
 SPLITS = {"train": 30, "val": 8, "test": 10}
 """Classes each split has at most; a smaller data set takes the first ones."""

@@ -9,15 +9,15 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmark.data.problem import FileError
-from benchmark.data.splits import write_atomically, write_split_lists
-from benchmark.data.synthetic.actions import actions
-from benchmark.data.synthetic.encode import jpeg, mp4, npy, png, skeleton_toml
-from benchmark.data.synthetic.film import film
-from benchmark.data.synthetic.spec import EmbeddedSpec, class_names, split_videos
-from benchmark.errors import RunError
-from benchmark.pool import worker_pool
-from feature_cache.lock import run_lock
+from fewdistill.benchmark.data.problem import FileError
+from fewdistill.benchmark.data.synthetic.actions import actions
+from fewdistill.benchmark.data.synthetic.encode import jpeg, mp4, npy, png, skeleton_toml
+from fewdistill.benchmark.data.synthetic.film import film
+from fewdistill.benchmark.data.synthetic.spec import EmbeddedSpec, class_names, split_videos
+from fewdistill.benchmark.data.video.splits import write_atomically, write_split_lists
+from fewdistill.benchmark.runtime.errors import RunError
+from fewdistill.benchmark.runtime.pool import worker_pool
+from fewdistill.feature_cache.lock import run_lock
 
 _BEGUN, _DONE, _BESIDE = ".embedded.json", "dataset.json", ".partial"
 _BATCH = 8

@@ -1,0 +1,60 @@
+"""`fewdistill derive`: the teachers' modality clips alone, before or beside a run."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fewdistill.benchmark.runtime.errors import UserError
+
+OUT = Console()
+
+
+def derive_command(
+    suite: Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one setting: section.key=value. Repeatable.")
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="Only these, as flow,skeleton; default all that the teachers read.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, show_default="one a core", help="Processes; the clips do not depend on it.")
+    ] = None,
+    part: Annotated[
+        str, typer.Option(help="i/n derives the i-th of n parts, each on a machine of its own, into one folder.")
+    ] = "1/1",
+    data: Annotated[Path, typer.Option(help="Folder of the embedded data set and the caches.")] = Path("data"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Derive the modality clips that a suite's teachers read, in all its variants. What stands is kept."""
+    share = _part(part)
+    from fewdistill.benchmark.data.video.derivation import derive
+    from fewdistill.benchmark.graph.runner import open_workspace
+    from fewdistill.benchmark.suite.load import load_suite
+
+    ws = open_workspace(load_suite(suite, tuple(set_ or ())), Path("runs"), data, "cpu")
+    modalities = None if modality is None else [name.strip() for name in modality.split(",")]
+    variants = [name for name, _ in ws.suite.versions()]
+    found = derive(ws, modalities, variants=variants, part=share, workers=workers)
+    if as_json:
+        OUT.print_json(json.dumps([asdict(entry) for entry in found]))
+        return
+    for entry in found:
+        left = entry.videos - entry.there - entry.made
+        others = f", {left} left to other parts" if left else ""
+        told = f"{entry.videos} videos: {entry.there} were there, {entry.made} made{others}"
+        OUT.print(f"{entry.name} ({entry.digest}): {told}", markup=False, highlight=False, soft_wrap=True)
+    if not found:
+        OUT.print("nothing to derive: the teachers read rgb alone, from its files")
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UserError(f"--part {text!r}: write i/n with i from 1 to n, for example --part 3/16")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,1 @@
+"""What networks cost: MACs, parameters, latency, and published counts beside them."""

@@ -1,0 +1,1 @@
+"""Videos: folders, frames, splits, packs, transforms and derived modality clips."""

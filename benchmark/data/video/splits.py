@@ -1,0 +1,160 @@
+"""Split lists: which videos train, validate and test, in the published one-`class/video`-a-line format."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from fewdistill.benchmark.data.problem import Problem
+from fewdistill.benchmark.runtime.errors import DataError
+
+SPLITS = ("train", "val", "test")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".webm", ".mkv")
+
+
+def list_path(folder: Path, split: str, number: int) -> Path:
+    """`<folder>/{train,val,test}listNN.txt`, the published name of a split list."""
+    return Path(folder) / f"{split}list{number:02d}.txt"
+
+
+def normalise_name(name: str) -> str:
+    """Lower-case with spaces as underscores: the published rule by which list entries and folders meet."""
+    return name.replace(" ", "_").lower()
+
+
+def read_split_lists(folder: Path | str, number: int = 3) -> dict[str, tuple[str, ...]]:
+    """The three lists of ``folder`` as ``{"train" | "val" | "test": ("class/video", ...)}``, in file order.
+
+    Class names may hold spaces. Raises DataError, naming file and line, for a missing or empty list, a line that
+    is not `class/video`, a video listed twice or in two splits, and a class that occurs in two splits.
+    """
+    lists, problems = scan_split_lists(folder, number)
+    if problems:
+        more = f" (and {len(problems) - 1} more of the kind)" if len(problems) > 1 else ""
+        raise DataError(f"{problems[0]}{more}")
+    return lists
+
+
+def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
+    """What can be read of the lists, and everything that is wrong with them; never raises for bad content.
+
+    The returned lists hold each well-formed video once, in the first split that names it.
+    """
+    folder = Path(folder)
+    absent = [list_path(folder, split, number) for split in SPLITS]
+    absent = [path for path in absent if not path.is_file()]
+    problems = [
+        Problem(str(path), "split list not found", f"write it, one `class/video` a line{_other_numbers(folder)}")
+        for path in absent
+    ]
+    lists: dict[str, tuple[str, ...]] = {split: () for split in SPLITS}
+    seen: dict[str, tuple[str, str]] = {}  # normalised id -> (split, place of its first line)
+    class_home: dict[str, tuple[str, str]] = {}  # normalised class -> (split, place of its first line)
+    spelling: dict[str, tuple[str, str]] = {}  # normalised class -> (name, place) of its last new spelling
+    for split in SPLITS:
+        path = list_path(folder, split, number)
+        if path in absent:
+            continue
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            problems.append(Problem(str(path), f"not UTF-8 text ({error.reason})", "save the list as UTF-8"))
+            continue
+        videos: list[str] = []
+        for row, line in enumerate(lines, start=1):
+            place, video = f"{path}:{row}", line.strip()
+            if not video:
+                continue
+            fault = _line_fault(video)
+            if fault:
+                problems.append(Problem(place, f"{video!r} {fault}", "write `class/video`, without extension"))
+                continue
+            key = normalise_name(video)
+            class_key = key.split("/")[0]
+            home, first = class_home.setdefault(class_key, (split, place))
+            if key in seen:
+                problems.append(
+                    Problem(place, f"{video!r} is already listed at {seen[key][1]}", "keep one of the two lines")
+                )
+                continue
+            if home != split:
+                message = f"class {video.split('/')[0]!r} belongs to the {home} split ({first})"
+                problems.append(Problem(place, message, "a class may be in one split only: move or drop its lines"))
+                class_home[class_key] = (split, place)  # report the clash once, not for every video
+            name = video.split("/")[0]
+            spelt, where = spelling.setdefault(class_key, (name, place))
+            if home == split and name != spelt:
+                problems.append(Problem(place, f"class {name!r} is spelt {spelt!r} at {where}", "spell it one way"))
+                spelling[class_key] = (name, place)  # once, not for every video
+            seen[key] = (split, place)
+            videos.append(video)
+        if not videos:
+            problems.append(Problem(str(path), "lists no video", "write one `class/video` a line"))
+        lists[split] = tuple(videos)
+    return lists, problems
+
+
+def class_split(videos: Iterable[str], classes: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Lists from class names, for splits that take every video of a class (UCF101 and HMDB51 of ARN).
+
+    ``videos`` are the ids at hand, ``classes`` the class names of each split; videos of other classes are left
+    out. Raises DataError for an unknown split name, a class in two splits, and a class without a video.
+    """
+    by_class: dict[str, list[str]] = {}
+    for video in sorted(videos):
+        by_class.setdefault(normalise_name(video.split("/")[0]), []).append(video)
+    unknown = sorted(set(classes) - set(SPLITS))
+    if unknown:
+        raise DataError(f"unknown split {unknown[0]!r}: the splits are {', '.join(SPLITS)}")
+    lists: dict[str, tuple[str, ...]] = {}
+    home: dict[str, str] = {}
+    for split in SPLITS:
+        found: list[str] = []
+        for name in classes.get(split, ()):
+            key = normalise_name(name)
+            if key in home:
+                raise DataError(f"class {name!r} is given twice ({home[key]} and {split}): keep it in one split")
+            if key not in by_class:
+                raise DataError(f"class {name!r} of the {split} split has no video: add its folder or drop it")
+            home[key] = split
+            found += by_class[key]
+        lists[split] = tuple(found)
+    return lists
+
+
+def write_split_lists(folder: Path | str, lists: Mapping[str, Sequence[str]], number: int = 3) -> None:
+    """Write the three lists (LF line ends, each file replaced atomically), so that `read_split_lists` reads them."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        text = "".join(f"{video}\n" for video in lists[split])
+        write_atomically(list_path(folder, split, number), text.encode("utf-8"))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside, flush to disk, rename: a reader sees the old file or the new one, never half of it."""
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def _line_fault(video: str) -> str:
+    parts = video.split("/")
+    if len(parts) != 2 or not all(part.strip() for part in parts) or ".." in parts:
+        return "is not `class/video`"
+    if video.lower().endswith(VIDEO_SUFFIXES):
+        return "carries a file extension"
+    return ""
+
+
+def _other_numbers(folder: Path) -> str:
+    """A hint when lists of another number stand in the folder."""
+    names = sorted(path.name for path in folder.glob("*list[0-9][0-9].txt")) if folder.is_dir() else []
+    return f", or set the list number to that of {', '.join(names)}" if names else ""

@@ -1,0 +1,1 @@
+"""From trained weights to records: embedding, matching frozen episodes, metrics."""

@@ -1,0 +1,1 @@
+"""The stage graph and what walks over it: status, local execution, Ray, torchrun, tracking."""

@@ -1,0 +1,1 @@
+"""Few-shot episodes, of videos and of skeleton clips."""

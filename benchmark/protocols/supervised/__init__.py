@@ -1,0 +1,1 @@
+"""Supervised classification of skeleton clips, with distillation in stages."""

@@ -1,0 +1,1 @@
+"""Training: the loop, base training, episodes, and what a teacher gives to a student."""

@@ -1,0 +1,1 @@
+"""Test episodes to look at, with the answers of finished networks."""

@@ -1,0 +1,1 @@
+"""Two selections of records compared, or one with published figures."""

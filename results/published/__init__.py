@@ -1,0 +1,1 @@
+"""Figures published by others, with their sources."""

@@ -1,0 +1,1 @@
+"""README and docs written from the reference records."""

@@ -1,0 +1,1 @@
+"""Records: their schema, storage, merging and the command that reproduces one."""

@@ -1,0 +1,133 @@
+"""The arrays beside a record: which there are, what they must agree on, and the npz files that hold them."""
+
+import hashlib
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewdistill.results import ResultError
+from fewdistill.results.records.record import Record
+
+Arrays = dict[str, NDArray[np.generic]]
+
+OWN: Final = {"correct": np.uint8, "predicted": np.int16}
+"""A record's outcome, (E, Q) both: 1 where an answer is right; the class answered, or TIE (not in schema 2)."""
+DRAWN: Final = {"classes": np.int16, "query_class": np.int16, "support": np.int32, "query": np.int32}
+"""The episodes it met: class numbers (E, way) and (E, Q), video numbers (E, S) and (E, Q) within the split."""
+NAMES: Final = {"class_names": np.str_, "videos": np.str_}
+"""What the numbers stand for, (C,) and (V,): names and ids, fixed-width unicode."""
+OPTIONAL: Final = {"support", "query", *NAMES}
+"""May be missing. Records made by this program carry all."""
+
+TIE: Final = -1
+"""In ``predicted``: several classes share the highest score. No answer, hence a wrong one."""
+
+
+def digest_of(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """sha256 over names, shapes and contents."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name}{arrays[name].shape}".encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.digest()
+
+
+def npz(arrays: Mapping[str, NDArray[np.generic]], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """An npz file's bytes, the same for the same arrays; compression: one of zipfile's, whichever numpy reads."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name in sorted(arrays):
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, np.asarray(arrays[name]), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def load(path: Path, missing: str) -> Arrays:
+    """The arrays of an npz, read only; executes no code. ResultError names the file, ``missing`` where it is that."""
+    try:
+        with zipfile.ZipFile(path) as archive:  # which compares every member with its CRC-32
+            return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+    except FileNotFoundError:
+        raise ResultError(f"{path}: {missing}; run the cell again") from None
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error) as error:
+        raise ResultError(f"{path}: corrupt ({error}); delete it and run the cell again") from error
+
+
+def _array(data: bytes) -> NDArray[np.generic]:
+    start = 10 + int.from_bytes(data[8:10], "little")
+    shape, fortran, dtype = _header(data[:start])
+    return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
+
+
+@lru_cache(maxsize=64)
+def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, order and dtype of an npy file. Parsing takes numpy longer than all else, and records have few shapes."""
+    stream = io.BytesIO(head)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("not an npy array of format 1.0")
+    return np.lib.format.read_array_header_1_0(stream)
+
+
+def check_drawn(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Names, dtypes and shapes of the episodes' arrays, and that every number has its name; raises ResultError."""
+    wanted = DRAWN | NAMES
+    _named(path, arrays, wanted)
+    for name, array in arrays.items():
+        if not np.issubdtype(array.dtype, wanted[name]) or array.ndim != (1 if name in NAMES else 2):
+            raise ResultError(f"{path}: {name} is {array.dtype} {array.shape}, wanted {wanted[name].__name__}")
+    rows = {name: len(arrays[name]) for name in DRAWN if name in arrays}
+    if len(set(rows.values())) != 1:
+        raise ResultError(f"{path}: rows {rows} must be the same; run the cell again")
+    if "query" in arrays and arrays["query"].shape != arrays["query_class"].shape:
+        raise ResultError(f"{path}: query must have the shape of query_class {arrays['query_class'].shape}")
+    asked = (arrays["query_class"][:, :, None] == arrays["classes"][:, None, :]).any(2)
+    if not asked.all():
+        raise ResultError(f"{path}: query_class names classes that are not in their episode; run the cell again")
+    for name, names in (("classes", "class_names"), ("query_class", "class_names"), ("support", "videos"),
+                        ("query", "videos")):  # fmt: skip
+        if name in arrays and arrays[name].size:
+            low, high = int(arrays[name].min()), int(arrays[name].max())
+            if low < 0 or (names in arrays and high >= len(arrays[names])):
+                raise ResultError(f"{path}: {name} goes from {low} to {high}, outside the {names} there are")
+
+
+def check_outcome(path: Path, record: Record, own: Mapping[str, NDArray[np.generic]], drawn: Arrays) -> None:
+    """A done record's outcome against its episodes and the accuracy that it claims; raises ResultError."""
+    wanted = OWN if record.schema_version > 2 else {"correct": np.uint8}
+    _named(path, own, wanted)
+    metrics = record.metrics
+    assert metrics is not None  # a done record has them
+    shape = (metrics.episodes, drawn["query_class"].shape[1])
+    for name, array in own.items():
+        if array.dtype != wanted[name] or array.shape != shape:
+            raise ResultError(f"{path}: {name} is {array.dtype} {array.shape}, wanted {wanted[name].__name__} {shape}")
+    if len(drawn["query_class"]) != metrics.episodes:
+        raise ResultError(f"{path}: {metrics.episodes} episodes, of {len(drawn['query_class'])} drawn; run it again")
+    correct = own["correct"]
+    if correct.size == 0 or correct.max() > 1:
+        raise ResultError(f"{path}: correct must hold zeros and ones, at least one; run the cell again")
+    accuracy = np.count_nonzero(correct) / correct.size
+    if abs(accuracy - metrics.accuracy) > 1e-6:
+        raise ResultError(f"{path}: correct averages {accuracy:.6f}, the record says {metrics.accuracy:.6f}")
+    if "predicted" in own:
+        predicted = own["predicted"]
+        if not np.array_equal(correct, predicted == drawn["query_class"]):
+            raise ResultError(f"{path}: predicted and correct contradict each other; run the cell again")
+        known = predicted == TIE
+        for place in drawn["classes"].T:
+            known |= predicted == place[:, None]
+        if not known.all():
+            raise ResultError(f"{path}: predicted names classes that are not in their episode; run the cell again")
+
+
+def _named(path: Path, arrays: Mapping[str, NDArray[np.generic]], wanted: Mapping[str, type]) -> None:
+    missing, foreign = sorted(wanted.keys() - arrays.keys() - OPTIONAL), sorted(arrays.keys() - wanted.keys())
+    if missing or foreign:
+        raise ResultError(f"{path}: arrays missing {missing}, unknown {foreign}; wanted {sorted(wanted)}")

@@ -1,0 +1,146 @@
+"""Records of several folders as one list, without those that contradict each other."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from math import isclose
+from pathlib import Path
+
+import numpy as np
+
+from fewdistill.results.records.differences import differences, differences_but_seed
+from fewdistill.results.records.record import Cell, at_shot
+from fewdistill.results.records.store import Problem, RecordStore, Result
+
+_TOLD = 6  # differences named of two records
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    result: Result
+
+    @property
+    def done(self) -> bool:
+        return self.result.record.status == "done"
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Its key, and the suite and variant whose cell it is."""
+        record = self.result.record
+        return record.key, record.cell.suite, record.cell.variant
+
+
+def merge(folders: Iterable[Path | str], keys: Collection[str] | None = None) -> tuple[list[Result], list[Problem]]:
+    """Records of several folders as one list by key, and what is wrong, or worth a note, with their files.
+
+    keys: the records asked for, by default all. The same key may stand in several folders: of two equal outcomes
+    one is taken and a note names both files; a done record wins over one that is not. What two suites or variants
+    have in common is kept as a cell of each. Nothing says which holds where two done records of one key differ in
+    metrics or outcome, or where two of one cell have different identities: a problem names their files and what
+    differs, and they become skipped records, without a figure.
+    """
+    by_key: dict[str, list[_Found]] = defaultdict(list)
+    problems: list[Problem] = []
+    for folder in {Path(folder).resolve(): folder for folder in folders}.values():
+        store = RecordStore(folder)
+        results, bad = store.scan()
+        problems += bad
+        for result in results:
+            if keys is None or result.record.key in keys:
+                by_key[result.record.key].append(_Found(store.root / f"{result.record.key}.json", result))
+    chosen = {found.place: found for key in sorted(by_key) for found in _of_key(by_key[key], problems)}
+    by_cell: dict[Cell, list[_Found]] = defaultdict(list)
+    for found in chosen.values():
+        if found.done:
+            by_cell[found.result.record.cell].append(found)
+    for twins in by_cell.values():
+        if len(twins) > 1:
+            chosen |= {found.place: found for found in _set_aside(twins, _mismatch(twins), problems)}
+    _note_seeds(list(chosen.values()), problems)
+    return [found.result for found in chosen.values()], problems
+
+
+def _of_key(same: Sequence[_Found], problems: list[Problem]) -> list[_Found]:
+    """The records of one key that count, one of each suite and variant."""
+    done = [found for found in same if found.done]
+    if any(not _same_outcome(done[0].result, other.result) for other in done[1:]):
+        same = _set_aside(done, "the same cell with different results: delete all but one", problems)
+        return list({found.place: found for found in same}.values())
+    places: dict[tuple[str, str, str], list[_Found]] = defaultdict(list)
+    for found in same:
+        places[found.place].append(found)
+    return [_one_of(places[place], problems) for place in sorted(places)]
+
+
+def _one_of(same: Sequence[_Found], problems: list[Problem]) -> _Found:
+    done = [found for found in same if found.done]
+    if not done:
+        one, *others = same
+        for other in others:
+            if other.result.record.status != one.result.record.status:
+                said = f"{other.result.record.standing} here, {one.result.record.standing} in {one.path}"
+                problems.append(Problem(other.path, said, note=True))
+        return one
+    one = max(done, key=lambda found: found.result.record.schema_version)  # a newer one keeps more; the first of equals
+    if len(done) > 1:
+        copies = ", ".join(str(found.path) for found in done if found is not one)
+        problems.append(Problem(one.path, f"the same record as {copies}; counted once", note=True))
+    return one
+
+
+def _same_outcome(one: Result, two: Result) -> bool:
+    """Whether the answers are the same, and all that follows from them; scores may differ as float32 does."""
+    assert one.correct is not None and two.correct is not None
+    same = one.episodes == two.episodes and np.array_equal(one.correct, two.correct)
+    if one.predicted is not None and two.predicted is not None:
+        same = same and np.array_equal(one.predicted, two.predicted)
+    a, b = one.record.metrics, two.record.metrics
+    assert a is not None and b is not None
+    scores = [(a.nll, b.nll), (a.ece, b.ece)]
+    near = all(x == y or (x is not None and y is not None and isclose(x, y, rel_tol=1e-3)) for x, y in scores)
+    return same and near and a == b.model_copy(update={"nll": a.nll, "ece": a.ece})
+
+
+def _set_aside(found: Sequence[_Found], why: str, problems: list[Problem]) -> list[_Found]:
+    """Done records as skipped ones: their cell says why it is empty, and no figure of theirs is left."""
+    problems += [Problem(one.path, f"left out with {_others(one, found)}: {why}") for one in found[:1]]
+    skipped = []
+    for one in found:
+        reason = f"{one.path} and {_others(one, found)} contradict each other: {why}"
+        told: dict[str, object] = {"status": "skipped", "reason": reason, "metrics": None, "cost": None, "curve": []}
+        skipped.append(_Found(one.path, Result(one.result.record.model_copy(update=told))))
+    return skipped
+
+
+def _others(one: _Found, found: Sequence[_Found]) -> str:
+    return ", ".join(str(other.path) for other in found if other is not one)
+
+
+def _mismatch(twins: Sequence[_Found]) -> str:
+    cell, first = twins[0].result.record.cell, twins[0].result.record
+    name = f"{cell.model}/{cell.distillation}, {at_shot(cell.shot)}, seed {cell.seed} of {cell.suite}"
+    name += f" ({cell.variant})" if cell.variant else ""
+    told = "; ".join(_told(differences(first, twin.result.record)) for twin in twins[1:])
+    return f"{name} with different identities ({told}): name the variants apart in the suite, or remove one"
+
+
+def _told(found: Sequence[str]) -> str:
+    more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
+    return ", ".join([*found[:_TOLD], *more])
+
+
+def _note_seeds(chosen: Sequence[_Found], problems: list[Problem]) -> None:
+    """Note the rows whose seeds were not made with the same settings: their mean is of unlike things."""
+    rows: dict[Cell, list[_Found]] = defaultdict(list)
+    for found in chosen:
+        if found.done:
+            rows[found.result.record.cell.model_copy(update={"seed": 0})].append(found)
+    for first, *others in rows.values():
+        told: set[str] = set()
+        for other in others:
+            unlike = _told(differences_but_seed(first.result.record, other.result.record))
+            if unlike and unlike not in told:
+                told.add(unlike)
+                said = f"another seed of the row of {first.path}, made with other settings: {unlike}"
+                problems.append(Problem(other.path, said, note=True))

@@ -1,0 +1,1 @@
+"""Records as rows: means over seeds, gains, ranks and findings."""

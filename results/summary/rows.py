@@ -1,0 +1,265 @@
+"""From records to rows: the seeds of one setting and shot become one statement. Tables, plots and report read rows."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from statistics import median
+
+from fewdistill.results import ResultError
+from fewdistill.results.records.record import Cell, Cost, at_shot
+from fewdistill.results.records.store import Result
+from fewdistill.results.stats import Interval, PairedOverSeeds, closed_over_seeds, holm, seed_interval
+from fewdistill.results.summary.pairing import by_seed, done, pair
+from fewdistill.results.summary.ranks import Rank, ranks
+
+FEWEST_SEEDS = 3
+"""A claim needs this many training seeds."""
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """A cell without its shot and its seed."""
+
+    suite: str
+    dataset: str
+    split: str
+    role: str
+    way: int
+    query: int
+    frames: int
+    image_size: int
+    head: str
+    model: str
+    distillation: str
+    variant: str = ""
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Setting":
+        return cls(**{field.name: getattr(cell, field.name) for field in fields(cls)})
+
+    @property
+    def name(self) -> str:
+        plain = self.model if self.distillation in ("-", "") else f"{self.model} / {self.distillation}"
+        return f"{plain} ({self.variant})" if self.variant else plain
+
+    @property
+    def stream(self) -> str:
+        """What a network of the supervised protocol reads, which is the end of its name: "joint" of "ctr_gcn-joint"."""
+        return self.model.rpartition("-")[2]
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """Cost of a row: medians over its seeds; None where no seed measured it. MACs in units of 1e9 (G), MB of 1e6."""
+
+    parameters_m: float | None
+    size_mb: float | None
+    gmacs_per_video: float | None
+    gmacs_per_episode: float | None
+    thop_gmacs_per_episode: float | None
+    latency_ms: float | None
+    latency_threads: int | None
+    training_seconds: float | None
+    counter: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A setting at one shot. Accuracies and gains are fractions.
+
+    why: reason for an empty row, else "". accuracy: mean over seeds with its closed interval. seeds: interval over
+    training seeds (None with one). by_seed: (seed, accuracy). planned: records of any status. unfinished: one line
+    for each record that is not done. gain: paired difference from the setting with distillation "none", for a variant
+    from the same setting without it, over the seeds both have; gain_why: reason where there is none; against: the
+    setting it is compared with; p: Holm-corrected over all gains of the summary. rank: place of the accuracy among the
+    finished students (variants aside) of its table and shot; rank_why: reason where there is none.
+    """
+
+    setting: Setting
+    shot: int
+    why: str
+    accuracy: Interval | None
+    seeds: Interval | None
+    by_seed: tuple[tuple[int, float], ...]
+    planned: int
+    unfinished: tuple[str, ...]
+    gain: PairedOverSeeds | None
+    gain_why: str
+    against: Setting | None
+    p: float | None
+    rank: Rank | None
+    rank_why: str
+    cost: RowCost
+
+    @property
+    def claimed(self) -> bool:
+        """Enough seeds, and a corrected p under 5 %: the gain (or loss) may be stated."""
+        return self.gain is not None and self.p is not None and self.gain.n_seeds >= FEWEST_SEEDS and self.p < ALPHA
+
+
+def summarise(results: Iterable[Result]) -> list[Row]:
+    """One row for each setting at each shot that occurs anywhere among settings of the same kind, sorted.
+
+    Raises ResultError when two finished records claim the same cell: which of them to show is not ours to choose.
+    """
+    groups: dict[tuple[Setting, int], list[Result]] = defaultdict(list)
+    for result in sorted(results, key=lambda result: result.record.cell.seed):
+        groups[Setting.of(result.record.cell), result.record.cell.shot].append(result)
+    for group in groups.values():
+        _refuse_twins(group)
+    shots: dict[object, set[int]] = defaultdict(set)
+    for setting, shot in groups:
+        shots[table_of(setting)].add(shot)
+    settings = {setting for setting, _ in groups}
+    wanted = sorted(((setting, shot) for setting in settings for shot in shots[table_of(setting)]), key=_order)
+    present: dict[object, dict[Setting, None]] = defaultdict(dict)
+    for setting, shot in groups:
+        present[table_of(setting), shot][setting] = None
+    placed = _ranks(groups)
+    rows = []
+    for setting, shot in wanted:
+        against = reference_of(setting, shot, present[table_of(setting), shot])
+        plain = groups[against, shot] if against else []
+        rows.append(_row(setting, shot, groups.get((setting, shot), []), against, plain, placed.get((setting, shot))))
+    tested = [index for index, row in enumerate(rows) if row.gain]
+    corrected = holm([row.gain.headline.p for row in rows if row.gain])
+    for index, p in zip(tested, corrected, strict=True):
+        rows[index] = replace(rows[index], p=p)
+    return rows
+
+
+def table_of(setting: Setting) -> tuple[object, ...]:
+    """What two settings must share to stand in one comparison."""
+    return setting.suite, setting.dataset, setting.split, setting.way, setting.query
+
+
+def model_order(setting: Setting) -> tuple[object, ...]:
+    """Teachers first, a model's lines together, plain training before distillation."""
+    return setting.role != "teacher", setting.model, setting.head, setting.distillation != "none", setting.variant != ""
+
+
+def labels(settings: Iterable[Setting]) -> dict[Setting, str]:
+    """Short name of each setting's model, with its head, frames and size of image where the settings differ in them."""
+    settings = list(settings)
+    told = [name for name in ("head", "frames", "image_size") if len({getattr(s, name) for s in settings}) > 1]
+    words = {"head": "{}", "frames": "{} frames", "image_size": "{} px"}
+    return {s: ", ".join([s.model, *(words[name].format(getattr(s, name)) for name in told)]) for s in settings}
+
+
+def _order(place: tuple[Setting, int]) -> tuple[object, ...]:
+    """Teachers first, then by model and shot, plain training before distillation."""
+    setting, shot = place
+    first = (setting.suite, setting.dataset, setting.split, setting.way, setting.query, setting.role != "teacher")
+    return *first, setting.model, setting.head, shot, setting.distillation != "none", setting.variant != "", setting
+
+
+def _refuse_twins(group: Sequence[Result]) -> None:
+    seen: dict[int, Result] = {}
+    for result in done(group):
+        cell, twin = result.record.cell, seen.setdefault(result.record.cell.seed, result)
+        if twin is not result:
+            raise ResultError(
+                f"records {twin.record.key}.json and {result.record.key}.json are both the finished cell"
+                f" {Setting.of(cell).name}, {at_shot(cell.shot)}, seed {cell.seed} of {cell.suite}, with different"
+                f" identities ({_difference(twin, result)}): name the variants apart in the suite, or remove one"
+            )
+
+
+def _difference(one: Result, two: Result) -> str:
+    a, b = one.record.identity, two.record.identity
+    names = sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
+    return ", ".join(names)
+
+
+def reference_of(setting: Setting, shot: int, others: Collection[Setting]) -> Setting | None:
+    """The one of ``others``, at its shot, that a setting is compared with; None where a gain makes no sense or there
+    is none.
+
+    A student is compared with its plainly trained twin, a variant with the same setting of the suite as it stands. A
+    teacher of other modalities has another name, and is still compared with the suite's one teacher; but in the
+    supervised protocol (shot 0), where there is a teacher for every stream, with that of its own.
+    """
+    if not setting.variant:
+        plain = replace(setting, distillation="none")
+        return plain if _has_gain(setting) and plain in others else None
+    if setting.role == "teacher":
+        same = [s for s in others if s.role == "teacher" and not s.variant and table_of(s) == table_of(setting)]
+        same = [s for s in same if shot or s.model == setting.model]
+    else:  # a variant's head may be another
+        same = [s for s in others if replace(s, head=setting.head) == replace(setting, variant="")]
+    return same[0] if len(same) == 1 else None
+
+
+def _has_gain(setting: Setting) -> bool:
+    """Teachers and the plainly trained stand for themselves; a variant always changes something."""
+    return bool(setting.variant) or (setting.role != "teacher" and setting.distillation not in ("none", "-"))
+
+
+def _ranks(groups: Mapping[tuple[Setting, int], list[Result]]) -> dict[tuple[Setting, int], Rank]:
+    """Place of every finished student of the suites as they stand, among those of its table and shot."""
+    rivals: dict[object, dict[tuple[Setting, int], list[Result]]] = defaultdict(dict)
+    for (setting, shot), group in groups.items():
+        if setting.role == "student" and not setting.variant and done(group):
+            rivals[table_of(setting), shot][setting, shot] = done(group)
+    placed: dict[tuple[Setting, int], Rank] = {}
+    for field in rivals.values():
+        placed |= dict(zip(field, ranks(list(field.values())), strict=True))
+    return placed
+
+
+def _row(
+    setting: Setting,
+    shot: int,
+    group: list[Result],
+    against: Setting | None,
+    plain: list[Result],
+    rank: Rank | None,
+) -> Row:
+    scored = by_seed(done(group))
+    unfinished = tuple(
+        f"seed {result.record.cell.seed} {result.record.standing}" for result in group if result.record.status != "done"
+    )
+    why = "" if scored else "; ".join(unfinished) or "not run"
+    gain, gain_why = None, "a teacher" if setting.role == "teacher" else "the reference"
+    if _has_gain(setting):
+        gain, gain_why = pair(scored, by_seed(done(plain))) if scored else (None, "not run")
+    values = [one.accuracy for one in scored.values()]
+    shared = len({one.episodes for one in scored.values()}) == 1
+    return Row(
+        setting=setting,
+        shot=shot,
+        why=why,
+        accuracy=closed_over_seeds(values, shared) if values else None,
+        seeds=seed_interval([value.mean() for value in values]) if values else None,
+        by_seed=tuple((seed, float(one.accuracy.mean())) for seed, one in scored.items()),
+        planned=len({result.record.cell.seed for result in group}),
+        unfinished=unfinished,
+        gain=gain,
+        gain_why=gain_why,
+        against=against,
+        p=None,
+        rank=rank,
+        rank_why="a teacher" if setting.role == "teacher" else "a variant" if setting.variant else why,
+        cost=_cost([result.record.cost for result in done(group) if result.record.cost]),
+    )
+
+
+def _cost(costs: list[Cost]) -> RowCost:
+    def middle(pick: Callable[[Cost], float | None], scale: float = 1.0) -> float | None:
+        known = [value for cost in costs if (value := pick(cost)) is not None]
+        return median(known) / scale if known else None
+
+    threads = middle(lambda cost: cost.latency_threads)
+    return RowCost(
+        parameters_m=middle(lambda cost: cost.parameters, 1e6),
+        size_mb=middle(lambda cost: cost.bytes, 1e6),
+        gmacs_per_video=middle(lambda cost: cost.macs_per_video, 1e9),
+        gmacs_per_episode=middle(lambda cost: cost.macs_per_episode, 1e9),
+        thop_gmacs_per_episode=middle(lambda cost: cost.thop_gmacs_per_episode),
+        latency_ms=middle(lambda cost: cost.latency_ms_p50),
+        latency_threads=None if threads is None else int(threads),
+        training_seconds=middle(lambda cost: cost.training_seconds),
+        counter=", ".join(sorted({cost.counter for cost in costs if cost.counter})),
+    )

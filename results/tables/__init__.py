@@ -1,0 +1,1 @@
+"""Tables as markdown, csv and tex."""

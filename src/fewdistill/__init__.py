@@ -1,0 +1,1 @@
+"""Few-shot distillation benchmarks for action recognition."""

@@ -1,0 +1,1 @@
+"""Tools of a checkout that are not part of the installed package."""
