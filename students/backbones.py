@@ -87,6 +87,10 @@ class TokenEncoder(ClipEncoder):
         tokens = self.tokens(self.pooled(batch, micro_frames))
         return {name: value.unflatten(0, (-1, clip_frames)) for name, value in tokens.items()}
 
+    def features(self, batch: Tensor, clip_frames: int) -> Tensor:
+        """Pooled trunk features (N, clip_frames, channels); see ``pooled``."""
+        return self.pooled(batch).unflatten(0, (-1, clip_frames))
+
     def rows(self, clips: int, clip_frames: int) -> int:
         """A row a frame."""
         return clips * clip_frames

@@ -25,6 +25,10 @@ class ClipEncoder(nn.Module):
         """
 
     @abstractmethod
+    def features(self, batch: Tensor, clip_frames: int) -> Tensor:
+        """The input of N clips -> (N, clip_frames, channels), what the branches read."""
+
+    @abstractmethod
     def rows(self, clips: int, clip_frames: int) -> int:
         """How many rows of the input so many clips take."""
 

@@ -25,14 +25,14 @@ def take_part(rank: int, meeting: str, told: "Queue[Any]") -> None:
             layer.weight.fill_(rank + 1.0)
     if rank == 0:  # resumed
         optimiser.load_state_dict({**optimiser.state_dict(), "state": {0: _state(7.0)}})
-    found: list[Any] = [group.alike(net, optimiser, 5 * (1 - rank)), [layer.weight.item() for layer in net]]
+    found: list[Any] = [group.broadcast_state(net, optimiser, 5 * (1 - rank)), [layer.weight.item() for layer in net]]
     found[1].append(optimiser.state[net[0].weight]["exp_avg"].item())
     grad = torch.full((1, 1), rank + 1.0, dtype=torch.float64)
     sums = [grad, grad.clone() if rank else None, None]  # one layer's on one process only, one's on none
-    found.append(group.add_up({"loss": rank + 1.0}, sums, list(net.parameters())))
+    found.append(group.all_reduce_grads({"loss": rank + 1.0}, sums, list(net.parameters())))
     found.append([None if total is None else total.item() for total in sums])
     try:
-        with group.together():
+        with group.collective():
             if rank == 1:
                 raise RunError("no memory")
             group.exchange()
@@ -41,7 +41,7 @@ def take_part(rank: int, meeting: str, told: "Queue[Any]") -> None:
     found.append(group.exchange(rank))  # they are in step again
     try:
         if rank == 0:
-            with group.leading():
+            with group.as_rank0():
                 raise UserError("no such data")
         from fewdistill.benchmark.graph.torchrun import follow
 

@@ -9,9 +9,9 @@ import pytest
 _FAULTS = """
 import resource, sys
 import numpy as np
-from benchmark.allocator import keep_freed_memory
+from benchmark.allocator import tune_malloc
 if sys.argv[1] == "keep":
-    assert keep_freed_memory()
+    assert tune_malloc()
 np.ones(32 << 20, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):

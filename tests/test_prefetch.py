@@ -16,7 +16,7 @@ from fewdistill.benchmark.evaluation.matching import no_tick
 from fewdistill.benchmark.runtime.seeds import generator
 from fewdistill.benchmark.suite.sections import TrainConfig
 from fewdistill.benchmark.training.loop import Plan, fit
-from fewdistill.benchmark.training.prefetch import Ahead
+from fewdistill.benchmark.training.prefetch import Prefetcher
 
 
 def threads() -> list[str]:
@@ -26,7 +26,7 @@ def threads() -> list[str]:
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(asked=st.lists(st.integers(0, 12), max_size=12), stop=st.integers(0, 12))
 def test_whatever_is_asked_for_comes_back(asked: list[int], stop: int) -> None:
-    with Ahead(lambda index: index * index, stop) as squares:
+    with Prefetcher(lambda index: index * index, stop) as squares:
         assert [squares(index) for index in asked] == [index * index for index in asked]
     assert not threads()
 
@@ -41,7 +41,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(("first", "stride"), [(0, 1), (5, 1), (3, 2)])
 def test_two_coming_indices_are_prepared_and_no_more(first: int, stride: int) -> None:
     prepared: list[int] = []
-    with Ahead(lambda index: prepared.append(index), 12) as work:
+    with Prefetcher(lambda index: prepared.append(index), 12) as work:
         work(first)
         work(first + stride)
         wait_for(lambda: {first + 2 * stride, first + 3 * stride} <= set(prepared))  # nobody has asked for them yet
@@ -62,11 +62,11 @@ def test_an_error_comes_in_the_step_it_belongs_to() -> None:
             raise Broken("clip 2")
         return index
 
-    with pytest.raises(Broken, match="clip 2"), Ahead(prepare, 9) as work:
+    with pytest.raises(Broken, match="clip 2"), Prefetcher(prepare, 9) as work:
         assert [work(0), work(1)] == [0, 1]
         work(2)
     assert not threads()
-    with Ahead(prepare, 9) as work:  # foreseen and never asked for: it never happened
+    with Prefetcher(prepare, 9) as work:  # foreseen and never asked for: it never happened
         assert [work(0), work(1), work(3)] == [0, 1, 3]
 
 
@@ -78,7 +78,7 @@ def test_ctrl_c_leaves_no_thread() -> None:
         time.sleep(0.05)
         return index
 
-    with pytest.raises(KeyboardInterrupt), Ahead(prepare, 100) as work:
+    with pytest.raises(KeyboardInterrupt), Prefetcher(prepare, 100) as work:
         work(0)
         begun.clear()
         assert threads() and begun.wait(20)
@@ -94,7 +94,7 @@ def test_training_is_the_same_to_the_bit_and_resumes_so(tmp_path: Path) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             net = nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.3), nn.Linear(16, 3))
-        batches = Ahead(pixels, 12)
+        batches = Prefetcher(pixels, 12)
 
         def loss(step: int, micro: int) -> dict[str, torch.Tensor]:
             return {"loss": net((batches if ahead else pixels)(step)).square().mean()}

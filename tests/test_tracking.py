@@ -29,7 +29,7 @@ from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.benchmark.suite.registry import CATALOGUES
 from fewdistill.benchmark.suite.sections import TrainConfig
 from fewdistill.benchmark.tracking import TRACKERS, Run, Tracker, Trackers, guard
-from fewdistill.benchmark.training.loop import Plan, Progressed, fit
+from fewdistill.benchmark.training.loop import Plan, TrainState, fit
 from fewdistill.results.records.record import Record, key_of
 from fewdistill.results.records.store import RecordStore
 from fewdistill.students.registry import UnknownNameError
@@ -376,7 +376,7 @@ def test_a_long_training_is_thinned(tmp_path: Path, held: tuple[threading.Event,
     release, got = held
     release.set()
     plan = Plan(TrainConfig(lr=0.01), 3001, 3, "long", lambda step, micro: {}, validate_every=7)
-    state = Progressed(best_score=0.5)
+    state = TrainState(best_score=0.5)
     with Trackers(["held"]).follow(Run("k", "long", "tests", "base", {}, tmp_path)) as followed:
         track = Curve(followed, plan, {})
         for step in range(1, plan.steps + 1):

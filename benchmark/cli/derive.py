@@ -33,14 +33,19 @@ def derive_command(
 ) -> None:
     """Derive the modality clips that a suite's teachers read, in all its variants. What stands is kept."""
     share = _part(part)
-    from fewdistill.benchmark.data.video.derivation import derive
-    from fewdistill.benchmark.graph.runner import open_workspace
-    from fewdistill.benchmark.suite.load import load_suite
+    from fewdistill.benchmark.api import load_suite
+    from fewdistill.benchmark.graph.protocol import RunOptions
+    from fewdistill.benchmark.protocols.episodic.derive import derive_clips
+    from fewdistill.benchmark.protocols.episodic.opening import open_videos
+    from fewdistill.benchmark.protocols.episodic.suite import Suite
 
-    ws = open_workspace(load_suite(suite, tuple(set_ or ())), Path("runs"), data, "cpu")
+    loaded = load_suite(suite, tuple(set_ or ()))
+    if not isinstance(loaded, Suite):
+        raise UserError(f"{suite} has no videos to derive modalities from: its clips are joints")
+    run = open_videos(loaded, RunOptions(Path("runs"), data, "cpu")).run
     modalities = None if modality is None else [name.strip() for name in modality.split(",")]
-    variants = [name for name, _ in ws.suite.versions()]
-    found = derive(ws, modalities, variants=variants, part=share, workers=workers)
+    variants = [name for name, _ in run.suite.versions()]
+    found = derive_clips(run, modalities, variants=variants, part=share, workers=workers)
     if as_json:
         OUT.print_json(json.dumps([asdict(entry) for entry in found]))
         return

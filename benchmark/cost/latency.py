@@ -1,7 +1,6 @@
-"""Wall time and peak memory, on the machine as it is."""
+"""Wall time of networks, on the machine as it is."""
 
 import copy
-import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,9 +10,6 @@ import torch
 
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.students.few_shot import FewShotStudent
-
-if sys.platform != "win32":
-    import resource
 
 
 class Latency(NamedTuple):
@@ -43,16 +39,6 @@ def latency_p50(fn: Callable[[], object], repeats: int = 20, warmup: int = 3) ->
 def student_latency(student: FewShotStudent, image_size: int, repeats: int = 20) -> Latency:
     """Latency of encoding one video (its frames, all branches) on the CPU, in float32 and eval mode."""
     encoder = copy.deepcopy(student.encoder).to("cpu", torch.float32).eval()
-    frames = torch.full((student.frames, 3, image_size, image_size), 0.5)
+    frames = torch.full_like(encoder.example(1, student.frames, image_size), 0.5, device="cpu")
     with torch.inference_mode():
         return latency_p50(lambda: encoder(frames), repeats)
-
-
-def peak_memory_mib(device: torch.device | None = None) -> float:
-    """MiB at most held so far: torch's allocator on a CUDA device, else the resident set of this process."""
-    if device is not None and device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere

@@ -1,1 +1,6 @@
-"""Protocols: what turns a suite into the cells of a stage graph, and scores them."""
+"""Protocols: what is measured, and how a suite of it becomes the rows of a stage graph. One package each."""
+
+from fewdistill.benchmark.graph.protocol import PROTOCOLS
+from fewdistill.benchmark.protocols import episodic, supervised  # noqa: F401  each registers itself
+
+__all__ = ["PROTOCOLS"]

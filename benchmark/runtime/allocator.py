@@ -8,7 +8,7 @@ _KEEP = 2**31 - 1
 _PAD = 256 << 20
 
 
-def keep_freed_memory() -> bool:
+def tune_malloc() -> bool:
     """Stop glibc from unmapping every large tensor and paying the page faults again for the next; True if it did.
 
     A training step on a CPU frees and takes gigabytes. The process stays at its largest size until it ends. Other C

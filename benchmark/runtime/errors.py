@@ -11,3 +11,7 @@ class DataError(UserError):
 
 class RunError(Exception):
     """A run that started and could not finish. Exit code 1."""
+
+
+class Diverged(RunError):
+    """The loss is no longer finite."""

@@ -1,7 +1,7 @@
-"""One cell on several processes that torchrun started: the episodes of a step divided over them, gradients added up.
+"""The processes that torchrun started for one run: broadcasts, gradients added up, failures known to all.
 
-Process 0 runs the suite as it would alone. The others wait for its calls and take part where episodes are trained
-(follower.py). Calls, errors and loss parts go over gloo, gradients over NCCL where there are CUDA devices.
+Process 0 runs the suite as it would alone. The others wait for its calls and take part in the stages that are trained
+together (graph/torchrun.py). Calls, errors and loss parts go over gloo, gradients over NCCL on CUDA devices.
 
 Gradients are added up once a step, after the process's own episodes, and not by DistributedDataParallel: a loss here
 takes several calls of the module and its parts (encoder, head, a distiller's projector), which DDP's hooks do not see,
@@ -51,7 +51,7 @@ class Group:
     size: int
     device: str
 
-    def micros(self, accumulate: int) -> range:
+    def local_micro_steps(self, accumulate: int) -> range:
         """Which of a step's episodes are this process's; accumulate is a multiple of the size."""
         return range(self.rank, accumulate, self.size)
 
@@ -74,7 +74,7 @@ class Group:
         return [value for value, _ in told]
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def collective(self) -> Iterator[None]:
         """A block that all processes run: it ends on all of them, or fails on all."""
         try:
             yield
@@ -87,7 +87,7 @@ class Group:
         self.exchange()
 
     @contextmanager
-    def leading(self) -> Iterator[None]:
+    def as_rank0(self) -> Iterator[None]:
         """Process 0's whole work: its end, or its failure, ends the others."""
         try:
             yield
@@ -99,7 +99,7 @@ class Group:
             raise
         self.call(Stop())
 
-    def alike(self, module: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> int:
+    def broadcast_state(self, module: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> int:
         """Give every process the weights, the optimiser's state and the step of process 0; returns the step."""
         self.exchange()
         state = io.BytesIO()
@@ -111,7 +111,7 @@ class Group:
             optimiser.load_state_dict(first["optimiser"])
         return int(first["step"])
 
-    def add_up(
+    def all_reduce_grads(
         self, parts: dict[str, float], sums: list[Tensor | None], parameters: Sequence[nn.Parameter]
     ) -> dict[str, float]:
         """Add the loss parts of all processes, and their gradients in place: float64, None where no process has one."""
@@ -121,12 +121,16 @@ class Group:
                 sums[place] = torch.zeros_like(parameter, dtype=torch.float64)
         trained = [value for value in sums if value is not None]
         if trained:
-            joined = torch.cat([value.flatten() for value in trained])
-            with _connected():
-                dist.all_reduce(joined)
+            joined = self.all_reduce(torch.cat([value.flatten() for value in trained]))
             for value, total in zip(trained, joined.split([value.numel() for value in trained]), strict=True):
                 value.copy_(total.view_as(value))
         return {name: sum(others[name] for others, _ in told) for name in parts}
+
+    def all_reduce(self, value: Tensor) -> Tensor:
+        """Sum a tensor over all processes, in place; returns it."""
+        with _connected():
+            dist.all_reduce(value)
+        return value
 
     def _from_first(self, value: Any) -> Any:
         box = [value]

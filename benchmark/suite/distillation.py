@@ -54,16 +54,25 @@ def distiller(name: str, given: Mapping[str, Any], width: int) -> Distiller:
     return build(name, width, **chosen(_checked(name, given)))
 
 
-def rehearse(name: str, given: Mapping[str, Any], width: int) -> None:
-    """Run a distiller on a made-up episode of a two-branch student: ValueError when it asks for what there is not.
+def dry_run(
+    name: str,
+    given: Mapping[str, Any],
+    width: int,
+    *,
+    branches: tuple[str, ...] = (QUERY_BRANCH, LABEL_BRANCH),
+    frames: int = 2,
+    teacher: tuple[int, int] | None = None,
+) -> None:
+    """Run a distiller on a made-up episode: ValueError when it asks for what there is not.
 
-    Nothing trains for an hour to learn that a loss names a branch the students do not have.
+    branches, width, frames: of the student's tokens; teacher: width and frames of the teacher's, default the student's.
+    So nothing trains for an hour to fail on a branch that the students do not have, or on tokens of another shape.
     """
     generator = torch.Generator().manual_seed(0)
-    way, frames = 3, 2
+    way = 3
     labels = torch.arange(way)
 
-    def episode(branches: tuple[str, ...]) -> EpisodeOutput:
+    def episode(branches: tuple[str, ...], width: int, frames: int) -> EpisodeOutput:
         return EpisodeOutput(
             {branch: torch.randn(way, way, generator=generator) for branch in branches},
             torch.randn(way, way - 1, generator=generator),
@@ -73,9 +82,12 @@ def rehearse(name: str, given: Mapping[str, Any], width: int) -> None:
         )
 
     try:
-        distiller(name, given, width)(episode((QUERY_BRANCH, LABEL_BRANCH)), episode(("fused",)), labels)
+        student = episode(branches, width, frames)
+        distiller(name, given, width)(student, episode(("fused",), *(teacher or (width, frames))), labels)
     except (StudentError, KeyError) as error:
         raise ValueError(f"distiller.{name}: {error.args[0]}") from error
+    except RuntimeError as error:  # torch's, of shapes that do not go together
+        raise ValueError(f"distiller.{name}: cannot compare these tokens ({str(error).splitlines()[0]})") from error
 
 
 def _checked(name: str, given: Mapping[str, Any]) -> BaseModel:

@@ -2,21 +2,18 @@
 
 import difflib
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fewdistill.benchmark.protocols.episodic.skeleton_suite import FewShotSuite
-from fewdistill.benchmark.protocols.episodic.suite import Suite
-from fewdistill.benchmark.protocols.supervised.suite import SkeletonSuite
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.suite.registry import load_plugins
 from fewdistill.benchmark.suite.sections import NAMED
-from fewdistill.results.records.record import EPISODIC, SUPERVISED
-from fewdistill.students.registry import UnknownNameError, nearest
+from fewdistill.students.registry import UnknownNameError
 
-SUITES = Path(__file__).parent / "suites"
+SUITES = Path(__file__).parents[1] / "suites"
 
 
 def suite_path(name_or_path: str) -> Path:
@@ -32,19 +29,12 @@ def suite_path(name_or_path: str) -> Path:
     raise UserError(f"no suite {name_or_path!r}: {hint}")
 
 
-def load_suite(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite:
-    """Read and check a suite of episodes on videos; see ``load_any``, and UserError for one of skeleton networks."""
-    suite = load_any(name_or_path, overrides)
-    if not isinstance(suite, Suite):
-        told = "run, status and report know it"
-        raise UserError(f"{suite.name} is a suite of skeleton networks in the {suite.protocol} protocol: {told}")
-    return suite
-
-
-def load_any(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite | SkeletonSuite | FewShotSuite:
+def load(
+    name_or_path: str, overrides: tuple[str, ...], model_of: Callable[[Mapping[str, Any]], type[BaseModel]]
+) -> BaseModel:
     """Read and check a suite; ``overrides`` are ``section.key=value`` in TOML. UserError names line and remedy.
 
-    One that says ``protocol``, "supervised" or "episodic", is of skeleton networks, every other of videos.
+    model_of: the model of a suite with these values, asked once the suite's plug-ins are loaded.
     """
     path = suite_path(name_or_path)
     text = path.read_text(encoding="utf-8")
@@ -54,25 +44,14 @@ def load_any(name_or_path: str, overrides: tuple[str, ...] = ()) -> Suite | Skel
         raise UserError(f"{path.name}: not valid TOML: {error}") from error
     for override in overrides:
         _apply(values, override)
-    kind = _kind(path.name, values)
-    if kind is not SkeletonSuite:
-        load_plugins(_plugins(path.name, values.get("plugins", [])))
+    load_plugins(_plugins(path.name, values.get("plugins", [])))
     try:
+        kind = model_of(values)
         return kind.model_validate(values)
     except UnknownNameError as error:
         raise UserError(f"{path.name}: {error}") from error
     except ValidationError as error:
         raise UserError("\n".join(_explain(path.name, text, problem, kind) for problem in error.errors())) from error
-
-
-def _kind(suite: str, values: dict[str, Any]) -> type[Suite] | type[SkeletonSuite] | type[FewShotSuite]:
-    if "protocol" not in values:
-        return Suite
-    kinds: dict[str, type[SkeletonSuite] | type[FewShotSuite]] = {SUPERVISED: SkeletonSuite, EPISODIC: FewShotSuite}
-    named = str(values["protocol"])
-    if named not in kinds:
-        raise UserError(f"{suite}: protocol = {named!r}: {nearest(named, kinds)}")
-    return kinds[named]
 
 
 def _plugins(suite: str, files: Any) -> list[str]:

@@ -1,6 +1,8 @@
 """Supervised base training on the training classes, for students and for a teacher's encoders."""
 
+import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,14 +13,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fewdistill.benchmark.graph.place import Stage
-from fewdistill.benchmark.graph.tracked_stage import tracked
-from fewdistill.benchmark.protocols.episodic.workspace import Clips, Workspace
-from fewdistill.benchmark.runtime.progress import bar
+from fewdistill.benchmark.context import RunContext
+from fewdistill.benchmark.data.dataset import ClipDataset
+from fewdistill.benchmark.data.video.clips import Clips
 from fewdistill.benchmark.runtime.seeds import generator, torch_scope
+from fewdistill.benchmark.stage import Stage
 from fewdistill.benchmark.suite.sections import BaseConfig
-from fewdistill.benchmark.training.loop import Plan, Progressed, fit
-from fewdistill.benchmark.training.prefetch import Ahead
+from fewdistill.benchmark.training.division import Division
+from fewdistill.benchmark.training.loop import Plan, TrainState
+from fewdistill.benchmark.training.prefetch import Prefetcher
+from fewdistill.benchmark.training.train_stage import train_stage
 from fewdistill.students.backbones import recalibrate_batch_norm
 from fewdistill.students.clip_encoder import ClipEncoder
 from fewdistill.students.distill.d2m import frame_relation
@@ -43,8 +47,8 @@ class BaseClassifier(nn.Module):
 
 
 @dataclass(frozen=True)
-class Taught:
-    """What base training follows beside labels: teacher tokens (V_train, T, D), themselves and their distances."""
+class TokenTargets:
+    """Teacher tokens (V_train, T, D) that base training distils, and the weights of doing so."""
 
     tokens: Tensor
     token_weight: float
@@ -55,27 +59,48 @@ class Taught:
         tokens, frames = self.tokens[torch.from_numpy(rows)], torch.from_numpy(keep)
         return tokens.gather(1, frames[..., None].expand(-1, -1, tokens.shape[2]))
 
+    def terms(self, tokens: dict[str, Tensor], target: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """Distillation terms by name, weight and value, of student tokens by branch and teacher tokens (N, T', D)."""
+        found: dict[str, tuple[float, Tensor]] = {}
+        if self.token_weight:
+            found["tokens"] = (self.token_weight, token_loss(tokens, target))
+        if self.relation_weight:
+            found["relation"] = (self.relation_weight, frame_relation(tokens, target))
+        return found
 
-def base_stage(
-    ws: Workspace,
-    out: Stage,
+
+def train_base(
+    context: RunContext,
+    stage: Stage,
     encoder: ClipEncoder,
+    data: ClipDataset,
     clips: Clips,
     config: BaseConfig,
+    *,
+    frames: int,
+    image_size: int,
     seed: int,
     name: str,
     bf16: bool,
-    taught: Taught | None = None,
-) -> Progressed:
-    """Supervised training of the encoder in place, and distillation where there is something taught."""
-    videos = ws.videos("train")
-    labels = torch.from_numpy(ws.folder.labels("train")).to(ws.device)
+    distilled: TokenTargets | None = None,
+) -> TrainState:
+    """Train an encoder in place by labels, and by teacher tokens where ``distilled``.
+
+    frames: of a clip. Processes of a group divide each batch; UserError where it cannot be divided.
+    """
+    device, division = context.device, Division(context.group)
+    videos = data.videos("train")
+    labels = torch.from_numpy(data.labels("train")).to(device)
     with torch_scope(torch.device("cpu"), seed, "init", "classifier", name):
         module = BaseClassifier(encoder, int(labels.max()) + 1)
-    module = ws.place(module, encoder)
+    module = context.to_device(module, encoder, image_size)
     batch = min(config.batch, len(videos))
     per_epoch = len(videos) // batch
-    frames_kept = config.clip_frames or ws.suite.data.frames
+    frames_kept = config.clip_frames or frames
+    if context.group is not None:
+        groups = math.lcm(config.micro_frames or frames_kept, frames_kept) // frames_kept
+        division.check(batch, "base.batch", groups)
+    mine = division.share(batch)
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> NDArray[np.int64]:
@@ -85,35 +110,33 @@ def base_stage(
         epoch, position = divmod(step, per_epoch)
         rows = order(epoch)[position * batch : (position + 1) * batch]
         rng = generator(seed, name, "augment", step)
-        keep = _frame_choice(len(rows), ws.suite.data.frames, frames_kept, rng)
-        return rows, keep, clips.pixels([videos[row] for row in rows], rng, keep)
+        keep = _frame_choice(len(rows), frames, frames_kept, rng)
+        return rows, keep, clips.pixels([videos[row] for row in rows], rng, keep, mine)
 
     steps = round(config.epochs * per_epoch)
-    batches = Ahead(prepare, steps)
+    batches = Prefetcher(prepare, steps)
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
-        rows, keep, pixels = batches(step)
-        tokens = module.encoder.clips(clips.network_input(pixels), frames_kept, config.micro_frames)
-        target = labels[torch.from_numpy(rows).to(ws.device)]
+        with nullcontext() if context.group is None else context.group.collective():
+            rows, keep, pixels = batches(step)
+        own = module.encoder.clips(clips.network_input(pixels), frames_kept, config.micro_frames)
+        tokens = {branch: division.gather(value) for branch, value in own.items()}
+        target = labels[torch.from_numpy(rows).to(device)]
         parts = {"ce": torch.stack([F.cross_entropy(logits, target) for logits in module.logits(tokens)]).mean()}
         total = parts["ce"]
-        if taught is not None:
-            target_tokens = taught.of(rows, keep).to(ws.device)
-            if taught.token_weight:
-                parts["tokens"] = token_loss(tokens, target_tokens)
-                total = total + taught.token_weight * parts["tokens"]
-            if taught.relation_weight:
-                parts["relation"] = frame_relation(tokens, target_tokens)
-                total = total + taught.relation_weight * parts["relation"]
-        return {"loss": total, **parts}
+        if distilled is not None:
+            for term, (weight, value) in distilled.terms(tokens, distilled.of(rows, keep).to(device)).items():
+                parts[term] = value
+                total = total + weight * value
+        return division.loss({"loss": total, **parts})
 
-    plan = Plan(config, steps, seed, f"{name}-base", loss, bf16=bf16)
-    with (
-        bar(f"{name}, base training (seed {seed})", "steps") as tick,
-        batches,
-        tracked(ws, out, "base", plan, frames=batch * frames_kept) as track,
-    ):
-        return fit(module, plan, out.path("base.pt"), ws.device, tick, track)
+    plan = Plan(config, steps, seed, f"{name}-base", loss, bf16=bf16, group=context.group, shares_micro=True)
+    shared = nullcontext() if config.micro_frames else division.batch_norm(module)  # groups of frames have their own
+    with shared:
+        return train_stage(
+            context, stage, module, plan, part="base", title=f"{name}, base training (seed {seed})", unit="steps",
+            feed=batches, frames=batch * frames_kept,
+        )  # fmt: skip
 
 
 def _frame_choice(clips: int, frames: int, kept: int, rng: np.random.Generator) -> np.ndarray:
@@ -123,11 +146,11 @@ def _frame_choice(clips: int, frames: int, kept: int, rng: np.random.Generator) 
     return np.sort(rng.random((clips, frames)).argsort(axis=1)[:, :kept], axis=1)
 
 
-def recalibrate(ws: Workspace, encoder: ClipEncoder, clips: Clips) -> None:
+def recalibrate(encoder: ClipEncoder, data: ClipDataset, clips: Clips, frames: int) -> None:
     """Batch-norm statistics from training videos spread over all classes, without augmentation."""
-    videos: Sequence[str] = ws.videos("train")
+    videos: Sequence[str] = data.videos("train")
     chosen = [videos[i] for i in np.linspace(0, len(videos) - 1, min(_RECALIBRATION_VIDEOS, len(videos))).astype(int)]
-    step = max(1, _RECALIBRATION_FRAMES // ws.suite.data.frames)
+    step = max(1, _RECALIBRATION_FRAMES // frames)
     # neighbours in the list are of one class; strides mix the classes of each batch
     count = -(-len(chosen) // step)
     batches = [chosen[start::count] for start in range(count)]

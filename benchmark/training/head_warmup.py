@@ -10,30 +10,25 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from fewdistill.benchmark.context import RunContext
+from fewdistill.benchmark.data.dataset import ClipDataset
 from fewdistill.benchmark.data.video.clips import Clips
-from fewdistill.benchmark.evaluation.matching import match, project, score
-from fewdistill.benchmark.graph.place import Stage
-from fewdistill.benchmark.graph.tracked_stage import tracked
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
+from fewdistill.benchmark.evaluation.frozen import FrozenEpisodes
 from fewdistill.benchmark.runtime.progress import bar
 from fewdistill.benchmark.runtime.seeds import generator
+from fewdistill.benchmark.stage import Stage
 from fewdistill.benchmark.suite.sections import StudentEpisodicConfig
-from fewdistill.benchmark.training.base import recalibrate
-from fewdistill.benchmark.training.episodic import episodes_for, labels_of
-from fewdistill.benchmark.training.loop import Plan, Progressed, fit
-from fewdistill.students.backbones import TokenEncoder
+from fewdistill.benchmark.training.episodic import EpisodeLoss, episodes_for, labels_of, validator
+from fewdistill.benchmark.training.loop import Plan, TrainState
+from fewdistill.benchmark.training.train_stage import train_stage
 from fewdistill.students.few_shot import FewShotStudent, episode_output
-from fewdistill.students.output import EpisodeOutput
-
-Loss = Callable[[EpisodeOutput, Tensor, Tensor, Tensor, int], dict[str, Tensor]]
-"""(student output, video rows, support labels, query labels, way) -> loss parts."""
 
 _VIEWS = 2  # the middle crop and one augmented crop of every training video
 _BATCH = 16
 _VALIDATIONS = 4
 
 
-class _Adapted(nn.Module):
+class _BranchesAndHead(nn.Module):
     """The parts that train: branches and head of a student, which keep their place in it, and the loss's own."""
 
     def __init__(self, student: FewShotStudent, distiller: nn.Module | None) -> None:
@@ -44,63 +39,61 @@ class _Adapted(nn.Module):
 
 
 @torch.no_grad()
-def _features(
-    ws: Workspace, student: FewShotStudent, clips: Clips, videos: Sequence[str], stream: str | None
-) -> Tensor:
-    """Pooled trunk features (V, T, channels) in eval mode; ``stream`` names the augmentation, None the middle crop."""
+def _features(student: FewShotStudent, clips: Clips, videos: Sequence[str], stream: str | None) -> Tensor:
+    """Trunk features (V, T, channels) in eval mode; ``stream`` names the augmentation, None the middle crop."""
     rng = None if stream is None else generator(0, "adapt", stream)
-    assert isinstance(student.encoder, TokenEncoder)  # students read frames
     parts = [
-        student.encoder.pooled(clips.frames(videos[start : start + _BATCH], rng))
+        student.encoder.features(clips.frames(videos[start : start + _BATCH], rng), student.frames)
         for start in range(0, len(videos), _BATCH)
     ]
-    return torch.cat(parts).unflatten(0, (-1, ws.suite.data.frames))
+    return torch.cat(parts)
 
 
-def adapt(
-    ws: Workspace,
-    out: Stage,
+def warm_up_head(
+    context: RunContext,
+    stage: Stage,
     student: FewShotStudent,
     distiller: nn.Module | None,
+    data: ClipDataset,
     clips: Clips,
+    frozen: FrozenEpisodes,
     config: StudentEpisodicConfig,
+    loss: EpisodeLoss,
+    recalibrated: Callable[[], None],
+    *,
     seed: int,
     name: str,
-    loss: Loss,
-) -> Progressed:
-    """Train branches and head in place on the frozen trunk; the best validated state is kept, the start included."""
-    recalibrate(ws, student.encoder, clips)
+) -> TrainState:
+    """Train branches and head in place on the frozen trunk; the best validated weights are kept, the start included.
+
+    recalibrated: recalibrates the trunk's batch norm, once, before its features are computed.
+    """
+    recalibrated()
     student.eval()
     with bar(f"{name}, trunk features (seed {seed})", "views") as tick:
         views = []
         for view in range(_VIEWS):
-            views.append(_features(ws, student, clips, ws.videos("train"), f"view {view}" if view else None))
+            views.append(_features(student, clips, data.videos("train"), f"view {view}" if view else None))
             tick(view + 1, _VIEWS)
-    val_features = _features(ws, student, clips, ws.videos("val"), None)
-    module = _Adapted(student, distiller)
+    val_features = _features(student, clips, data.videos("val"), None)
+    module = _BranchesAndHead(student, distiller)
     sized = config.model_copy(update={"episodes": config.adapt_episodes})
-    episodes, val_episodes = episodes_for(ws, sized, seed, "adapt"), ws.val_episodes()
+    episodes = episodes_for(data, sized, seed, "adapt")
     choice = generator(seed, "adapt", "views").integers(_VIEWS, size=len(episodes))
-    support_labels, query_labels = labels_of(episodes, ws.device)
+    support_labels, query_labels = labels_of(episodes, context.device)
 
     def step_loss(step: int, micro: int) -> dict[str, Tensor]:
         rows = torch.from_numpy(episodes.rows(step))
-        tokens = student.encoder.tokens(views[choice[step]][rows.to(ws.device)])
+        tokens = student.encoder.tokens(views[choice[step]][rows.to(context.device)])
         output = episode_output(tokens, student.head, support_labels, episodes.way)
         return loss(output, rows, support_labels, query_labels, episodes.way)
 
-    @torch.no_grad()
-    def validate() -> float:
-        student.eval()
-        keys = project(student.head, student.encoder.tokens(val_features))
-        return score(match(student.head, keys, val_episodes), val_episodes).accuracy
-
     plan = Plan(
         config.model_copy(update={"lr": config.adapt_lr}), config.adapt_episodes, seed, f"{name}-adapt", step_loss,
-        validate=validate, validate_every=max(1, config.adapt_episodes // _VALIDATIONS),
+        validate=validator(student, frozen, lambda: student.encoder.tokens(val_features)),
+        validate_every=max(1, config.adapt_episodes // _VALIDATIONS),
     )  # fmt: skip
-    with (
-        bar(f"{name}, adapt head (seed {seed})", "episodes") as tick,
-        tracked(ws, out, "adapt", plan, episodes=1) as track,
-    ):
-        return fit(module, plan, out.path("adapt.pt"), ws.device, tick, track)
+    return train_stage(
+        context, stage, module, plan, part="adapt", title=f"{name}, head warm-up (seed {seed})", unit="episodes",
+        episodes=1,
+    )  # fmt: skip

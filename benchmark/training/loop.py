@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from fewdistill.benchmark.runtime.errors import RunError
+from fewdistill.benchmark.runtime.errors import Diverged, RunError
 from fewdistill.benchmark.runtime.probe import bfloat16_slowdown
 from fewdistill.benchmark.runtime.process_group import Group
 from fewdistill.benchmark.runtime.progress import Tick, say
@@ -22,12 +22,8 @@ State = dict[str, Tensor]
 _SAVED_SHARE = 20  # of the time since the last checkpoint, at most one part in so many goes into writing the next
 
 
-class Diverged(RunError):
-    """The loss is no longer finite."""
-
-
-class Descent(Protocol):
-    """How weights go down the loss: the optimiser, and its learning rate at each step from 0."""
+class OptimConfig(Protocol):
+    """The optimiser, and its learning rate at each step from 0."""
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
 
@@ -40,9 +36,10 @@ class Plan:
 
     select: of the validated states the best one, or the last.
     group: the processes that divide each step's ``accumulate`` episodes; the first of them validates and saves.
+    shares_micro: every process runs every micro-step, for a loss that divides its batch itself.
     """
 
-    config: Descent
+    config: OptimConfig
     steps: int
     seed: int
     name: str
@@ -54,11 +51,12 @@ class Plan:
     save_seconds: float = 15.0
     group: Group | None = None
     select: Literal["best", "last"] = "best"
+    shares_micro: bool = False
 
 
 @dataclass
-class Progressed:
-    """Where a stage stands: steps done, wall seconds, the curve, and the best validated state (None before any)."""
+class TrainState:
+    """The state of a training: steps done, wall seconds, curve, and the best validated weights (None before any)."""
 
     step: int = 0
     seconds: float = 0.0
@@ -68,17 +66,17 @@ class Progressed:
     best: State | None = None
 
 
-Track = Callable[[Progressed], None]
-"""Called with where a training stands, at its start and after every step."""
+Track = Callable[[TrainState], None]
+"""Called with the state of a training, at its start and after every step."""
 
 
-def untracked(state: Progressed) -> None:
-    """For those who follow nothing."""
+def no_track(state: TrainState) -> None:
+    """The callback of a training that nobody tracks."""
 
 
 def fit(
-    module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, tick: Tick, track: Track = untracked
-) -> Progressed:
+    module: nn.Module, plan: Plan, checkpoint: Path, device: torch.device, tick: Tick, track: Track = no_track
+) -> TrainState:
     """Train in place, select by validation, leave the selected weights in the module.
 
     Interrupted at any moment and called again, it continues from the last checkpoint and ends with the same
@@ -90,16 +88,16 @@ def fit(
     elif plan.bf16:
         _warn_of_emulation(device)
     if next(module.parameters(), None) is None:  # a rule without weights: nothing to train, a score to report
-        state = Progressed()
+        state = TrainState()
         if plan.validate:
             _validate(module, plan, state)
         track(state)
         module.eval()
         return state
     optimiser = plan.config.optimiser(module.parameters())
-    state = _resume(module, optimiser, checkpoint) if leads else Progressed()
+    state = _resume(module, optimiser, checkpoint) if leads else TrainState()
     if plan.group is not None:
-        state.step = plan.group.alike(module, optimiser, state.step)
+        state.step = plan.group.broadcast_state(module, optimiser, state.step)
     saved, writing = time.monotonic(), 0.0
     started = saved - state.seconds
     if plan.validate and state.best is None:
@@ -146,7 +144,8 @@ def _step(
     mean: dict[str, float] = {}
     parameters = list(module.parameters())
     sums: list[Tensor | None] = [None] * len(parameters)
-    for micro in plan.group.micros(plan.accumulate) if plan.group else range(plan.accumulate):
+    divided = plan.group is not None and not plan.shares_micro
+    for micro in plan.group.local_micro_steps(plan.accumulate) if plan.group and divided else range(plan.accumulate):
         # the draws belong to the episode, whichever process has it
         with torch_scope(device, plan.seed, plan.name, step * plan.accumulate + micro):
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16):
@@ -154,11 +153,11 @@ def _step(
             (parts["loss"] / plan.accumulate).backward()
         for name, value in parts.items():
             mean[name] = mean.get(name, 0.0) + float(value.detach()) / plan.accumulate
-        if plan.accumulate > 1:
+        if plan.accumulate > 1 or plan.group is not None:
             _move(parameters, sums)
     if plan.group is not None:
-        mean = plan.group.add_up(mean, sums, parameters)
-    if plan.accumulate > 1:
+        mean = plan.group.all_reduce_grads(mean, sums, parameters)
+    if plan.accumulate > 1 or plan.group is not None:
         for parameter, total in zip(parameters, sums, strict=True):
             parameter.grad = None if total is None else total.to(parameter.dtype)
     if not math.isfinite(mean["loss"]):
@@ -180,7 +179,7 @@ def _move(parameters: list[nn.Parameter], sums: list[Tensor | None]) -> None:
             parameter.grad = None
 
 
-def _validate(module: nn.Module, plan: Plan, state: Progressed) -> None:
+def _validate(module: nn.Module, plan: Plan, state: TrainState) -> None:
     assert plan.validate is not None
     score = plan.validate()
     state.curve.append({"step": state.step, "val_accuracy": score})
@@ -189,7 +188,7 @@ def _validate(module: nn.Module, plan: Plan, state: Progressed) -> None:
         state.best = {k: v.detach().clone() for k, v in module.state_dict().items()}
 
 
-def _save(module: nn.Module, optimiser: torch.optim.Optimizer, state: Progressed, path: Path) -> None:
+def _save(module: nn.Module, optimiser: torch.optim.Optimizer, state: TrainState, path: Path) -> None:
     write_torch(
         path,
         {
@@ -205,13 +204,13 @@ def _save(module: nn.Module, optimiser: torch.optim.Optimizer, state: Progressed
     )
 
 
-def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, path: Path) -> Progressed:
+def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, path: Path) -> TrainState:
     if not path.exists():
-        return Progressed()
+        return TrainState()
     stored = read_torch(path)
     module.load_state_dict(stored["module"])
     optimiser.load_state_dict(stored["optimiser"])
-    return Progressed(**{name: stored[name] for name in Progressed.__dataclass_fields__})
+    return TrainState(**{name: stored[name] for name in TrainState.__dataclass_fields__})
 
 
 def write_torch(path: Path, content: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ _DEPTH = 2  # steps prepared ahead, at most
 _NICENESS = 5
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """``prepare(index)`` for index after index, the next ones already under way in one background thread.
 
     A thread is enough: decoding, resizing and copying release the interpreter. The call returns what ``prepare``

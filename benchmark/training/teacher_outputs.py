@@ -1,26 +1,25 @@
-"""What a trained teacher says about a training episode, as far as a student's loss reads it."""
+"""A trained teacher's outputs on training episodes: logits, support distances and tokens, as a loss reads them."""
 
 import copy
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from fewdistill.benchmark.evaluation.matching import project
-from fewdistill.benchmark.protocols.episodic.teacher import TEACHER_BRANCH, FusionTeacher, Teacher
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
-from fewdistill.benchmark.runtime.seeds import generator, torch_scope
+from fewdistill.benchmark.runtime.seeds import generator
 from fewdistill.students.heads.base import Head
 from fewdistill.students.output import EpisodeOutput, class_prototypes, support_distances
 
+TEACHER_BRANCH = "fused"
 
-class Answers:
-    """A teacher's answers on training episodes. Its keys are computed once per video, not once per episode.
+
+class TeacherOutputs:
+    """A teacher's outputs on training episodes. Its keys are computed once per video, not once per episode.
 
     Logits and support distances are those of its tokens (V_train, T, D) and of its head on ``device``, in eval mode
-    and without gradients. target: what a loss that reads tokens follows. Logits by stream, where a loss reads them, are
+    and without gradients. target: the tokens that a loss distils. Logits by stream, where a loss reads them, are
     negative squared distances to class prototypes of the stream's tokens, mean over frames: its encoder may have been
     trained without episodes, and has no head then. dropout: leave the head's dropout on, as released.
     """
@@ -43,31 +42,11 @@ class Answers:
             self._head = head
             (self._keys,) = project(head, {TEACHER_BRANCH: tokens.to(device)})
 
-    @classmethod
-    def of(cls, ws: Workspace, teacher: Teacher, reads: frozenset[str], token_target: str, seed: int) -> Self:
-        """Those of a fused teacher, as far as ``reads`` says; its tokens for a loss are of the stream ``token_target``.
-
-        The suite's switches can make the head untrained, or leave its dropout on.
-        """
-        head = teacher.head
-        if ws.suite.switches.teacher_head == "random":
-            with torch_scope(torch.device("cpu"), seed, "init", "random teacher head"):
-                head = FusionTeacher(ws).head.to(ws.device).eval()
-        streams = ws.suite.teacher.modalities if "streams" in reads else ()
-        return cls(
-            head,
-            _tokens(ws, teacher, TEACHER_BRANCH),
-            ws.device,
-            _tokens(ws, teacher, token_target) if "tokens" in reads else None,
-            {name: _tokens(ws, teacher, name) for name in streams},
-            ws.suite.switches.teacher_mode == "train",
-        )
-
     @torch.no_grad()
     def __call__(self, rows: Tensor, labels: Tensor, drawn: Tensor, way: int) -> EpisodeOutput:
         """rows int64 (S + Q,) into the training videos, support first; labels and drawn int64 (S,).
 
-        drawn: the labels that the support distances go by, see ``shuffled``.
+        drawn: the labels that the support distances use, see ``shuffled_labels``.
         """
         support, query = rows[: len(labels)].to(self._device), rows[len(labels) :].to(self._device)
         with torch.autocast(self._device.type, enabled=False):
@@ -92,7 +71,7 @@ class Answers:
         return tokens[rows].to(self._device)
 
 
-def shuffled(labels: Tensor, rows: Tensor, seed: int) -> Tensor:
+def shuffled_labels(labels: Tensor, rows: Tensor, seed: int) -> Tensor:
     """The labels int64 (S,) in a random order that belongs to the episode of these rows.
 
     The released code shuffles the support and then takes its videos class by class: a prototype mixes classes. Which
@@ -108,7 +87,3 @@ def prototype_logits(tokens: Tensor, labels: Tensor, way: int) -> Tensor:
     prototypes = class_prototypes(tokens[:shots], labels, way).flatten(1)
     queries = tokens[shots:].flatten(1)
     return -(queries[:, None] - prototypes).square().sum(-1) / tokens.shape[1]
-
-
-def _tokens(ws: Workspace, teacher: Teacher, stream: str) -> Tensor:
-    return torch.from_numpy(teacher.tokens[stream].gather(ws.videos("train")))

@@ -46,6 +46,10 @@ class JointEncoder(ClipEncoder):
 
     def clips(self, batch: Tensor, clip_frames: int, micro_frames: int = 0) -> dict[str, Tensor]:
         """See the class, T = clip_frames; StudentError where the network gives fewer tokens."""
+        return self.tokens(self.features(batch, clip_frames, micro_frames))
+
+    def features(self, batch: Tensor, clip_frames: int, micro_frames: int = 0) -> Tensor:
+        """The network's tokens averaged over clip_frames stretches of time, (N, clip_frames, channels); see ``clips``."""
         given = self.network.token_frames(self.frames)
         if given < clip_frames:
             raise StudentError(
@@ -57,7 +61,7 @@ class JointEncoder(ClipEncoder):
             found = torch.cat([checkpoint(self.network.tokens, group, use_reentrant=False) for group in groups])
         else:
             found = self.network.tokens(batch)
-        return self.tokens(F.adaptive_avg_pool1d(found.transpose(1, 2), clip_frames).transpose(1, 2))
+        return F.adaptive_avg_pool1d(found.transpose(1, 2), clip_frames).transpose(1, 2)
 
     def rows(self, clips: int, clip_frames: int) -> int:
         """A row a clip."""

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fewdistill.benchmark.cli.main import main
-from fewdistill.benchmark.runtime.allocator import keep_freed_memory
+from fewdistill.benchmark.runtime.allocator import tune_malloc
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.progress import bar, say
-from fewdistill.benchmark.runtime.provenance import commit
+from fewdistill.benchmark.provenance import commit
 from fewdistill.feature_cache import write_atomic
 from tools.speed.cases import CASES, QUICK, Bench, Case, Sample, Sizes
 from tools.speed.machine import environment, limits
@@ -148,7 +148,7 @@ def _run_side(side: str, bench: Bench, out: Path) -> None:
         found: dict[str, Any] = {"limits": limits(bench), "environment": environment(), "sizes": asdict(bench.sizes)}
     else:
         if which != CASES[name].against:
-            keep_freed_memory()  # as `fewdistill run` does; the plain way leaves the C library as it is
+            tune_malloc()  # as `fewdistill run` does; the plain way leaves the C library as it is
         load, rounds = environment()["load"], CASES[name].rounds
         share = replace(bench.sizes, repeats=-(-bench.sizes.repeats // rounds), seconds=bench.sizes.seconds / rounds)
         sample = CASES[name].sides[which](replace(bench, sizes=share))

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import torch
 
-from fewdistill.benchmark.runtime.provenance import commit, processor
+from fewdistill.benchmark.provenance import commit, processor
 from tools.speed.cases import Bench, Sizes, timed
 
 _COPY_BYTES = 1 << 30

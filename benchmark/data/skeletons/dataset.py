@@ -1,11 +1,10 @@
-"""A suite of skeleton networks opened: its clips in memory, its networks, its run folder."""
+"""A skeleton data set divided into splits, and its clips as a network's input."""
 
 import json
-from abc import abstractmethod
-from dataclasses import asdict
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,92 +12,116 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewdistill.benchmark.data.skeletons.feeder import Feeder, Recipe
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet, load
-from fewdistill.benchmark.data.skeletons.streams import stream
-from fewdistill.benchmark.graph.place import Place
-from fewdistill.benchmark.protocols.supervised.suite import ClipSource, NetworkSuite
-from fewdistill.benchmark.runtime.progress import bar
+from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.streams import stream as as_stream
+from fewdistill.benchmark.data.video.clips import Clips
+from fewdistill.benchmark.runtime.probe import Precision, precision_of
 from fewdistill.benchmark.runtime.seeds import torch_scope
-from fewdistill.benchmark.tracking import Trackers
 from fewdistill.students.skeletons import SKELETONS, JointGraph, SkeletonNetwork
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
+_AT_ONCE = 128  # clips of one pass without gradient
 
 
-class SkeletonPlace(Place):
-    """A suite with its clips and its run folder. variant: the variant that the suite is, "" for the suite itself.
+@dataclass(frozen=True, eq=False)
+class SkeletonClips:
+    """A ClipDataset of joints, see ``data.dataset``.
 
-    parts: places of the clips that train, validate and test, by name.
+    parts: by split, indices of its clips in the set, ascending; classes: by split, labels in the set of its classes,
+    ascending; recipe: how clips become a network's input; device: of the batches.
     """
 
-    def __init__(
-        self,
-        suite: NetworkSuite,
-        clips: SkeletonSet,
-        runs: Path,
-        device: torch.device,
-        variant: str = "",
-        trackers: Trackers | None = None,
-    ) -> None:
-        super().__init__(runs, device, None, variant, trackers)
-        self.suite: NetworkSuite = suite
-        self.clips = clips
-        self.parts = self.divided()
-        self._varied: dict[str, Any] = {"": self}
+    skeletons: SkeletonSet
+    parts: Mapping[str, Indices]
+    classes: Mapping[str, tuple[int, ...]]
+    recipe: Recipe
+    device: torch.device
 
-    @abstractmethod
-    def divided(self) -> dict[str, Places]:
-        """Places of the clips that train, validate and test; DataError where a part cannot be."""
+    def videos(self, split: str) -> tuple[str, ...]:
+        return tuple(self.skeletons.entries[index].id for index in self.parts[split])
 
-    @abstractmethod
-    def with_suite(self, suite: Any, variant: str) -> Self:
-        """The same clips and run folder under another suite of the kind."""
+    def labels(self, split: str) -> Indices:
+        return self._labels_of(split, self.parts[split])
 
-    def varied(self, variant: str) -> Self:
-        """The place of a variant of the suite; "" is this one."""
-        if variant not in self._varied:
-            self._varied[variant] = self.with_suite(self.suite.varied(variant), variant)
-        return self._varied[variant]
+    def by_class(self, split: str) -> dict[str, Indices]:
+        labels = self.skeletons.labels[self.parts[split]]
+        return {self.skeletons.classes[label]: np.flatnonzero(labels == label) for label in self.classes[split]}
 
     @property
-    @abstractmethod
-    def recipe(self) -> Recipe:
-        """How clips become a network's input."""
+    def train_classes(self) -> tuple[str, ...]:
+        """Names of the classes that a network is trained to tell apart."""
+        return tuple(self.skeletons.classes[label] for label in self.classes["train"])
+
+    def train_labels(self, indices: Indices) -> Tensor:
+        """Labels int64 (N,) of training clips among ``train_classes``, on the device."""
+        return torch.from_numpy(self._labels_of("train", indices)).to(self.device)
+
+    def _labels_of(self, split: str, indices: Indices) -> Indices:
+        return np.searchsorted(self.classes[split], self.skeletons.labels[indices])
+
+    def indices(self, videos: Sequence[str]) -> Indices:
+        """Indices in the set of the clips with these ids."""
+        return np.array([self._index[video] for video in videos], np.int64)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {entry.id: index for index, entry in enumerate(self.skeletons.entries)}
+
+    @cached_property
+    def _feeder(self) -> Feeder:
+        return Feeder(self.skeletons, self.recipe, self.device)
 
     @property
     def sampling_identity(self) -> dict[str, Any]:
-        """The recipe as plain JSON; without a mirror or a window it is told as it was before there were any."""
-        told = json.loads(json.dumps(asdict(self.recipe)))
-        later = {"mirror": False, "window": [1.0, 1.0]}
-        return {name: value for name, value in told.items() if name not in later or value != later[name]}
+        """The recipe as JSON values; fields that later versions added are left out at their neutral value."""
+        recipe = json.loads(json.dumps(asdict(self.recipe)))
+        neutral = {"mirror": False, "window": [1.0, 1.0]}
+        return {name: value for name, value in recipe.items() if name not in neutral or value != neutral[name]}
 
-    @cached_property
-    def feeder(self) -> Feeder:
-        """Batches of the whole data set, on the run's device."""
-        return Feeder(self.clips, self.recipe, self.device)
+    def batch(self, indices: Indices, stream: str, rng: np.random.Generator | None = None) -> Tensor:
+        """Clips as a network's input in a stream, float32 (N, 3, T, V, M); ``rng`` draws augmentation in training."""
+        return as_stream(self._feeder.batch(indices, rng), stream, self.skeletons.skeleton.parents)
 
-    def batch(self, places: Places, name: str, rng: np.random.Generator | None = None) -> Tensor:
-        """Clips as the input of a network of the named stream, float32 (N, 3, T, V, M); ``rng`` in training."""
-        return stream(self.feeder.batch(places, rng), name, self.clips.skeleton.parents)
-
-    @property
-    def trained_classes(self) -> tuple[str, ...]:
-        """Names of the classes that a network tells apart."""
-        return self.clips.classes
-
-    def labels(self, places: Places) -> Tensor:
-        """Classes int64 (N,), places in ``trained_classes``, on the run's device."""
-        return torch.from_numpy(self.clips.labels[places]).to(self.device)
+    def test_batches(self, indices: Indices, stream: str) -> Iterator[Tensor]:
+        """Clips without augmentation, in batches float32 (n, 3, T, V, M)."""
+        return (self.batch(indices[at : at + _AT_ONCE], stream) for at in range(0, len(indices), _AT_ONCE))
 
     def new_network(self, name: str, seed: int) -> SkeletonNetwork:
-        """A fresh network; its initial weights belong to (seed, name), whatever it reads and learns from."""
-        skeleton = self.clips.skeleton
+        """A fresh classifier of ``train_classes``; its initial weights depend on (seed, name) alone."""
+        skeleton = self.skeletons.skeleton
         graph = JointGraph(len(skeleton.joints), skeleton.edges, skeleton.centre)
         with torch_scope(torch.device("cpu"), seed, "init", "skeleton", name):
-            return SKELETONS[name](graph, len(self.trained_classes), bodies=self.clips.frames.shape[3])
+            return SKELETONS[name](graph, len(self.train_classes), bodies=self.skeletons.frames.shape[3])
+
+    def probes(
+        self, networks: Iterable[str], stream: str, batch: int
+    ) -> dict[str, tuple[str, Callable[[], Precision]]]:
+        """For ``resolve_bf16``: each network trained on one batch of clips, again and again."""
+
+        def measure(network: str) -> Precision:
+            joints = self.batch(np.resize(self.parts["train"], batch), stream)
+            return precision_of(self.new_network(network, 0).to(self.device), joints)
+
+        return {name: (f"{name}-{self.recipe.frames}frames", partial(measure, name)) for name in networks}
 
 
-def read_clips(data: ClipSource) -> SkeletonSet:
-    """The whole data set in memory; DataError says what to download where there is none."""
-    with bar(f"read {data.root}", "clips") as tick:
-        return load(data.root, data.layout, progress=tick)
+@dataclass(frozen=True)
+class StreamClips(Clips):
+    """The training clips of a skeleton set in one stream, as episodes read them."""
+
+    data: SkeletonClips
+    stream: str
+
+    def pixels(
+        self,
+        videos: Sequence[str],
+        rng: np.random.Generator | None = None,
+        keep: NDArray[np.int64] | None = None,
+        share: slice = slice(None),
+    ) -> Any:
+        """The joints themselves, float32 (N, 3, T, V, M); ``keep`` and ``share`` are for frames, and not read."""
+        return self.data.batch(self.data.indices(videos), self.stream, rng)
+
+    def network_input(self, pixels: Any) -> Tensor:
+        """Joints as they are."""
+        return pixels

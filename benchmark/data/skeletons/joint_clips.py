@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fewdistill.benchmark.data.skeletons.feeder import rotations
-from fewdistill.benchmark.data.video.clips import Clips, Read
+from fewdistill.benchmark.data.video.clips import Read, StoredClips
 
 
 @dataclass(frozen=True)
-class JointClips(Clips):
+class JointClips(StoredClips):
     """Clips of coordinates: joints float32 (N, 3, T', V, M), x to the right.
 
     rotation: bound, in radians, of the angles about x, y and z drawn for each clip in training. mirrored: the joint

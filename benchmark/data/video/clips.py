@@ -29,16 +29,39 @@ class Clips(ABC):
         """What the network reads of the videos, on the device: `network_input` of `pixels`."""
         return self.network_input(self.pixels(videos, rng, keep))
 
+    @abstractmethod
     def pixels(
-        self, videos: Sequence[str], rng: np.random.Generator | None = None, keep: NDArray[np.int64] | None = None
-    ) -> NDArray[Any]:
-        """Clips (N, ...), read and cut without torch: what can be prepared in the background.
+        self,
+        videos: Sequence[str],
+        rng: np.random.Generator | None = None,
+        keep: NDArray[np.int64] | None = None,
+        share: slice = slice(None),
+    ) -> Any:
+        """Clips (N, ...), read and cut: what can be prepared in the background.
 
         With ``rng`` the training transform, one for all frames of a clip. ``keep``: int64 (N, T') chooses frames of
-        each clip, where the network reads them one by one.
+        each clip, where the network reads them one by one. share: only these of the clips, cut as among all of them.
         """
-        rngs = rng.spawn(len(videos)) if rng is not None else [None] * len(videos)
-        kept = list(keep) if keep is not None else [None] * len(videos)
+
+    @abstractmethod
+    def network_input(self, pixels: Any) -> Tensor:
+        """Clips as ``pixels`` gives them, as the network reads them, on the device."""
+
+
+class StoredClips(Clips):
+    """Clips that are read, cut and augmented one by one, without torch."""
+
+    def pixels(
+        self,
+        videos: Sequence[str],
+        rng: np.random.Generator | None = None,
+        keep: NDArray[np.int64] | None = None,
+        share: slice = slice(None),
+    ) -> NDArray[Any]:
+        """See Clips."""
+        rngs = (rng.spawn(len(videos)) if rng is not None else [None] * len(videos))[share]
+        kept = (list(keep) if keep is not None else [None] * len(videos))[share]
+        videos = videos[share]
         first = self._one(videos[0], rngs[0], kept[0])
         batch = np.empty((len(videos), *first.shape), first.dtype)
         batch[0] = first
@@ -49,10 +72,6 @@ class Clips(ABC):
         else:
             list(map(self._one, *rest))
         return batch
-
-    @abstractmethod
-    def network_input(self, pixels: NDArray[Any]) -> Tensor:
-        """Clips as ``pixels`` gives them, as the network reads them, on the device."""
 
     @abstractmethod
     def _one(
@@ -66,7 +85,7 @@ class Clips(ABC):
 
 
 @dataclass(frozen=True)
-class ImageClips(Clips):
+class ImageClips(StoredClips):
     """Clips of images: frames float32 (N * T, C, H, W), channels last, normalised by ``norm`` (transforms.normalise).
 
     In training a random crop and flip, else the middle crop. mirror_channels, mirror_swap: the modality's rule for a

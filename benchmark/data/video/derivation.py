@@ -2,15 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import torch
@@ -22,13 +21,9 @@ from fewdistill.benchmark.data.video.transforms import apply_crop, centre_crop
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.pool import Submit, worker_pool
 from fewdistill.benchmark.runtime.progress import Tick, bar
-from fewdistill.feature_cache import Draft
-from fewdistill.students.registry import nearest
+from fewdistill.feature_cache import Draft, Entry
 from fewdistill.teachers import TeacherError
 from fewdistill.teachers.modalities import CoordinateExpert, Expert
-
-if TYPE_CHECKING:  # workers import this module, and need nothing of that one
-    from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
 _PIECE = 4  # videos a task: few, so that no core is long without work at the end
 _WORTH_A_PROCESS = 32  # videos; about as many are derived in the time that a process takes to start
@@ -39,100 +34,55 @@ Piece = tuple[tuple[str, tuple[Put, ...]], ...]
 """The work of a task, by video."""
 
 
-@dataclass(frozen=True)
-class Derived:
-    """One cache entry of clips, in numbers of videos.
-
-    name: the modality, or modality@variant where a variant sets other options of its expert; digest: of the entry;
-    videos: of the data set; there: had their clip before; made: got it now. The rest is for other parts.
-    """
-
-    name: str
-    digest: str
-    videos: int
-    there: int
-    made: int
-
-
 def derive(
-    ws: "Workspace",
-    modalities: Sequence[str] | None = None,
+    folder: VideoFolder,
+    videos: Sequence[str],
+    entries: Mapping[Expert, Entry],
     *,
-    variants: Sequence[str] = ("",),
     part: tuple[int, int] = (1, 1),
     workers: int | None = None,
-) -> list[Derived]:
-    """Cache the clips of every video that the teachers of some variants read (Workspace.clip_entry); what stands stays.
+) -> dict[Expert, tuple[int, int]]:
+    """Fill cache entries with the clips of these videos by their experts; finished shards are kept.
 
-    modalities: only these; default all that the teachers read from a cache. variants: of the suite, "" is the suite
-    itself. part: (i, n) derives the shards whose number is i - 1 modulo n, so that n machines with one cache folder
-    share the work without a word, and each resumes its own share whatever the others have done. workers: processes,
-    default a core each, but not more than the work is worth starting; 1 works in this process. The clips do not
-    depend on any of these.
+    part: (i, n) derives the shards whose number is i - 1 modulo n, so that n machines with one cache folder share the
+    work without a word, and each resumes its own share whatever the others have done. workers: processes, default a
+    core each, but not more than the work is worth starting; 1 works in this process. The clips do not depend on any of
+    these. Returns for each expert how many clips were there and how many were made.
 
     A video's sources are read once for all experts that lack it. A process holds one video's sources and one of its
     clips at a time. Clips wait for the rest of their shard (64 videos) on the disk; about workers / 8 + 2 shards a
     modality wait at once, and a killed derivation computes those again.
 
-    Raises, before any work, UserError for a modality that no teacher reads and for an impossible part, TeacherError
-    for a source that the data set lacks; then DataError, naming the file, for a video that cannot be read, CacheError
-    for a full disk or a damaged shard, and RunError when a worker is killed. What is finished stands.
+    Raises, before any work, UserError for an impossible part and TeacherError for a source that the data set lacks;
+    then DataError, naming the file, for a video that cannot be read, CacheError for a full disk or a damaged shard, and
+    RunError when a worker is killed. Finished shards are kept.
     """
     number, parts = part
     if not 1 <= number <= parts:
         raise UserError(f"part {number} of {parts}: parts are numbered from 1 to their count")
     if workers is not None and workers < 1:
         raise UserError(f"workers = {workers}: at least one is needed")
-    wanted = _wanted(ws, modalities, variants)
-    for expert in wanted:
-        expert.check(ws.folder)
-    entries = {expert: ws.varied(variant).clip_entry(expert.name) for expert, (_, variant) in wanted.items()}
-    plans = {expert: entry.plan(ws.all_videos) for expert, entry in entries.items()}
+    for expert in entries:
+        expert.check(folder)
+    plans = {expert: entry.plan(videos) for expert, entry in entries.items()}
     mine = {expert: [shard for shard in plan if in_part(shard.index, part)] for expert, plan in plans.items()}
     drafts = [(expert, Draft.of(entries[expert], shard)) for expert, shards in mine.items() for shard in shards]
     if drafts:
-        with bar(f"derive {', '.join(name for name, _ in wanted.values())}", "videos") as tick:
-            _derive_all(ws.folder, drafts, workers, tick)
-    return [
-        Derived(
-            name,
-            entries[expert].folder.name,
-            len(ws.all_videos),
-            len(ws.all_videos) - sum(len(shard.ids) for shard in plans[expert]),
+        with bar(f"derive {', '.join(expert.name for expert in entries)}", "videos") as tick:
+            _derive_all(folder, drafts, workers, tick)
+    return {
+        expert: (
+            len(videos) - sum(len(shard.ids) for shard in plans[expert]),
             sum(len(shard.ids) for shard in mine[expert]),
         )
-        for expert, (name, _) in wanted.items()
-    ]
+        for expert in entries
+    }
 
 
 def in_part(shard: int, part: tuple[int, int]) -> bool:
     """Whether a shard number belongs to the i-th of n parts, part = (i, n), i from 1."""
     number, parts = part
     return shard % parts == number - 1
-
-
-def _wanted(
-    ws: "Workspace", modalities: Sequence[str] | None, variants: Sequence[str]
-) -> dict[Expert, tuple[str, str]]:
-    """An expert for each kind of clips that the teachers read, what to call it, and the first variant that has it."""
-    found: dict[Expert, tuple[str, str]] = {}
-    read: set[str] = set()
-    suites = dict(ws.suite.versions())
-    for variant in variants:
-        teacher = suites[variant].teacher
-        cached = [modality for modality in teacher.modalities if modality != "rgb"]  # which is read from its files
-        read.update(cached)
-        for modality in cached if modalities is None else (m for m in cached if m in modalities):
-            expert = teacher.new_expert(modality)
-            if any(other.clip_identity() == expert.clip_identity() for other in found):
-                continue
-            named = any(other.name == modality for other in found)
-            found[expert] = f"{modality}@{variant}" if named else modality, variant
-    if unread := [modality for modality in modalities or () if modality not in read]:
-        raise UserError(
-            f"no teacher of suite {ws.suite.name!r} reads {unread[0]!r} from the cache: {nearest(unread[0], read)}"
-        )
-    return found
 
 
 def _derive_all(folder: VideoFolder, drafts: list[tuple[Expert, Draft]], workers: int | None, tick: Tick) -> None:

@@ -1,31 +1,34 @@
 """A suite of episodes on skeleton clips: its sections, and what of them is impossible."""
 
 from functools import lru_cache
+from inspect import signature
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
+from torch import nn
 
 from fewdistill.benchmark.data.skeletons.class_splits import class_splits
-from fewdistill.benchmark.data.skeletons.feeder import RECIPES
-from fewdistill.benchmark.protocols.supervised.suite import (
+from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Recipe
+from fewdistill.benchmark.runtime.seeds import torch_scope
+from fewdistill.benchmark.suite.distillation import distiller, dry_run
+from fewdistill.benchmark.suite.networks import (
+    LOSS,
     ClipSource,
     NetworkSuite,
     RecipeConfig,
     has_recipe,
     known_stream,
+    recipe_of,
 )
-from fewdistill.benchmark.runtime.seeds import torch_scope
-from fewdistill.benchmark.suite.distillation import distiller
 from fewdistill.benchmark.suite.sections import EpisodicConfig, EvaluateConfig, HeadConfig, Section
 from fewdistill.students import StudentError
 from fewdistill.students.backbones import LABEL_BRANCH
+from fewdistill.students.distill import DISTILLERS
 from fewdistill.students.distill.base import Distiller
 from fewdistill.students.heads.base import Head
 from fewdistill.students.registry import nearest
 from fewdistill.students.skeletons import SKELETONS, JointGraph
-
-LOSS = "dkd"
 
 
 class ClassSplit(Section):
@@ -43,7 +46,7 @@ class ClassSplit(Section):
         return self
 
 
-class FewShotData(ClipSource):
+class SkeletonEpisodicData(ClipSource):
     """Where clips come from, how their classes are divided, and how many frames a network sees."""
 
     split: str | None = Field(None, description="a split of the layout's classes that comes with the project")
@@ -104,20 +107,21 @@ def token_shape(network: str, frames: int) -> tuple[int, int]:
     return plan.width, plan.token_frames(frames)
 
 
-class FewShotSuite(NetworkSuite):
+class SkeletonEpisodicSuite(NetworkSuite):
     """Networks x what they learn from x seeds, on frozen episodes of classes that nobody trained on."""
 
     protocol: Literal["episodic"]
-    plugins: tuple[str, ...] = Field((), description="files of your own heads")
+    plugins: tuple[str, ...] = Field((), description="files of your own networks, heads or losses")
     stream: str = Field("joint", description="what networks read; another one is a variant")
+    teacher_stream: str | None = Field(None, description="what the teacher reads instead")
     token_norm: bool = Field(True, description="layer-normalise the tokens that heads read")
-    data: FewShotData
+    data: SkeletonEpisodicData
     test_data: OtherData | None = Field(None, description="another data set that is tested in place of test classes")
     head: HeadConfig = FewShotHeadConfig()
     recipe: RecipeConfig = BaseRecipeConfig()
     teacher_episodic: EpisodicConfig = Field(EpisodicConfig(episodes=0), description="of the teacher; 0: labels alone")
     episodic: EpisodicConfig = EpisodicConfig()
-    distiller: dict[str, dict[str, Any]] = Field({}, description=f"options of {LOSS}, the loss of taught settings")
+    distiller: dict[str, dict[str, Any]] = Field({}, description="options of losses, by name")
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def episodic_of(self, network: str) -> EpisodicConfig:
@@ -129,10 +133,28 @@ class FewShotSuite(NetworkSuite):
         """That a network sees of a clip."""
         return self.data.frames or RECIPES[self.data.layout].frames
 
-    def distiller_of(self, taught: bool) -> Distiller:
-        """The loss of a setting: labels alone where nobody teaches."""
-        options = self.distiller.get(LOSS, {}) if taught else {}
-        return distiller(LOSS if taught else "none", {**options, "ce_branches": (LABEL_BRANCH,)}, 0)
+    @property
+    def recipe_of_clips(self) -> Recipe:
+        """How clips become a network's input."""
+        return recipe_of(self.data.layout, self.data.frames)
+
+    def episodic_key(self, network: str) -> str:
+        """The section of ``episodic_of``."""
+        return "teacher_episodic" if network == self.teacher else "episodic"
+
+    def distiller_of(self, network: str, setting: str) -> Distiller:
+        """The loss of a setting: labels alone where it has no teacher."""
+        loss = self.loss_of(network, setting)
+        return self._distiller(network, loss)
+
+    def _distiller(self, network: str, loss: str | None) -> Distiller:
+        given = {} if loss is None else self.distiller.get(loss, {})
+        width = token_shape(network, self.frames)[0]
+        return distiller(loss or "none", {**given, **_labels_branch(loss or "none")}, width)
+
+    def learner(self, student: nn.Module, loss: Distiller) -> nn.Module:
+        """What one optimiser trains: the student, and the projector of a loss that has one."""
+        return nn.ModuleList([student, loss]) if isinstance(loss, nn.Module) else student
 
     def new_head(self, network: str) -> Head:
         """The head on a network's tokens; initial weights from the surrounding torch scope. StudentError."""
@@ -142,9 +164,13 @@ class FewShotSuite(NetworkSuite):
     def _possible(self) -> Self:
         self._networks_possible()
         known_stream("stream", self.stream)
-        if unknown := sorted(self.distiller.keys() - {LOSS}):
-            raise ValueError(f"distiller.{unknown[0]}: taught settings learn by {LOSS}")
-        self.distiller_of(taught=True)
+        if self.teacher_stream is not None:
+            known_stream("teacher_stream", self.teacher_stream)
+        for name in {LOSS, *self.distiller}:
+            self._distiller(self.teacher, name)
+        for student, settings in self.students.items():
+            for setting in settings:
+                self._loss_possible(student, setting)
         for name in self.networks:
             self._head_possible(name)
         tested = bool(self.data.division.test)
@@ -153,6 +179,17 @@ class FewShotSuite(NetworkSuite):
             raise ValueError(f"data: {self.data.split_name} {told}")
         self._variants({"plugins", "evaluate", "test_data"}, {"frames"})
         return self
+
+    def _loss_possible(self, student: str, setting: str) -> None:
+        """ValueError for a loss that cannot read what teacher and student give; see ``dry_run``."""
+        loss, teacher = self.loss_of(student, setting), self.teacher_of(student, setting)
+        assert loss is not None and teacher is not None
+        widths = token_shape(student, self.frames), token_shape(teacher[0], self.frames)
+        given = {**self.distiller.get(loss, {}), **_labels_branch(loss)}
+        try:
+            dry_run(loss, given, widths[0][0], branches=(LABEL_BRANCH,), frames=widths[0][1], teacher=widths[1])
+        except ValueError as error:
+            raise ValueError(f"students.{student}.{setting}: {error}") from error
 
     def _head_possible(self, network: str) -> None:
         where = "teacher_episodic" if network == self.teacher else "episodic"
@@ -163,3 +200,8 @@ class FewShotSuite(NetworkSuite):
             raise ValueError(f"head: {error}") from error
         if next(head.parameters(), None) is not None and not self.episodic_of(network).episodes:
             raise ValueError(f"{where}.episodes = 0 leaves the weights of head.name = {self.head.name!r} untrained")
+
+
+def _labels_branch(loss: str) -> dict[str, Any]:
+    """The option that has a loss read the labels on the one branch that these networks have."""
+    return {"ce_branches": (LABEL_BRANCH,)} if "ce_branches" in signature(DISTILLERS[loss]).parameters else {}

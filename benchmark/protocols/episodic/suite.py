@@ -1,22 +1,21 @@
 """A suite: its sections together, what of them is impossible, and its variants."""
 
 import inspect
-from collections.abc import Iterator
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from fewdistill.benchmark.suite.distillation import distillation, distiller, rehearse
+from fewdistill.benchmark.suite.base import WithVariants, first_problem
+from fewdistill.benchmark.suite.distillation import distillation, distiller, dry_run
+from fewdistill.benchmark.suite.options import checked, chosen
 from fewdistill.benchmark.suite.sections import (
-    NAMED,
     DataConfig,
     EvaluateConfig,
     FusionConfig,
     HeadConfig,
     NotNegative,
     OwnConfig,
-    Section,
     StudentBaseConfig,
     StudentEpisodicConfig,
     SwitchConfig,
@@ -26,38 +25,20 @@ from fewdistill.students import StudentError
 from fewdistill.students.distill.base import Distiller
 from fewdistill.students.skeletons import SKELETONS
 from fewdistill.students.trunks import BACKBONES
+from fewdistill.teachers import TeacherError
 from fewdistill.teachers.fusions import FUSIONS
 from fewdistill.teachers.fusions.base import Fusion
 from fewdistill.teachers.fusions.sums import TransformerSum
+from fewdistill.teachers.modalities import EXPERTS, Expert
 
 _VARIABLE_DATA = {"flip", "input_norm"}
 """Settings of the data that leave the files, and so the episodes, as they are."""
 
 
-class Varied(Section):
-    """A suite that may hold variants of itself."""
-
-    variant: dict[str, dict[str, Any]] = Field(
-        {}, description="by name, settings that differ from the suite's: each is run, and compared with the suite"
-    )
-
-    def varied(self, name: str) -> Self:
-        """The suite with a variant's settings in the place of its own; "" is the suite as it stands."""
-        if not name:
-            return self
-        return self.model_validate(
-            laid_over(self.model_dump(exclude_unset=True, exclude={"variant"}), self.variant[name])
-        )
-
-    def versions(self) -> Iterator[tuple[str, Self]]:
-        """The suite as it stands under the name "", then its variants."""
-        for name in ("", *self.variant):
-            yield name, self.varied(name)
-
-
-class Suite(Varied):
+class Suite(WithVariants):
     """A grid of cells: students x distillation x seeds, and the teacher of each seed."""
 
+    protocol: Literal["episodic"] = "episodic"
     name: str
     plugins: tuple[str, ...] = Field((), description="files of your own students, heads, losses, fusions or experts")
     seeds: tuple[NotNegative, ...] = (0, 1, 2)
@@ -79,6 +60,20 @@ class Suite(Varied):
     evaluate: EvaluateConfig = EvaluateConfig()
     switches: SwitchConfig = SwitchConfig()
     own: dict[str, OwnConfig] = Field({}, description="settings of single students, by name")
+    coordinates: dict[str, Any] = Field(
+        {}, description="options of the joints expert for students that are skeleton networks, which read coordinates"
+    )
+
+    def student_expert(self, student: str) -> Expert:
+        """What a student reads: rgb, or where it is a skeleton network the coordinates of joints."""
+        if student not in SKELETONS:
+            return EXPERTS["rgb"]()
+        where, kind = "coordinates", EXPERTS["joints"]
+        options = {**self.coordinates, "network": student}
+        try:
+            return kind(**chosen(checked(where, kind, options, leave=frozenset())))
+        except TeacherError as error:
+            raise ValueError(f"{where}: {error}") from error
 
     def of(self, student: str) -> Self:
         """The suite as one student trains: its own settings in the place of the common ones."""
@@ -120,11 +115,12 @@ class Suite(Varied):
     def _all_possible(self) -> Self:
         self._possible()
         for student in self.own:
-            BACKBONES[student]  # known, but not asked for: a run may leave students out
+            if student not in SKELETONS:
+                BACKBONES[student]  # known, but not asked for: a run may leave students out
             try:
                 self.of(student)._possible()
             except ValueError as error:
-                raise ValueError(f"own.{student}: {why(error)}") from error
+                raise ValueError(f"own.{student}: {first_problem(error)}") from error
         for name, changes in self.variant.items():
             data = changes.get("data", {})
             fixed = {*changes} & {"name", "plugins", "evaluate", "variant"}
@@ -134,15 +130,17 @@ class Suite(Varied):
             if not name:
                 raise ValueError("variant: the empty name is the suite itself")
             try:
-                self.varied(name)
+                self.with_variant(name)
             except ValueError as error:
-                raise ValueError(f"variant.{name}: {why(error)}") from error
+                raise ValueError(f"variant.{name}: {first_problem(error)}") from error
         return self
 
     def _possible(self) -> None:
-        named = () if self.bf16 == "auto" else (name for name in self.bf16 if name not in SKELETONS)
-        for name in (*self.students, self.teacher.encoder, *named):
+        named = () if self.bf16 == "auto" else self.bf16
+        for name in (self.teacher.encoder, *(name for name in (*self.students, *named) if name not in SKELETONS)):
             BACKBONES[name]
+        for name in self.students:
+            self.student_expert(name)
         for modality in {*self.teacher.modalities, *self.teacher.expert}:
             self.teacher.new_expert(modality)
         for modality in self.teacher.own:
@@ -150,9 +148,9 @@ class Suite(Varied):
             try:
                 self.teacher.of(modality)
             except ValueError as error:
-                raise ValueError(f"teacher.own.{modality}: {why(error)}") from error
+                raise ValueError(f"teacher.own.{modality}: {first_problem(error)}") from error
         for name in {*self.distiller, *(distillation(setting).distiller for setting in self.distillation)}:
-            rehearse(name, self.options_of(name), self.width)
+            dry_run(name, self.options_of(name), self.width)
         lists = {
             "seeds": self.seeds,
             "students": self.students,
@@ -232,24 +230,3 @@ class Suite(Varied):
         most = max(*self.evaluate.shots, self.evaluate.val_shot) + self.evaluate.query
         if most > clips:
             raise ValueError(f"evaluate: shot + query = {most} is larger than clips_per_class = {clips}")
-
-
-def laid_over(values: dict[str, Any], changes: dict[str, Any], at: tuple[str, ...] = ()) -> dict[str, Any]:
-    """values with changes laid over them, section by section."""
-    if at in NAMED and "name" in changes:
-        unread = NAMED[at].unread_by(changes["name"])
-        values = {key: value for key, value in values.items() if key not in unread}
-    merged = {**values, **changes}
-    for key, new in changes.items():
-        if isinstance(new, dict) and isinstance(values.get(key), dict):
-            merged[key] = laid_over(values[key], new, (*at, key))
-    return merged
-
-
-def why(error: ValueError) -> str:
-    """The first problem of a ValidationError in words, or the message of another ValueError."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    problem = error.errors()[0]
-    why = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
-    return ": ".join(filter(None, [".".join(map(str, problem["loc"])), why]))

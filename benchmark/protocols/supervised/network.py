@@ -1,192 +1,142 @@
-"""Training a skeleton network: by labels, or by labels and a network trained before it."""
+"""A supervised suite, opened: the parts of its split, and the stages of its networks."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from fewdistill.benchmark.data.skeletons.dataset import Places, SkeletonPlace
-from fewdistill.benchmark.graph.place import Stage, standing
-from fewdistill.benchmark.graph.tracked_stage import tracked
-from fewdistill.benchmark.protocols.supervised.bench import Bench
-from fewdistill.benchmark.protocols.supervised.suite import DKDConfig
-from fewdistill.benchmark.runtime.progress import bar
-from fewdistill.benchmark.runtime.seeds import generator
-from fewdistill.benchmark.training.loop import Plan, Progressed, fit
-from fewdistill.results.records.record import key_of
-from fewdistill.students.distill.base import whole
-from fewdistill.students.distill.decoupled import DKD
+from fewdistill.benchmark.context import RunContext
+from fewdistill.benchmark.data.skeletons.dataset import Indices, SkeletonClips
+from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.splits import split_by
+from fewdistill.benchmark.protocols.supervised.suite import SkeletonData, SkeletonSuite
+from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.benchmark.stage import Stage
+from fewdistill.benchmark.suite.networks import NO_TEACHER
+from fewdistill.benchmark.suite.registry import code_of
+from fewdistill.benchmark.training.clips import ClipTeacher, train_clips
+from fewdistill.benchmark.training.train_stage import summary_of
 from fewdistill.students.skeletons import SkeletonNetwork
 
-VERSION = 1
-KIND = "skeleton"
-_AT_ONCE = 128  # clips of one pass without gradient
+NETWORK_VERSION = 1
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """One training: which network reads which stream, what it learns from, and its seed."""
+class SupervisedRun:
+    """One version of a suite, with its clips and its run folder. variant: its name, "" for the suite itself."""
 
-    network: str
-    stream: str
-    setting: str
-    seed: int
+    def __init__(self, suite: SkeletonSuite, clips: SkeletonSet, context: RunContext, variant: str = "") -> None:
+        self.suite, self.clips, self.context, self.variant = suite, clips, context, variant
+        labels = tuple(range(len(clips.classes)))
+        classes = dict.fromkeys(("train", "val", "test"), labels)
+        self.data = SkeletonClips(clips, parts(clips, suite.data), classes, suite.data.recipe, context.device)
+        self._made: dict[object, Any] = {}
 
-    def __str__(self) -> str:
-        return f"{self.network}-{self.stream}, {self.setting} (seed {self.seed})"
+    def versions(self) -> list["SupervisedRun"]:
+        """The suite itself and its variants: the same clips and run folder."""
+        others = (SupervisedRun(s, self.clips, self.context, name) for name, s in self.suite.versions() if name)
+        return self.made("versions", lambda: [self, *others])
+
+    def made(self, key: object, make: Callable[[], T]) -> T:
+        """What ``make`` gave for this key, made once."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    @cached_property
+    def data_settings(self) -> dict[str, Any]:
+        """What a trained network saw: contents of the files, the clips of each part that trains, their sampling."""
+        ids = {part: list(self.data.videos(part)) for part in ("train", "val")}
+        digests = {part: hashlib.sha256(json.dumps(names).encode()).hexdigest() for part, names in ids.items()}
+        return {"content": self.clips.content_hash, **digests, "sampling": self.data.sampling_identity}
+
+    @cached_property
+    def test_hash(self) -> str:
+        """Of the test clips' ids and classes, in order: what pairs records."""
+        labels = self.data.labels("test").tolist()
+        listed = list(zip(self.data.videos("test"), labels, strict=True))
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+    def trained(self, network: str, stream: str, setting: str, seed: int) -> SkeletonNetwork:
+        """The finished network on the run's device, in eval mode."""
+        model = self.data.new_network(network, seed)
+        model.load_state_dict(network_stage(self, network, stream, setting, seed).weights())
+        return model.to(self.context.device).eval()
+
+    @torch.no_grad()
+    def logits(self, network: SkeletonNetwork, stream: str, indices: Indices) -> NDArray[np.float32]:
+        """Class logits float32 (N, classes) of clips without augmentation, from a network in eval mode."""
+        batches = self.data.test_batches(indices, stream)
+        return np.concatenate([network(joints).float().cpu().numpy() for joints in batches])
 
 
-def taught_by(bench: Bench, lesson: Lesson) -> Lesson | None:
-    """The training of the network that it learns from, of the same stream and seed; None for labels alone."""
-    found = bench.suite.learns_from(lesson.network, lesson.setting)
-    return None if found is None else Lesson(found[0], lesson.stream, found[1], lesson.seed)
+def parts(clips: SkeletonSet, data: SkeletonData) -> dict[str, Indices]:
+    """Indices of the clips that train, validate and test, ascending; no clip is in two of them.
+
+    Subjects that validate leave training altogether, and nothing of the test part validates. Raises DataError.
+    """
+    if data.split is not None:
+        train, test = clips.split(data.split)
+    else:
+        assert data.split_by is not None
+        train, test = split_by(clips.entries, data.split_by.field, data.split_by.train, data.split_by.test)
+    subject = np.array([clips.entries[index].subject for index in train], object)
+    held = np.isin(subject, data.val_subjects) if data.val_subjects else np.zeros(len(train), bool)
+    there = sorted({value for value in subject if value is not None})
+    if unknown := sorted(set(data.val_subjects) - set(there)):
+        known = f"it has {', '.join(map(str, there))}" if there else "its clips tell no subject; leave it empty"
+        raise DataError(f"data.val_subjects: {unknown[0]} is no subject of the training part: {known}")
+    if held.all():
+        raise DataError("data.val_subjects holds every subject of the training part: leave some to train")
+    if lost := sorted(set(clips.labels[test]) - set(clips.labels[train[~held]])):
+        raise DataError(f"class {clips.classes[lost[0]]!r} is tested, but no clip of it is left to train")
+    return {"train": train[~held], "val": train[held], "test": test}
 
 
-def identity(bench: Bench, lesson: Lesson) -> dict[str, Any]:
-    """What the training is, known before it is done."""
-    suite, teacher = bench.suite, taught_by(bench, lesson)
-    distilled = None
-    if teacher is not None:
-        distilled = {"teacher": key_of(identity(bench, teacher)), **suite.dkd.model_dump(mode="json")}
-    return {
-        "version": VERSION,
-        "stage": KIND,
-        "data": bench.identity(),
-        "stream": lesson.stream,
-        "network": lesson.network,
+def network_stage(run: SupervisedRun, network: str, stream: str, setting: str, seed: int) -> Stage:
+    """The training of a network on a stream, by labels or by a teacher trained before on the same stream."""
+    key = ("network", network, stream, setting, seed)
+    return run.made(key, lambda: _network_stage(run, network, stream, setting, seed))
+
+
+def _network_stage(run: SupervisedRun, network: str, stream: str, setting: str, seed: int) -> Stage:
+    suite, named = run.suite, run.suite.teacher_of(network, setting)
+    teacher = None if named is None else network_stage(run, named[0], stream, named[1], seed)
+    settings = {
+        "data": run.data_settings,
+        "stream": stream,
+        "network": network,
+        **code_of("skeletons", network),
         "recipe": suite.recipe.model_dump(mode="json"),
-        "distilled": distilled,
-        "bf16": lesson.network in suite.bf16,
-        "seed": lesson.seed,
+        "distilled": None if teacher is None else {"teacher": teacher, **suite.dkd.model_dump(mode="json")},
+        "bf16": network in suite.bf16,
+        "seed": seed,
     }
 
+    def train(stage: Stage) -> None:
+        model = run.data.new_network(network, seed).to(run.context.device)
+        val = run.data.parts["val"]
 
-def stage_of(bench: Bench, lesson: Lesson) -> Stage:
-    """Where its weights are, or will be."""
-    label = f"{lesson.network}-{lesson.stream}-{lesson.setting.strip('-') or 'teacher'}-s{lesson.seed}"
-    return bench.stage(KIND, label, identity(bench, lesson))
+        def validate() -> float:
+            found = run.logits(model.eval(), stream, val)
+            return float((found.argmax(1) == run.clips.labels[val]).mean())
 
+        progress = train_clips(
+            run.context, stage, model, run.data, suite.recipe, validate if len(val) else None, stream=stream,
+            seed=seed, name=network, title=f"{network}-{stream}, {setting} (seed {seed})", bf16=network in suite.bf16,
+            teacher=None if named is None else ClipTeacher(run.trained(named[0], stream, named[1], seed), suite.dkd),
+        )  # fmt: skip
+        if run.context.rank0:
+            stage.finish(model.state_dict(), summary_of(progress))
 
-def train(bench: Bench, lesson: Lesson) -> Stage:
-    """Train what is not yet trained, whoever is learnt from first; the finished stage holds the weights."""
-    out, before = stage_of(bench, lesson), taught_by(bench, lesson)
-    if out.done:
-        return out
-    if before is not None:
-        train(bench, before)
-    with bench.stage_turn(out) as mine:
-        if mine:
-            _training(bench, lesson, out, None if before is None else trained(bench, before))
-    return out
-
-
-def trained(bench: Bench, lesson: Lesson) -> SkeletonNetwork:
-    """The finished network on the run's device, in eval mode."""
-    network = bench.new_network(lesson.network, lesson.seed)
-    network.load_state_dict(standing(stage_of(bench, lesson)))
-    return network.to(bench.device).eval()
-
-
-def _training(bench: Bench, lesson: Lesson, out: Stage, teacher: SkeletonNetwork | None) -> None:
-    network = bench.new_network(lesson.network, lesson.seed).to(bench.device)
-    progress = fit_clips(
-        bench,
-        out,
-        network,
-        lesson.network,
-        lesson.stream,
-        lesson.seed,
-        str(lesson),
-        _validator(bench, network, lesson.stream) if len(bench.parts["val"]) else None,
-        None if teacher is None else (teacher, bench.suite.dkd),
-    )
-    out.finish(network.state_dict(), progress)
-
-
-def fit_clips(
-    bench: SkeletonPlace,
-    out: Stage,
-    network: SkeletonNetwork,
-    name: str,
-    stream: str,
-    seed: int,
-    title: str,
-    validate: Callable[[], float] | None,
-    taught: tuple[SkeletonNetwork, DKDConfig] | None = None,
-) -> Progressed:
-    """Train a network in place on the training clips by the suite's recipe, by labels and what ``taught`` says.
-
-    name: of the network; title: of the bar; the selected weights stay in the network.
-    """
-    recipe = bench.suite.recipe
-    clips = bench.parts["train"]
-    batch = min(recipe.batch, len(clips) * recipe.repeat)
-    per_epoch = len(clips) * recipe.repeat // batch
-    steps = per_epoch * recipe.epochs
-    teacher, config = taught or (None, DKDConfig())
-    dkd = DKD(temperature=config.temperature, alpha=config.alpha, beta=config.beta)
-
-    @lru_cache(maxsize=1)
-    def order(epoch: int) -> NDArray[np.int64]:
-        repeated = np.tile(clips, recipe.repeat)
-        return generator(seed, "skeleton", "epoch", epoch).permutation(repeated)
-
-    def loss(step: int, micro: int) -> dict[str, Tensor]:
-        epoch, position = divmod(step, per_epoch)
-        places = order(epoch)[position * batch : (position + 1) * batch]
-        joints = bench.batch(places, stream, generator(seed, "skeleton", "augment", step))
-        labels = bench.labels(places)
-        logits = whole(network(joints))
-        ce = F.cross_entropy(logits, labels)
-        if teacher is None:
-            return {"loss": ce, "ce": ce}
-        with torch.no_grad():
-            theirs = whole(teacher(joints))
-        with torch.autocast(bench.device.type, enabled=False):
-            terms = dkd.levels(logits, theirs, labels)
-        rises = min((epoch + 1) / config.warmup, 1.0) if config.warmup else 1.0
-        total = config.ce_weight * ce
-        for weight, value in terms.values():
-            total = total + rises * weight * value
-        return {"loss": total, "ce": ce, **{name: value for name, (_, value) in terms.items()}}
-
-    plan = Plan(
-        recipe,
-        steps,
-        seed,
-        f"skeleton-{name}-{stream}",
-        loss,
-        bf16=name in bench.suite.bf16,
-        validate=validate,
-        validate_every=recipe.validate_every * per_epoch,
-        select=recipe.select,
-    )
-    with bar(f"{title}, training", "steps") as tick, tracked(bench, out, "supervised", plan, clips=batch) as track:
-        return fit(network, plan, out.path("supervised.pt"), bench.device, tick, track)
-
-
-def _validator(bench: Bench, network: SkeletonNetwork, stream: str) -> Callable[[], float]:
-    places = bench.parts["val"]
-
-    def validate() -> float:
-        found = logits(bench, network.eval(), stream, places)
-        return float((found.argmax(1) == bench.clips.labels[places]).mean())
-
-    return validate
-
-
-@torch.no_grad()
-def logits(bench: Bench, network: SkeletonNetwork, stream: str, places: Places) -> NDArray[np.float32]:
-    """Class logits float32 (N, classes) of clips as they are tested, from a network in eval mode."""
-    return np.concatenate([network(joints).float().cpu().numpy() for joints in as_tested(bench, stream, places)])
-
-
-def as_tested(bench: SkeletonPlace, stream: str, places: Places) -> Iterator[Tensor]:
-    """Clips as they are tested, in batches: a network's input, float32 (n, 3, T, V, M)."""
-    return (bench.batch(places[at : at + _AT_ONCE], stream) for at in range(0, len(places), _AT_ONCE))
+    batch = min(suite.recipe.batch, len(run.data.parts["train"]) * suite.recipe.repeat)
+    label = f"{network}-{stream}-{setting.strip(NO_TEACHER) or 'teacher'}-s{seed}"
+    return Stage(
+        "skeleton", NETWORK_VERSION, settings, run.context.runs, label, train,
+        () if teacher is None else (teacher,), divides=((batch, "recipe.batch"),),
+    )  # fmt: skip

@@ -1,40 +1,41 @@
-"""What trackers are told of a stage: the curve of each of its trainings while it grows."""
+"""Training curves for trackers, while they grow."""
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fewdistill.benchmark.graph.place import Place, Stage
+from fewdistill.benchmark.context import RunContext
+from fewdistill.benchmark.stage import Stage
 from fewdistill.benchmark.tracking import Followed, Run
-from fewdistill.benchmark.training.loop import Plan, Progressed, Track, untracked
+from fewdistill.benchmark.training.loop import Plan, Track, TrainState, no_track
 from fewdistill.results.records.record import key_of
 
 _POINTS = 1000  # of a training's losses, about; every validation besides
 
 
 @contextmanager
-def tracked(ws: Place, stage: Stage, part: str, plan: Plan, **work: int) -> Iterator[Track]:
-    """Track a training of a stage; gives what ``fit`` calls.
+def tracked(context: RunContext, stage: Stage, part: str, plan: Plan, **work: int) -> Iterator[Track]:
+    """Track a training of a stage; yields what ``fit`` calls.
 
-    part: which of the stage's trainings; work: what one step passes, by name, for the speed: episodes=4.
+    part: which of the stage's trainings; work: what one step processes, by name, for the speed: episodes=4.
     """
-    if not ws.leads or not ws.trackers.names:
-        yield untracked
+    if not context.rank0 or not context.trackers.names:
+        yield no_track
         return
     run = Run(
         key=key_of({"stage": stage.key, "part": part}),
         name=f"{stage.folder.name}/{part}",
-        suite=ws.suite.name,
-        kind=stage.identity["stage"],
-        config={"suite": ws.suite.name, "variant": ws.variant, "part": part, **stage.identity},
-        folder=ws.runs / "tracking",
+        suite=context.runs.name,
+        kind=stage.kind,
+        config={"suite": context.runs.name, "part": part, **stage.identity},
+        folder=context.runs / "tracking",
     )
-    with ws.trackers.follow(run) as followed:
+    with context.trackers.follow(run) as followed:
         yield Curve(followed, plan, work)
 
 
 class Curve:
-    """Passes on what is new in a curve. The first call has what stood before, at a speed that nobody knows."""
+    """Logs what is new in a curve. The first call may hold a resumed curve, whose speed is not known."""
 
     def __init__(self, followed: Followed, plan: Plan, work: dict[str, int]) -> None:
         self._followed, self._plan, self._work = followed, plan, work
@@ -42,7 +43,7 @@ class Curve:
         self._seen = 0
         self._timed: tuple[int, float] | None = None  # steps and seconds, at the last speed
 
-    def __call__(self, state: Progressed) -> None:
+    def __call__(self, state: TrainState) -> None:
         for point in state.curve[self._seen :]:
             step = int(point["step"])
             if "val_accuracy" in point:
@@ -60,7 +61,7 @@ class Curve:
         rate = self._plan.config.rate(step - 1, self._plan.steps)
         return {"train/lr": rate, **{f"train/{name}": value for name, value in point.items() if name != "step"}}
 
-    def _speed(self, state: Progressed, step: int) -> dict[str, float]:
+    def _speed(self, state: TrainState, step: int) -> dict[str, float]:
         if self._timed is None or step != state.step or state.seconds <= self._timed[1]:
             return {}
         steps, seconds = step - self._timed[0], state.seconds - self._timed[1]
