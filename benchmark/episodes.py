@@ -48,6 +48,10 @@ class Episodes:
         return digest.hexdigest()
 
 
+_NONE: NDArray[np.int32] = np.empty((0, 1, 1), np.int32)
+NO_EPISODES = Episodes(_NONE[..., 0], _NONE, _NONE)
+
+
 @dataclass(frozen=True)
 class ClassIndex:
     """The videos of a split by class, built once: a draw looks at classes and at the videos it picks, at no others.

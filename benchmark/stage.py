@@ -60,6 +60,11 @@ class Stage:
         return tuple(stage for _, stage in _stages(self.settings, ""))
 
     @property
+    def teacher(self) -> "Stage | None":
+        """The stage that it is distilled from: the first setting named "teacher"."""
+        return next((stage for name, stage in _stages(self.settings, "") if name == "teacher"), None)
+
+    @property
     def folder(self) -> Path:
         """Where the output is, or will be."""
         return self.at or self.runs / "stages" / f"{self.kind}-{self.label.replace('/', '-')}-{self.key[:12]}"
@@ -173,7 +178,8 @@ class CachedRows:
                     tick(number, len(shards))
 
         named = {**settings, "entry": self.key.digest}
-        return Stage(kind, version, named, runs, label, fill, needs, present=self.complete, at=self.folder)
+        lock = self.store.root / f".fill-{self.key.digest}"  # the entry's own folder is made with its manifest in it
+        return Stage(kind, version, named, runs, label, fill, needs, present=self.complete, at=lock)
 
 
 def needed(targets: Iterable[Stage]) -> list[Stage]:

@@ -1,7 +1,7 @@
 """`fewdistill view`: test episodes to look at, with what finished networks answered and matched."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -43,15 +43,16 @@ def view_command(
     """
     if sum([bool(episode), hardest, wrong]) > 1:
         raise UserError("--episode, --hardest and --wrong choose episodes in different ways: give one of them")
-    from fewdistill.benchmark.graph.runner import open_workspace
-    from fewdistill.benchmark.suite.load import load_suite
+    from fewdistill.benchmark.api import load_suite, open_loaded
+    from fewdistill.benchmark.graph.protocol import RunOptions
     from fewdistill.benchmark.viewer.collect import check_present, collect
     from fewdistill.results.report.episode_page import render
 
     loaded = load_suite(suite, tuple(set_ or ()))
     check_present(loaded, runs, data)
     order: Order = "hardest" if hardest else "wrong" if wrong else "first"
-    page = render(collect(open_workspace(loaded, runs, data, device), row, shot, episode or (), order, episodes))
+    opened: Any = open_loaded(loaded, RunOptions(runs, data, device))
+    page = render(collect(opened, row, shot, episode or (), order, episodes))
     content = page.encode()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

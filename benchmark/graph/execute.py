@@ -90,6 +90,7 @@ def _run_rows(context: RunContext, pending: Sequence[Row], executor: Executor, o
     rows = {row_stage(context, row, overwrite).key: row for row in pending}
     order = {row.keys: number for number, row in enumerate(pending, start=1)}
     failed: set[tuple[str, ...]] = set()
+    reasons: set[str] = set()
 
     def started(stage: Stage) -> None:
         for row in pending:
@@ -102,7 +103,8 @@ def _run_rows(context: RunContext, pending: Sequence[Row], executor: Executor, o
     def ended(stage: Stage, outcome: Outcome) -> None:
         row = rows.get(stage.key)
         if row is None:
-            if outcome.state != "done":
+            if outcome.state != "done" and outcome.reason not in reasons:  # what needs it fails for the same reason
+                reasons.add(outcome.reason)
                 say(f"  {stage.title}: {outcome.reason}")
             return
         if outcome.state == "done":

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from pydantic import BaseModel
+from torch import Tensor
 
 from fewdistill.benchmark.context import RunContext, device_named
 from fewdistill.benchmark.runtime.process_group import Group
@@ -16,6 +17,7 @@ from fewdistill.benchmark.tracking import Trackers
 from fewdistill.feature_cache import Store
 from fewdistill.results.records.arrays import Arrays
 from fewdistill.results.records.record import Cell, Record
+from fewdistill.students.heads.base import Head
 from fewdistill.students.registry import Registry
 
 
@@ -25,7 +27,8 @@ class Row:
 
     name: what ``--only`` matches, model/distillation/seed@variant; cells: the axes of its records, each with the stage
     whose identity names the record; trained: what is scored; needs: the stages that scoring reads; score: gives the
-    finished records with their arrays; afterwards: what is still asked of a row whose records are finished.
+    finished records with their arrays; afterwards: what is still asked of a row whose records are finished; embed: the
+    head, and tokens by branch float32 (N, T, D) of some test clips, for the episode viewer.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Row:
     needs: tuple[Stage, ...]
     score: Callable[[], Iterable[tuple[Record, Arrays]]] = field(repr=False)
     afterwards: Callable[[], None] | None = field(default=None, repr=False)
+    embed: Callable[[Sequence[str]], tuple[Head, dict[str, Tensor]]] | None = field(default=None, repr=False)
 
     @cached_property
     def keys(self) -> tuple[str, ...]:

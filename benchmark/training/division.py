@@ -61,7 +61,7 @@ class Division:
                 if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                     changed[layer] = type(layer)
                     layer.__class__ = _SharedBatchNorm
-                    layer.group = self.group
+                    setattr(layer, "group", self.group)  # noqa: B010  the type checker takes a module's fields for tensors
         try:
             yield
         finally:

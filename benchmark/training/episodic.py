@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.data.dataset import ClipDataset
 from fewdistill.benchmark.data.video.clips import Clips
-from fewdistill.benchmark.episodes import Episodes, draw
+from fewdistill.benchmark.episodes import NO_EPISODES, Episodes, draw
 from fewdistill.benchmark.evaluation.frozen import FrozenEpisodes, class_index
 from fewdistill.benchmark.evaluation.matching import match, project, score
 from fewdistill.benchmark.runtime.seeds import generator
@@ -102,7 +102,8 @@ def train_episodes(
     module: called with an episode's input, support labels and way; trained: what the optimiser sees, the module and a
     distiller's own weights. role: names the episodes and their augmentation; name: the other random streams.
     """
-    episodes = episodes_for(data, config, seed, role)
+    # a training without episodes is validated alone, and draws none: its split may be too small for the default way
+    episodes = episodes_for(data, config, seed, role) if config.episodes else NO_EPISODES
     videos = data.videos("train")
     support_labels, query_labels = labels_of(episodes, context.device)
 

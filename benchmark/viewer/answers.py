@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.episodes import Episodes
-from fewdistill.benchmark.evaluation.episodic_record import Row
 from fewdistill.benchmark.evaluation.matching import match, score
-from fewdistill.benchmark.graph.place import Stage
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
+from fewdistill.benchmark.graph.protocol import Row
 from fewdistill.benchmark.runtime.errors import RunError
 from fewdistill.results.records.record import Record
 from fewdistill.results.report.episode_page import Answer, Link, Matches, Outcome
@@ -36,13 +35,12 @@ class Shown:
     """A row's network on the page's videos: its head and the videos' keys by branch; scored: None without a record."""
 
     row: Row
-    stage: Stage
     head: Head
     keys: list[Keys]
     scored: Scored | None
 
 
-def answers_of(ws: Workspace, network: Shown, local: Episodes, at: Sequence[int], shot: int) -> list[Answer]:
+def answers_of(context: RunContext, network: Shown, local: Episodes, at: Sequence[int], shot: int) -> list[Answer]:
     """What a network says of each of these episodes; RunError where that is not what its record says.
 
     local: the episodes, pointing into the page's videos; at: their numbers among the test episodes.
@@ -57,9 +55,9 @@ def answers_of(ws: Workspace, network: Shown, local: Episodes, at: Sequence[int]
         for place in np.flatnonzero(((recorded != correct) & ~tie).any(1)).tolist():
             raise RunError(
                 f"{network.row.name}, {shot}-shot episode {at[place]}: the record {network.scored.record.key[:12]} in "
-                f"{ws.runs / 'records'} has {int(recorded[place].sum())} queries right, the weights in "
-                f"{network.stage.folder} give {int(correct[place].sum())}, and not the same ones; the run folder is "
-                f"stale: `fewdistill run {ws.suite.name} --only '{network.row.name}' --overwrite` scores it again"
+                f"{context.runs / 'records'} has {int(recorded[place].sum())} queries right, the weights in "
+                f"{network.row.trained.folder} give {int(correct[place].sum())}, and not the same ones; the run "
+                f"folder is stale: `fewdistill run {context.runs.name} --only '{network.row.name}' --overwrite` scores it again"
             )
         correct = recorded.astype(np.uint8)
     words = np.where(correct == 1, "right", np.where(tie, "tie", "wrong"))

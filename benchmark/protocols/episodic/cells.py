@@ -1,11 +1,12 @@
 """The rows of a suite of episodes on videos: their names, the axes of their records, and how they are scored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fewdistill.benchmark.evaluation.episodic_record import episodic_record
 from fewdistill.benchmark.evaluation.matching import embed
@@ -18,7 +19,8 @@ from fewdistill.benchmark.runtime.progress import bar
 from fewdistill.benchmark.stage import Stage
 from fewdistill.benchmark.training.teacher_outputs import TEACHER_BRANCH
 from fewdistill.results.records.arrays import Arrays
-from fewdistill.results.records.record import Cell, Record
+from fewdistill.results.records.record import Cell, Cost, Record
+from fewdistill.students.heads.base import Head
 
 TEACHER, NO_DISTILLATION = "teacher", "-"
 CELL_VERSION = 1
@@ -48,7 +50,10 @@ def teacher_row(run: VideoRun, seed: int) -> Row:
     model, trained = f"{joined}({'+'.join(modalities)}; {networks})", fusion_stage(run, seed)
     name = row_name(TEACHER, NO_DISTILLATION, seed, run.variant)
     cells = _cells(run, trained, TEACHER, model, NO_DISTILLATION, seed)
-    return Row(name, cells, trained, (trained, fused_stage(run, seed)), partial(_score_teacher, run, name, cells, seed))
+    score = partial(_score_teacher, run, name, cells, seed)
+    return Row(
+        name, cells, trained, (trained, fused_stage(run, seed)), score, embed=partial(_embed_by_teacher, run, seed)
+    )
 
 
 def student_row(run: VideoRun, student: str, distillation: str, seed: int) -> Row:
@@ -57,7 +62,15 @@ def student_row(run: VideoRun, student: str, distillation: str, seed: int) -> Ro
     name = row_name(student, distillation, seed, run.variant)
     cells = _cells(run, trained, "student", student, distillation, seed)
     needs = (trained, *(stage for stage in trained.needs if stage.kind == "clips"))
-    return Row(name, cells, trained, needs, partial(_score_student, run, name, cells, trained, student, seed))
+    embedded = partial(_embed_by_student, run, name, trained, student, seed)
+    return Row(
+        name,
+        cells,
+        trained,
+        needs,
+        partial(_score_student, run, name, cells, trained, student, embedded),
+        embed=embedded,
+    )
 
 
 def _cells(
@@ -107,30 +120,54 @@ def cell_stage(run: Any, trained: Stage, shot: int) -> Stage:
 
 
 def _score_student(
-    run: VideoRun, name: str, cells: tuple[tuple[Cell, Stage], ...], trained: Stage, student: str, seed: int
+    run: VideoRun,
+    name: str,
+    cells: tuple[tuple[Cell, Stage], ...],
+    trained: Stage,
+    student: str,
+    embedded: Callable[[Sequence[str]], tuple[Head, dict[str, Tensor]]],
 ) -> Iterator[tuple[Record, Arrays]]:
+    head, tokens = embedded(run.data.videos("test"))
+    costs = student_costs(run, student)
+    yield from _records(run, name, cells, trained, head, tokens, costs)
+
+
+def _embed_by_student(
+    run: VideoRun, name: str, trained: Stage, student: str, seed: int, videos: Sequence[str]
+) -> tuple[Head, dict[str, Tensor]]:
     context, suite = run.context, run.suite
     model = new_student(run, student, seed)
     model.load_state_dict(trained.weights())
     model = model.to(context.device).eval()
     clips = run.clips(suite.of(student).student_expert(student), student)
     with bar(f"{name}, embed test videos", "videos") as tick:
-        tokens = embed(model.encoder, run.data.videos("test"), clips.frames, suite.data.frames, context.device, tick)
-    costs = student_costs(run, student)
-    for cell, record in cells:
-        yield episodic_record(
-            context, run.data, run.frozen, name, cell, record, trained, model.head, tokens, costs[record.label]
-        )
+        return model.head, embed(model.encoder, videos, clips.frames, suite.data.frames, context.device, tick)
 
 
 def _score_teacher(
     run: VideoRun, name: str, cells: tuple[tuple[Cell, Stage], ...], seed: int
 ) -> Iterator[tuple[Record, Arrays]]:
-    teacher, trained = load_teacher(run, seed), fusion_stage(run, seed)
-    fused = fused_rows(run, seed).open().gather(run.data.videos("test"))
-    tokens = {TEACHER_BRANCH: torch.from_numpy(fused).to(run.context.device)}
+    teacher = load_teacher(run, seed)
+    _, tokens = _embed_by_teacher(run, seed, run.data.videos("test"))
     costs = teacher_costs(run, teacher)
+    yield from _records(run, name, cells, fusion_stage(run, seed), teacher.head, tokens, costs)
+
+
+def _embed_by_teacher(run: VideoRun, seed: int, videos: Sequence[str]) -> tuple[Head, dict[str, Tensor]]:
+    fused = fused_rows(run, seed).open().gather(videos)
+    return load_teacher(run, seed).head, {TEACHER_BRANCH: torch.from_numpy(fused).to(run.context.device)}
+
+
+def _records(
+    run: VideoRun,
+    name: str,
+    cells: tuple[tuple[Cell, Stage], ...],
+    trained: Stage,
+    head: Head,
+    tokens: dict[str, Tensor],
+    costs: Mapping[str, Cost],
+) -> Iterator[tuple[Record, Arrays]]:
     for cell, record in cells:
         yield episodic_record(
-            run.context, run.data, run.frozen, name, cell, record, trained, teacher.head, tokens, costs[record.label]
+            run.context, run.data, run.frozen, name, cell, record, trained, head, tokens, costs[record.label]
         )

@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from fewdistill.benchmark.data.skeletons.draw import stick_figures
 from fewdistill.benchmark.data.skeletons.joined import joined
 from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
 from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.evaluation.frozen import FrozenEpisodes
 from fewdistill.benchmark.graph.protocol import Row, RunOptions
 from fewdistill.benchmark.protocols.episodic.cells import video_rows
 from fewdistill.benchmark.protocols.episodic.precheck import check_files, check_networks
 from fewdistill.benchmark.protocols.episodic.skeleton_cells import skeleton_rows
-from fewdistill.benchmark.protocols.episodic.skeleton_suite import SkeletonEpisodicSuite
+from fewdistill.benchmark.protocols.episodic.skeleton_suite import SkeletonEpisodicSuite, token_shape
 from fewdistill.benchmark.protocols.episodic.skeletons import JoinedData, SkeletonRun
 from fewdistill.benchmark.protocols.episodic.suite import Suite
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
@@ -24,6 +28,7 @@ from fewdistill.benchmark.suite.networks import read_clips
 from fewdistill.benchmark.suite.sections import DataConfig
 from fewdistill.benchmark.training.precision import resolve_bf16
 from fewdistill.students.trunks import BACKBONES
+from fewdistill.teachers.modalities import EXPERTS
 
 
 class OpenedVideos:
@@ -45,6 +50,15 @@ class OpenedVideos:
         check_files(self.run)
         check_networks(self.run)
 
+    @property
+    def frozen(self) -> FrozenEpisodes:
+        """Its frozen episodes, for the viewer."""
+        return self.run.frozen
+
+    def pictures(self, video: str) -> NDArray[np.uint8]:
+        """The frames of a video as RGB networks see them, uint8 (T, H, W, 3)."""
+        return self.run.clips(EXPERTS["rgb"](), self.suite.teacher.encoder).pixels([video])[0]
+
 
 class OpenedSkeletons:
     """A suite of episodes on skeleton clips, see graph.protocol.OpenedSuite."""
@@ -63,6 +77,17 @@ class OpenedSkeletons:
 
     def check(self, pending: Sequence[Row]) -> None:
         """Everything was checked when the suite was read and its clips were divided."""
+
+    @property
+    def frozen(self) -> FrozenEpisodes:
+        """Its frozen episodes, for the viewer."""
+        return self.run.frozen
+
+    def pictures(self, video: str) -> NDArray[np.uint8]:
+        """A clip as stick figures, one for each token of the teacher, uint8 (T', H, W, 3)."""
+        data, (_, frames) = self.run.data, token_shape(self.suite.teacher, self.suite.frames)
+        joints = data.batch(data.indices([video]), "joint")[0].cpu().numpy()
+        return stick_figures(joints, data.skeletons.skeleton.edges, frames)
 
 
 def open_videos(suite: Suite, options: RunOptions) -> OpenedVideos:

@@ -1,6 +1,6 @@
 """The rows of a suite of episodes on skeleton clips, and how they are scored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from typing import Any
@@ -22,6 +22,7 @@ from fewdistill.benchmark.suite.networks import NO_TEACHER
 from fewdistill.results.records.arrays import Arrays
 from fewdistill.results.records.record import Cell, Cost, Record
 from fewdistill.students.backbones import LABEL_BRANCH
+from fewdistill.students.heads.base import Head
 
 
 def skeleton_rows(whole: SkeletonRun) -> Iterator[Row]:
@@ -43,7 +44,10 @@ def _row(run: SkeletonRun, network: str, setting: str, seed: int) -> Row:
     # a teacher's tokens are cached for its students anyway
     needs = (trained, tokens_stage(run, network, setting, seed)) if setting == NO_TEACHER else (trained,)
     name = row_name(network, setting, seed, run.variant)
-    return Row(name, cells, trained, needs, partial(_score, run, name, cells, trained, network, setting, seed))
+    embedded = partial(_embed, run, network, setting, seed)
+    return Row(
+        name, cells, trained, needs, partial(_score, run, name, cells, trained, network, embedded), embed=embedded
+    )
 
 
 def _axes(run: SkeletonRun, network: str, setting: str, seed: int, shot: int) -> Cell:
@@ -73,21 +77,24 @@ def _score(
     cells: tuple[tuple[Cell, Stage], ...],
     trained: Stage,
     network: str,
-    setting: str,
-    seed: int,
+    embedded: Callable[[Sequence[str]], tuple[Head, dict[str, Tensor]]],
 ) -> Iterator[tuple[Record, Arrays]]:
-    model = run.trained(network, setting, seed)
-    tokens: dict[str, Tensor]
-    if setting == NO_TEACHER:
-        cached = token_rows(run, network, setting, seed).open().gather(run.data.videos("test"))
-        tokens = {LABEL_BRANCH: torch.from_numpy(cached).to(run.context.device)}
-    else:
-        tokens = run.tokens(model, network, run.data.parts["test"])
+    head, tokens = embedded(run.data.videos("test"))
     costs = _costs(run, network)
     for cell, record in cells:
         yield episodic_record(
-            run.context, run.data, run.frozen, name, cell, record, trained, model.head, tokens, costs[record.label]
+            run.context, run.data, run.frozen, name, cell, record, trained, head, tokens, costs[record.label]
         )
+
+
+def _embed(
+    run: SkeletonRun, network: str, setting: str, seed: int, videos: Sequence[str]
+) -> tuple[Head, dict[str, Tensor]]:
+    model = run.trained(network, setting, seed)
+    if setting != NO_TEACHER:
+        return model.head, run.tokens(model, network, run.data.indices(videos))
+    cached = token_rows(run, network, setting, seed).open().gather(videos)
+    return model.head, {LABEL_BRANCH: torch.from_numpy(cached).to(run.context.device)}
 
 
 def _costs(run: SkeletonRun, network: str) -> dict[str, Cost]:
