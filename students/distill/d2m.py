@@ -9,7 +9,7 @@ accumulation factor reached the cross entropy alone), ce_branches ["ce"], standa
 teacher's soft labels are nearly hard and its softmaxed support rows nearly one-hot; ``standardise`` (z-scored
 logits, Sun et al., CVPR 2024) and ``support_temperature = None`` (plain distances) keep what the teacher knows.
 
-Base training has no episodes. There ``frame_relation`` is the support level, over the frames of a batch.
+Base training has no episodes. There the term "relation" is the support level, over the frames of a batch.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from fewdistill.students.backbones import LABEL_BRANCH
 from fewdistill.students.distill import DISTILLERS
-from fewdistill.students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits, whole
+from fewdistill.students.distill.base import Labelled, Temperature, Terms, Weight, at_least_float32, distilled_logits
 from fewdistill.students.distill.measures import pearson_distance, softened_kl, squared_distances, standardised
 from fewdistill.students.output import EpisodeOutput, query_logits
 
@@ -39,12 +39,17 @@ class D2M(Labelled):
     standardise: bool = True
 
     reads: ClassVar[frozenset[str]] = frozenset({"logits", "support_distances"})
+    base_reads: ClassVar[frozenset[str]] = frozenset({"tokens"})
 
     def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
         """ "query" and "support"."""
         query = self._query(distilled_logits(student), query_logits(teacher.logits).detach())
         support = self._support(student.support_distances, teacher.support_distances.detach())
         return {"query": (self.query_weight, query), "support": (self.support_weight, support)}
+
+    def base_terms(self, tokens: Mapping[str, Tensor], teacher_tokens: Tensor) -> Terms:
+        """ "relation": see ``frame_relation``."""
+        return {"relation": (1.0, frame_relation(tokens, teacher_tokens))}
 
     def _query(self, student: Tensor, teacher: Tensor) -> Tensor:
         if self.standardise:
@@ -85,6 +90,6 @@ def frame_relation(student: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
 def _distances_between_videos(tokens: Tensor) -> Tensor:
     """Squared distances between layer-normalised frame tokens (N, T, D) of different videos: (N T, (N - 1) T)."""
     videos, frames, width = tokens.shape
-    flat = F.layer_norm(whole(tokens).flatten(0, 1), (width,))
+    flat = F.layer_norm(at_least_float32(tokens).flatten(0, 1), (width,))
     video = torch.arange(videos, device=tokens.device).repeat_interleave(frames)
     return squared_distances(flat, flat)[video[:, None] != video].view(videos * frames, (videos - 1) * frames)

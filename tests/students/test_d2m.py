@@ -132,6 +132,13 @@ def test_frame_relation_is_zero_at_the_teacher_and_reaches_the_student_alone() -
     assert torch.autograd.gradcheck(lambda s: frame_relation({"kl": s}, teacher.detach()), (student,), fast_mode=True)
 
 
+def test_the_term_of_base_training_is_the_frame_relation() -> None:
+    student, teacher = {"kl": drawn(0), "ce": drawn(1)}, drawn(2)
+    assert D2M().base_reads == {"tokens"}
+    assert D2M(support_weight=3.0).base_terms(student, teacher) == {"relation": (1.0, frame_relation(student, teacher))}
+    assert LabelsOnly().base_terms(student, teacher) == {} and not LabelsOnly().base_reads
+
+
 def test_frame_relation_of_constant_tokens_is_finite() -> None:
     student = torch.ones(3, 2, 6, requires_grad=True)
     frame_relation({"kl": student}, torch.zeros(3, 2, 6)).backward()
