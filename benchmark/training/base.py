@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from fewdistill.benchmark.graph.place import Stage
 from fewdistill.benchmark.graph.tracked_stage import tracked
@@ -19,7 +20,6 @@ from fewdistill.benchmark.runtime.seeds import generator, torch_scope
 from fewdistill.benchmark.suite.sections import BaseConfig
 from fewdistill.benchmark.training.loop import Plan, Progressed, fit
 from fewdistill.benchmark.training.prefetch import Ahead
-from fewdistill.students.backbones import recalibrate_batch_norm
 from fewdistill.students.clip_encoder import ClipEncoder
 from fewdistill.students.distill.d2m import frame_relation
 from fewdistill.students.distill.tokens import token_loss
@@ -131,4 +131,4 @@ def recalibrate(ws: Workspace, encoder: ClipEncoder, clips: Clips) -> None:
     # neighbours in the list are of one class; strides mix the classes of each batch
     count = -(-len(chosen) // step)
     batches = [chosen[start::count] for start in range(count)]
-    recalibrate_batch_norm(encoder, [lambda b=b: clips.frames(b) for b in batches])  # type: ignore[misc]
+    update_bn((clips.frames(batch) for batch in batches), encoder)

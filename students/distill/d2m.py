@@ -4,8 +4,9 @@ Query level: T^2 KL(teacher || student) between softened episode logits of the q
 Support level: one minus the Pearson correlation, row by row, of student and teacher class-to-class distances.
 Labels: cross entropy on the branches named by ``ce_branches``.
 
-As released: temperature 4, query_weight 1, support_weight 0.5, support_temperature 1, ce_weight 1/16 (the
-accumulation factor reached the cross entropy alone), ce_branches ["ce"], standardise off. At those values a trained
+As released (``fc_2_sup_dist``): temperature 4, query_weight 1, support_weight 0.5, support_temperature 1, ce_weight
+1/16 (the accumulation factor reached the cross entropy alone), ce_branches ["ce"], standardise off; with ce_branches on
+both branches it is what the paper's figure draws. At those values a trained
 teacher's soft labels are nearly hard and its softmaxed support rows nearly one-hot; ``standardise`` (z-scored
 logits, Sun et al., CVPR 2024) and ``support_temperature = None`` (plain distances) keep what the teacher knows.
 
@@ -20,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewdistill.students.backbones import LABEL_BRANCH
 from fewdistill.students.distill import DISTILLERS
 from fewdistill.students.distill.base import Labelled, Temperature, Terms, Weight, at_least_float32, distilled_logits
 from fewdistill.students.distill.measures import pearson_distance, softened_kl, squared_distances, standardised
@@ -61,18 +61,6 @@ class D2M(Labelled):
             student = F.softmax(student / self.support_temperature, dim=-1)
             teacher = F.softmax(teacher / self.support_temperature, dim=-1)
         return pearson_distance(student, teacher)
-
-
-AS_RELEASED = D2M(
-    temperature=4.0,
-    query_weight=1.0,
-    support_weight=0.5,
-    support_temperature=1.0,
-    standardise=False,
-    ce_weight=1 / 16,
-    ce_branches=(LABEL_BRANCH,),
-)
-"""The released ``fc_2_sup_dist``; with ``ce_branches`` on both branches it is what the paper's figure draws."""
 
 
 def frame_relation(student: Mapping[str, Tensor], teacher: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from fewdistill.benchmark.runtime.progress import bar
 from fewdistill.benchmark.runtime.seeds import generator
 from fewdistill.benchmark.training.loop import Plan, Progressed, fit
 from fewdistill.results.records.record import key_of
-from fewdistill.students.distill.base import whole
+from fewdistill.students.distill.base import at_least_float32
 from fewdistill.students.distill.decoupled import DKD
 from fewdistill.students.skeletons import SkeletonNetwork
 
@@ -142,12 +142,12 @@ def fit_clips(
         places = order(epoch)[position * batch : (position + 1) * batch]
         joints = bench.batch(places, stream, generator(seed, "skeleton", "augment", step))
         labels = bench.labels(places)
-        logits = whole(network(joints))
+        logits = at_least_float32(network(joints))
         ce = F.cross_entropy(logits, labels)
         if teacher is None:
             return {"loss": ce, "ce": ce}
         with torch.no_grad():
-            theirs = whole(teacher(joints))
+            theirs = at_least_float32(teacher(joints))
         with torch.autocast(bench.device.type, enabled=False):
             terms = dkd.levels(logits, theirs, labels)
         rises = min((epoch + 1) / config.warmup, 1.0) if config.warmup else 1.0
