@@ -9,7 +9,7 @@ from fewdistill.feature_cache.draft import Draft
 from fewdistill.feature_cache.entry import Entry, Fault, Shard
 from fewdistill.feature_cache.errors import CacheError, InUseError
 from fewdistill.feature_cache.key import Key
-from fewdistill.feature_cache.layout import export_tree, import_tree
+from fewdistill.feature_cache.layout import export_tree
 from fewdistill.feature_cache.lock import run_lock
 from fewdistill.feature_cache.manifest import sealed, unsealed
 from fewdistill.feature_cache.store import Store
@@ -25,7 +25,6 @@ __all__ = [
     "Store",
     "atomic_file",
     "export_tree",
-    "import_tree",
     "run_lock",
     "sealed",
     "sweep",

@@ -1,4 +1,4 @@
-"""The published layout of a feature tree, one npy file a video, in and out of the cache."""
+"""Exports rows in the published layout of a feature tree, one npy file a video."""
 
 import os
 from collections.abc import Iterable
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from fewdistill.feature_cache.atomic import explained, publish, sweep, write_beside
 from fewdistill.feature_cache.entry import Entry, Tick, no_tick
 from fewdistill.feature_cache.errors import CacheError
-from fewdistill.feature_cache.key import Key
 from fewdistill.feature_cache.shards import npy_chunks, video_ids
-from fewdistill.feature_cache.store import Store
 
 FEATURE_FILE = "feature.npy"
 
@@ -45,45 +43,6 @@ def export_tree(entry: Entry, folder: Path | str, ids: Iterable[str] | None = No
     return written
 
 
-def import_tree(
-    folder: Path | str,
-    store: Store,
-    key: Key,
-    ids: Iterable[str] | None = None,
-    shape: tuple[int, int] | None = None,
-    tick: Tick = no_tick,
-) -> Entry:
-    """Fill the key's entry from `folder`/<class>/<video>/feature.npy, float32 (T, D) or (1, T, D) each.
-
-    ids: which videos, all found if None. shape: the (T, D) every file must have, that of the first if None. Only
-    videos the entry does not hold yet are read. Raises CacheError naming the file that is missing, unreadable, of
-    another shape or dtype, or holds a NaN; the shards before it stand.
-    """
-    folder = Path(folder)
-    videos = _videos(folder) if ids is None else video_ids(ids)
-    if not videos:
-        raise CacheError(f"{folder} holds no <class>/<video>/{FEATURE_FILE}; give the folder above the classes")
-    for video in videos:
-        path = _feature_path(folder, video)
-        if not path.is_file():
-            raise CacheError(f"{path} is missing; extract the features of {video!r} or leave it out of the list")
-    if shape is None:
-        row = _read(_feature_path(folder, videos[0]), None)
-        shape = (row.shape[0], row.shape[1])
-    entry = store.entry(key, row_shape=shape, dtype=np.float32)
-    shards = entry.plan(videos)
-    for done, shard in enumerate(shards, start=1):
-        entry.write(shard, np.stack([_read(_feature_path(folder, video), shape) for video in shard.ids]))
-        tick(done, len(shards))
-    return entry
-
-
-def _videos(folder: Path) -> list[str]:
-    with explained(folder):
-        found = [path.parent.relative_to(folder).as_posix() for path in folder.glob(f"*/*/{FEATURE_FILE}")]
-    return sorted(found)
-
-
 def _feature_path(folder: Path, video: str) -> Path:
     """`folder`/<class>/<video>/feature.npy; CacheError for an id that would lead out of the tree or elsewhere in it."""
     parts = video.split("/")
@@ -105,25 +64,3 @@ def _export(path: Path, row: NDArray[Any], folder: Path) -> bool:
         temporary = write_beside(folder / path.name, content)
         publish(temporary, path)
     return True
-
-
-def _read(path: Path, shape: tuple[int, int] | None) -> NDArray[Any]:
-    """The (T, D) features of one file, checked."""
-    with explained(path):
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise CacheError(f"{path} is no readable npy file ({error}); extract it again") from None
-    if not isinstance(array, np.ndarray):
-        raise CacheError(f"{path} is an npz archive, not an npy file; extract it again")
-    if array.dtype != np.float32:
-        raise CacheError(f"{path} holds {array.dtype}, features are float32")
-    found = array.shape
-    if array.ndim == 3 and found[0] == 1:
-        array = array[0]
-    if array.ndim != 2 or 0 in array.shape or (shape is not None and array.shape != shape):
-        wanted = f"(T, D) or (1, T, D) with (T, D) = {shape}" if shape else "(T, D) or (1, T, D)"
-        raise CacheError(f"{path} has shape {found}, needed is {wanted}")
-    if not np.isfinite(array).all():
-        raise CacheError(f"{path} holds NaN or infinity; extract it again")
-    return array

@@ -4,7 +4,7 @@ The published students have two branches ("2fc", Lite-MKD): the first carries th
 second the labels and the support level. Their names here are QUERY_BRANCH and LABEL_BRANCH.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -112,31 +112,3 @@ def load_imagenet_trunk(encoder: TokenEncoder, state: Mapping[str, Tensor]) -> N
     except RuntimeError as error:
         raise StudentError(f"weights do not fit {encoder.backbone}: {str(error).splitlines()[-1].strip()}") from error
     encoder.trunk.load_state_dict(trunk.strip(model).state_dict())
-
-
-def reset_batch_norm(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    """Clear the running statistics of every batch norm and set it to a cumulative average; returns the layers."""
-    layers = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # None: the running statistics become the plain mean over the batches seen
-    return layers
-
-
-@torch.no_grad()
-def recalibrate_batch_norm(module: nn.Module, batches: list[Callable[[], Tensor]]) -> None:
-    """Re-estimate batch-norm statistics for the present weights: plain means over the given frame batches.
-
-    After a short training the exponential averages still remember the start (MobileNetV3's momentum is 0.01), so
-    scoring in eval mode would use statistics of weights that no longer exist. Each entry of ``batches`` yields
-    frames float32 (N, 3, H, W). Momentum and the training flag are put back.
-    """
-    training = module.training
-    momentum = [(m, m.momentum) for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    reset_batch_norm(module)
-    module.train()
-    for batch in batches:
-        module(batch())
-    for layer, value in momentum:
-        layer.momentum = value
-    module.train(training)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fewdistill.students.backbones import LABEL_BRANCH
 from fewdistill.students.clip_encoder import ClipEncoder
-from fewdistill.students.distill.base import whole
+from fewdistill.students.distill.base import at_least_float32
 from fewdistill.students.heads.base import Head
 from fewdistill.students.output import EpisodeOutput, support_distances
 from fewdistill.students.skeletons import SkeletonNetwork
@@ -60,7 +60,7 @@ class FewShotSkeleton(nn.Module):
 
     def tokens(self, joints: Tensor) -> dict[str, Tensor]:
         """joints float32 (N, C, T, V, M) -> tokens float32 (N, T', width), under the branch's name."""
-        tokens = whole(self.encoder.tokens(joints))
+        tokens = at_least_float32(self.encoder.tokens(joints))
         return {LABEL_BRANCH: F.layer_norm(tokens, tokens.shape[-1:]) if self.token_norm else tokens}
 
     def forward(self, joints: Tensor, labels: Tensor, way: int) -> EpisodeOutput:

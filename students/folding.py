@@ -3,6 +3,7 @@ convolutions by Winograd on CPUs. The same function in eval mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 
 import torch
 from torch import fx, nn
@@ -60,15 +61,10 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module | None:
             graph.erase_node(node)
     kept = {str(node.target): modules[str(node.target)] for node in graph.nodes if node.op == "call_module"}
     attributes = {
-        str(node.target): _attribute(trunk, str(node.target)) for node in graph.nodes if node.op == "get_attr"
+        str(node.target): attrgetter(str(node.target))(trunk) for node in graph.nodes if node.op == "get_attr"
     }
     here = kept | replaced
     for name, module in here.items():
         if worth_it(module):
             here[name] = Winograd(module)
     return fx.GraphModule(here | attributes, graph)
-
-
-def _attribute(trunk: nn.Module, path: str) -> object:
-    owner, _, name = path.rpartition(".")
-    return getattr(trunk.get_submodule(owner), name)

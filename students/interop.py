@@ -1,14 +1,13 @@
-"""Weights of released checkpoints under our names: Lite-MKD's students and fused teachers, TRX, STRM.
+"""Weights of released Lite-MKD students under this project's names.
 
-A released module keeps its parameters where its authors put them; what each of them is, is told by the last parts of
-its name and by its neighbours, so that wrappers and renamed attributes do not matter. Every key is mapped, or left
+A released module keeps its parameters where its authors put them; what each of them is follows from the last parts of
+its name and from its neighbours, so that wrappers and renamed attributes do not matter. Every key is mapped, or left
 over with the reason.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,9 +17,6 @@ from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
 from fewdistill.students.few_shot import FewShotStudent
 from fewdistill.students.trunks import BACKBONES
 
-Kind = Literal["student", "teacher", "trx", "strm"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
 UNKNOWN = "not known"
 _COMPUTED = "a position encoding that is computed, not learnt"
 _NEVER_APPLIED = "never applied in the released code"
@@ -28,35 +24,32 @@ _COUNTER = "num_batches_tracked"
 _NEVER_USED = "built, but not used by this network"
 
 _RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-_PATCH = {"query_proj": "query", "key_proj": "key", "value_conv": "value"}
-_PATCH |= {f"Bot_MLP.{name}": f"bottleneck.{place}" for place, name in enumerate(("inp_fc", "hid_fc", "out_fc"))}
-_FRAME = {f"Tok_MLP.{name}": f"over_frames.{place}" for place, name in enumerate(("inp_fc", "out_fc"))}
-_FRAME |= {f"Bot_MLP.{name}": f"over_channels.{place}" for place, name in enumerate(("inp_fc", "out_fc"))}
+_STRM = re.compile(  # which released students build, too; "gamma" is its patches' weight, beside a query_proj
+    r"(?:^|\.)(?:(?:query_proj|key_proj|value_conv|(?:Bot|Tok)_MLP\.(?:inp|hid|out)_fc|clsW)\.(?:weight|bias)|gamma)$"
+)
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A released state under our names.
+    """A released student under this project's names.
 
-    kind: what it was read as. backbone: the trunk it has, None for a fused teacher. state: tensors by our names, those
-    of FewShotStudent (encoder., head.) or of a fused teacher (fusion., head.). mapped: released key -> ours; left:
-    released key -> why nothing of ours takes it.
+    backbone: the trunk it has. state: tensors by the names of FewShotStudent (encoder., head.). mapped: released key ->
+    new name; left: released key -> why nothing takes it.
     """
 
-    kind: Kind
-    backbone: str | None
+    backbone: str
     state: Mapping[str, Tensor]
     mapped: Mapping[str, str]
     left: Mapping[str, str]
 
 
-def import_state(state: Mapping[str, Tensor], kind: Kind) -> Imported:
-    """Map a released state_dict. StudentError when nothing in it is of this kind, or its trunk is no known backbone."""
-    rules = _rules({_plain(key) for key in state}, kind)
+def import_state(state: Mapping[str, Tensor]) -> Imported:
+    """Map a released state_dict. StudentError when it is none of a student, or its trunk is no known backbone."""
+    keys = {key: _plain(key) for key in state}
     mapped: dict[str, str] = {}
     left: dict[str, str] = {}
-    for key in state:
-        ours, why = rules(_plain(key))
+    for key, plain in keys.items():
+        ours, why = _renamed(plain, keys.values())
         if ours is not None and ours in mapped.values():
             ours, why = None, f"a second {ours}"
         if ours is None:
@@ -64,11 +57,9 @@ def import_state(state: Mapping[str, Tensor], kind: Kind) -> Imported:
         else:
             mapped[key] = ours
     if not mapped:
-        raise StudentError(
-            f"no key of a released {kind} in it: is it one of {', '.join(k for k in KINDS if k != kind)}?"
-        )
+        raise StudentError("no key of a released Lite-MKD student in it")
     found = {ours: state[key] for key, ours in mapped.items()}
-    return Imported(kind, None if kind == "teacher" else _backbone(found), found, mapped, left)
+    return Imported(_backbone(found), found, mapped, left)
 
 
 def _plain(key: str) -> str:
@@ -76,57 +67,16 @@ def _plain(key: str) -> str:
     return ".".join(part for part in key.split(".") if part != "module")
 
 
-Rule = Callable[[str], tuple[str | None, str]]
-"""A released key -> our name, or None and why."""
-
-
-def _rules(keys: set[str], kind: Kind) -> Rule:
-    patch = {key.removesuffix("query_proj.weight") for key in keys if key.endswith("query_proj.weight")}
-    frame = {key.removesuffix("Tok_MLP.inp_fc.weight") for key in keys if key.endswith("Tok_MLP.inp_fc.weight")}
-    streams: dict[str, int] = {}
-    for found in filter(None, (re.match(r"(.*?)positionEncoding(\d)\.", key) for key in keys)):
-        streams[found[1]] = max(streams.get(found[1], 0), int(found[2]))
-    matchers = "head.trx.matchers" if kind == "strm" else "head.matchers"
-
-    def rule(key: str) -> tuple[str | None, str]:
-        if key.endswith("pe.pe"):
-            return None, _COMPUTED
-        for prefixes, names, place in ((patch, _PATCH, "encoder.enrich"), (frame, _FRAME, "head.enrich")):
-            for prefix in (p for p in prefixes if key.startswith(p)):
-                inner, _, last = key.removeprefix(prefix).rpartition(".")
-                ours = "weight" if last == "gamma" else f"{names[inner]}.{last}" if inner in names else None
-                if ours is not None:
-                    return (f"{place}.{ours}", "") if kind == "strm" else (None, _NEVER_USED)
-        if found := re.search(r"(?:^|\.)clsW\.(weight|bias)$", key):
-            return (f"head.nearest.linear.{found[1]}", "") if kind == "strm" else (None, _NEVER_USED)
-        if found := re.search(
-            r"(?:^|\.)transformers\.(?:(\d+)\.)?(k_linear|v_linear|norm_k|norm_v)\.(weight|bias)$", key
-        ):
-            if found[2] == "norm_v":
-                return None, _NEVER_APPLIED
-            return f"{matchers}.{found[1] or 0}.{found[2]}.{found[3]}", ""
-        if kind == "teacher":
-            return _of_fusion(key, streams)
-        return _of_encoder(key, kind)
-
-    return rule
-
-
-def _of_fusion(key: str, streams: Mapping[str, int]) -> tuple[str | None, str]:
-    """ENC_m: an encoder is known by the number of position encodings it has, whatever it is called."""
-    prefix = next((name for name in streams if key.startswith(name)), None)
-    if prefix is None:
-        return None, UNKNOWN
-    rest = key.removeprefix(prefix)
-    rest = re.sub(r"^positionEncoding(\d)\.", lambda found: f"embeddings.{int(found[1]) - 1}.", rest)
-    rest = rest.replace("position_embeddings", "position").replace("LayerNorm", "norm")
-    rest = re.sub(r"^transformer_encoder\.", "encoder.", re.sub(r"^f1\.", "output.", rest))
-    if not rest.startswith(("embeddings.", "encoder.", "output.")):
-        return None, UNKNOWN
-    return f"fusion.encoders.{streams[prefix]}.{rest}", ""
-
-
-def _of_encoder(key: str, kind: Kind) -> tuple[str | None, str]:
+def _renamed(key: str, keys: Collection[str]) -> tuple[str | None, str]:
+    """The name of a released key here, or None and why there is none. keys: all released ones."""
+    if key.endswith("pe.pe"):
+        return None, _COMPUTED
+    if _STRM.search(key) and (not key.endswith("gamma") or f"{key.removesuffix('gamma')}query_proj.weight" in keys):
+        return None, _NEVER_USED
+    if found := re.search(r"(?:^|\.)transformers\.(?:(\d+)\.)?(k_linear|v_linear|norm_k|norm_v)\.(weight|bias)$", key):
+        if found[2] == "norm_v":
+            return None, _NEVER_APPLIED
+        return f"head.matchers.{found[1] or 0}.{found[2]}.{found[3]}", ""
     if found := re.search(r"(?:^|\.)(?:resnet|mobile\.0)\.(.+)$", key):
         head, _, rest = found[1].partition(".")
         if head.isdigit():
@@ -134,7 +84,7 @@ def _of_encoder(key: str, kind: Kind) -> tuple[str | None, str]:
         return (f"encoder.trunk.{_RESNET.index(head)}.{rest}", "") if head in _RESNET else (None, UNKNOWN)
     if found := re.search(r"(?:^|\.)fc([12]?)\.(weight|bias)$", key):
         branch = QUERY_BRANCH if found[1] == "1" else LABEL_BRANCH
-        return (f"encoder.branches.{branch}.{found[2]}", "") if kind == "student" else (None, _NEVER_USED)
+        return f"encoder.branches.{branch}.{found[2]}", ""
     return None, UNKNOWN
 
 

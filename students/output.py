@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from fewdistill.students import StudentError
-
 
 @dataclass(frozen=True)
 class EpisodeOutput:
@@ -39,21 +37,13 @@ def class_prototypes(tokens: Tensor, labels: Tensor, way: int) -> Tensor:
     return total / count.view(-1, *[1] * (tokens.dim() - 1))
 
 
-def support_distances(tokens: Tensor, labels: Tensor, way: int, *, order: str = "by_label") -> Tensor:
+def support_distances(tokens: Tensor, labels: Tensor, way: int) -> Tensor:
     """Class-to-class distances of the support set, the quantity of Lite-MKD's support level.
 
     tokens: float32 (S, T, D); labels: int64 (S,) in 0..way-1; returns (way, way - 1): entry (i, j) is
     -(1/T) ||p_i - p_j||^2 over the other classes j in order, with p the prototypes of shape (T, D).
-    order: "by_label" averages the videos of a class; "as_drawn" takes the support as if it were sorted by
-    class, as the released code does, and needs the same shot for every class.
     """
-    if order == "as_drawn":
-        prototypes = tokens.reshape(way, -1, *tokens.shape[1:]).mean(1)
-    elif order == "by_label":
-        prototypes = class_prototypes(tokens, labels, way)
-    else:
-        raise StudentError(f"support order {order!r}: use by_label or as_drawn")
-    flat = prototypes.flatten(1)
+    flat = class_prototypes(tokens, labels, way).flatten(1)
     squared = (flat[:, None] - flat[None]).square().sum(-1)
     off_diagonal = ~torch.eye(way, dtype=torch.bool, device=tokens.device)
     return -squared[off_diagonal].view(way, way - 1) / tokens.shape[1]

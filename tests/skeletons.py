@@ -1,8 +1,10 @@
 """Joint graphs and networks that several tests use; edges as they are published, from 1, the child first."""
 
-import torch
+from collections.abc import Sequence
 
-from fewdistill.students.backbones import recalibrate_batch_norm
+import torch
+from torch.optim.swa_utils import update_bn
+
 from fewdistill.students.skeletons import Builder, JointGraph, SkeletonNetwork
 
 
@@ -22,6 +24,12 @@ UCLA = _published(
 )
 
 
+def joint_graph(parents: Sequence[int]) -> JointGraph:
+    """A tree given by each joint's parent; the one joint with parent -1 is the centre."""
+    edges = tuple((joint, parent) for joint, parent in enumerate(parents) if parent != -1)
+    return JointGraph(len(parents), edges, list(parents).index(-1))
+
+
 def as_trained(build: Builder, graph: JointGraph, classes: int, **sizes: int) -> SkeletonNetwork:
     """A network in eval mode as if trained: every weight that begins at 0 or 1e-6 has a size, statistics fit noise."""
     with torch.random.fork_rng():
@@ -35,5 +43,5 @@ def as_trained(build: Builder, graph: JointGraph, classes: int, **sizes: int) ->
             elif value.ndim < 3 and key.endswith("bias"):
                 value.data.uniform_(-0.2, 0.2)
         noise = torch.randn(8, network.channels, 16, graph.joints, network.bodies)
-        recalibrate_batch_norm(network, [lambda: noise])
+        update_bn([noise], network)
     return network.eval()

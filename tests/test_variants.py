@@ -179,7 +179,7 @@ def test_the_support_as_drawn_is_what_the_released_code_computes() -> None:
         assert torch.equal(drawn, shuffled(labels, rows, 0)) and torch.equal(drawn.sort().values, labels)
         output = with_support_labels(EpisodeOutput({}, torch.empty(0), {"ce": tokens}), drawn, 3)
         order = drawn.argsort(stable=True)  # the order in which the released code would meet these videos
-        expected = support_distances(tokens[:6][order], labels, 3, order="as_drawn")
+        expected = support_distances(tokens[:6][order], labels, 3)
         torch.testing.assert_close(output.support_distances, expected)
         found.add(tuple(drawn.tolist()))
     assert len(found) > 10

@@ -1,4 +1,4 @@
-"""`fewdistill cache`: what is cached, is it sound, and the way to and from the published feature trees."""
+"""`fewdistill cache`: lists, verifies, cleans and exports cached clips and tokens."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ from rich.table import Table
 
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.progress import bar
-from fewdistill.feature_cache import Entry, Key, Store, export_tree, import_tree
+from fewdistill.feature_cache import Entry, Store, export_tree
 
-app = typer.Typer(no_args_is_help=True, help="List, verify, clean, import and export cached clips and tokens.")
+app = typer.Typer(no_args_is_help=True, help="List, verify, clean and export cached clips and tokens.")
 OUT = Console()
 Cache = Annotated[Path, typer.Option(help="The cache folder.")]
 DEFAULT = Path("data/cache")
@@ -106,17 +106,3 @@ def export_command(
     with bar("export", "videos") as tick:
         count = export_tree(entry, folder, tick=tick)
     OUT.print(f"{count} files written under {folder}")
-
-
-@app.command(name="import", epilog="Example: fewdistill cache import feature/teacher --name lite-mkd-hmdb")
-def import_command(
-    folder: Annotated[Path, typer.Argument(help="Tree to read: <folder>/<class>/<video>/feature.npy.")],
-    name: Annotated[str, typer.Option(help="What the features are; part of the entry's key.")],
-    cache: Cache = DEFAULT,
-) -> None:
-    """Read tokens in the published layout into the cache; damaged files are named."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such feature tree")
-    with bar("import", "videos") as tick:
-        entry = import_tree(folder, Store(cache), Key("tokens", {"imported": name}), tick=tick)
-    OUT.print(f"{len(entry.ids())} videos in entry {entry.folder.name}")

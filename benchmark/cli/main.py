@@ -47,8 +47,7 @@ app.command(
 )(cli_cost.cost_command)
 app.command(
     name="import-checkpoint",
-    epilog="Examples: fewdistill import-checkpoint student.pt --as student --out student.safetensors | "
-    "fewdistill import-checkpoint teacher.pt --as teacher --json",
+    epilog="Example: fewdistill import-checkpoint student.pt --out student.safetensors",
 )(cli_import.import_command)
 app.command(
     name="derive",

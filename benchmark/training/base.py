@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.data.dataset import ClipDataset
@@ -23,9 +24,8 @@ from fewdistill.benchmark.training.division import Division
 from fewdistill.benchmark.training.loop import Plan, TrainState
 from fewdistill.benchmark.training.prefetch import Prefetcher
 from fewdistill.benchmark.training.train_stage import train_stage
-from fewdistill.students.backbones import recalibrate_batch_norm
 from fewdistill.students.clip_encoder import ClipEncoder
-from fewdistill.students.distill.d2m import frame_relation
+from fewdistill.students.distill.base import Distiller
 from fewdistill.students.distill.tokens import token_loss
 
 _RECALIBRATION_VIDEOS = 128
@@ -48,11 +48,15 @@ class BaseClassifier(nn.Module):
 
 @dataclass(frozen=True)
 class TokenTargets:
-    """Teacher tokens (V_train, T, D) that base training distils, and the weights of doing so."""
+    """Teacher tokens (V_train, T, D) that base training distils: by themselves, and by a loss's ``base_terms``.
+
+    weight: of the distiller's terms.
+    """
 
     tokens: Tensor
     token_weight: float
-    relation_weight: float
+    distiller: Distiller | None = None
+    weight: float = 0.0
 
     def of(self, rows: NDArray[np.int64], keep: NDArray[np.int64]) -> Tensor:
         """Tokens (N, T', D) of the videos ``rows`` (N,) at their frames ``keep`` (N, T')."""
@@ -64,8 +68,9 @@ class TokenTargets:
         found: dict[str, tuple[float, Tensor]] = {}
         if self.token_weight:
             found["tokens"] = (self.token_weight, token_loss(tokens, target))
-        if self.relation_weight:
-            found["relation"] = (self.relation_weight, frame_relation(tokens, target))
+        if self.distiller is not None:
+            own = self.distiller.base_terms(tokens, target)
+            found |= {name: (self.weight * weight, value) for name, (weight, value) in own.items()}
         return found
 
 
@@ -154,4 +159,4 @@ def recalibrate(encoder: ClipEncoder, data: ClipDataset, clips: Clips, frames: i
     # neighbours in the list are of one class; strides mix the classes of each batch
     count = -(-len(chosen) // step)
     batches = [chosen[start::count] for start in range(count)]
-    recalibrate_batch_norm(encoder, [lambda b=b: clips.frames(b) for b in batches])  # type: ignore[misc]
+    update_bn((clips.frames(batch) for batch in batches), encoder)

@@ -18,7 +18,7 @@ from fewdistill.benchmark.suite.networks import DKDConfig, RecipeConfig
 from fewdistill.benchmark.training.division import Division
 from fewdistill.benchmark.training.loop import Plan, TrainState
 from fewdistill.benchmark.training.train_stage import train_stage
-from fewdistill.students.distill.base import whole
+from fewdistill.students.distill.base import at_least_float32
 from fewdistill.students.distill.decoupled import DKD
 from fewdistill.students.skeletons import SkeletonNetwork
 
@@ -67,12 +67,12 @@ def train_clips(
         indices = order(epoch)[position * batch : (position + 1) * batch]
         joints = data.batch(indices, stream, generator(seed, "skeleton", "augment", step))[mine]
         labels = data.train_labels(indices)
-        logits = division.gather(whole(network(joints)))
+        logits = division.gather(at_least_float32(network(joints)))
         ce = F.cross_entropy(logits, labels)
         if teacher is None:
             return division.loss({"loss": ce, "ce": ce})
         with torch.no_grad():
-            theirs = division.gather(whole(teacher.network(joints)))
+            theirs = division.gather(at_least_float32(teacher.network(joints)))
         with torch.autocast(context.device.type, enabled=False):
             terms = dkd.levels(logits, theirs, labels)
         rises = min((epoch + 1) / config.warmup, 1.0) if config.warmup else 1.0

@@ -70,9 +70,9 @@ def imported_weights(weights: str) -> dict[str, Tensor] | None:
 
 
 def write_imported(imported: Imported, path: Path) -> None:
-    """Write imported weights as safetensors, whole or not at all."""
+    """Write an imported student as safetensors, whole or not at all."""
     stored = {key: value.contiguous() for key, value in imported.state.items()}
-    write_atomic(path, [save(stored, {IMPORTED: imported.kind})])
+    write_atomic(path, [save(stored, {IMPORTED: "student"})])
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -22,14 +22,19 @@ Terms = Mapping[str, tuple[float, Tensor]]
 
 
 class Distiller(Protocol):
-    """A loss on one episode.
+    """A loss on one episode, and what it adds to base training, which has no episodes.
 
     reads: fields of the teacher's EpisodeOutput it needs ("logits", "support_distances", "tokens", "streams"); an
-    empty set means that no teacher is needed. vanishes: its terms are 0 where the student equals the teacher.
+    empty set means that no teacher is needed. base_reads: what it needs of the teacher in base training, {"tokens"} or
+    nothing. vanishes: its terms are 0 where the student equals the teacher. Inheriting ``NoBaseTerms`` gives the
+    members about base training to a loss that has no part in it.
     """
 
     @property
     def reads(self) -> frozenset[str]: ...
+
+    @property
+    def base_reads(self) -> frozenset[str]: ...
 
     @property
     def vanishes(self) -> bool: ...
@@ -37,6 +42,24 @@ class Distiller(Protocol):
     def __call__(self, student: EpisodeOutput, teacher: EpisodeOutput | None, labels: Tensor) -> dict[str, Tensor]:
         """Query labels int64 (Q,) -> "loss", to be minimised, and its unweighted parts; no gradient for the teacher."""
         ...
+
+    def base_terms(self, tokens: Mapping[str, Tensor], teacher_tokens: Tensor) -> Terms:
+        """Distillation terms of a batch of base training, which the suite's base.relation_weight multiplies.
+
+        Tokens of the student by branch and of the teacher, float32 (N, T, D) each, N >= 2 clips. The names and
+        number of the terms do not depend on the batch; there are none where ``base_reads`` is empty.
+        """
+        ...
+
+
+class NoBaseTerms:
+    """The part in base training of a distiller that acts in episodes alone: none."""
+
+    base_reads: ClassVar[frozenset[str]] = frozenset()
+
+    def base_terms(self, tokens: Mapping[str, Tensor], teacher_tokens: Tensor) -> Terms:
+        """No terms."""
+        return {}
 
 
 def label_loss(student: EpisodeOutput, labels: Tensor, branches: tuple[str, ...]) -> Tensor:
@@ -53,7 +76,7 @@ def summed(ce_weight: float, ce: Tensor, terms: Terms) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled(ABC):
+class Labelled(NoBaseTerms, ABC):
     """Cross entropy on the labels beside a subclass's distillation terms.
 
     ce_weight: of the cross entropy; ce_branches: the student's branches it is summed over.
@@ -90,7 +113,10 @@ class LogitDistiller(Labelled):
 
     def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
         """The subclass's levels, each times ``weight``."""
-        ours, theirs = whole(distilled_logits(student)), whole(query_logits(teacher.logits).detach())
+        ours, theirs = (
+            at_least_float32(distilled_logits(student)),
+            at_least_float32(query_logits(teacher.logits).detach()),
+        )
         if self.standardise:
             ours, theirs = standardised(ours), standardised(theirs)
         with torch.autocast(ours.device.type, enabled=False):
@@ -125,8 +151,8 @@ class TokenDistiller(Labelled):
         """Tokens of student and teacher -> terms; ``student`` for what else an episode says."""
 
 
-def whole(value: Tensor) -> Tensor:
-    """At least float32: differences of large squares do not survive an autocast network's bfloat16."""
+def at_least_float32(value: Tensor) -> Tensor:
+    """The value in float32, or float64 as it is: differences of large squares do not survive autocast's bfloat16."""
     return value.to(torch.promote_types(value.dtype, torch.float32))
 
 
@@ -140,14 +166,14 @@ def label_tokens(student: EpisodeOutput) -> Tensor:
     """The student's tokens (S + Q, T, D) that relations are taken from: the label branch's, else the first branch's."""
     if not student.tokens:
         raise StudentError("this loss reads tokens, and the student's output carries none")
-    return whole(student.tokens.get(LABEL_BRANCH, next(iter(student.tokens.values()))))
+    return at_least_float32(student.tokens.get(LABEL_BRANCH, next(iter(student.tokens.values()))))
 
 
 def teacher_tokens(teacher: EpisodeOutput) -> Tensor:
     """The teacher's tokens (S + Q, T, D), without gradient."""
     if not teacher.tokens:
         raise StudentError("this loss reads the teacher's tokens, and its output carries none")
-    return whole(next(iter(teacher.tokens.values())).detach())
+    return at_least_float32(next(iter(teacher.tokens.values())).detach())
 
 
 def all_labels(student: EpisodeOutput, labels: Tensor) -> Tensor:

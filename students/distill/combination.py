@@ -15,7 +15,7 @@ from torch import Tensor
 from fewdistill.students import StudentError
 from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
 from fewdistill.students.distill import DISTILLERS
-from fewdistill.students.distill.base import Temperature, label_tokens, teacher_tokens
+from fewdistill.students.distill.base import NoBaseTerms, Temperature, label_tokens, teacher_tokens
 from fewdistill.students.distill.measures import EPS, pearson_distance, softened_kl
 from fewdistill.students.output import EpisodeOutput, query_logits
 from fewdistill.students.registry import nearest
@@ -41,7 +41,7 @@ class Part:
 
 @DISTILLERS.register("combination")
 @dataclass(frozen=True, kw_only=True)
-class Combination:
+class Combination(NoBaseTerms):
     """The sum of ``parts``, or of the released loss that ``released`` names (see RELEASED), D2M where neither is given.
 
     StudentError when both are given, or no loss has that name.

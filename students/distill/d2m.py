@@ -4,12 +4,13 @@ Query level: T^2 KL(teacher || student) between softened episode logits of the q
 Support level: one minus the Pearson correlation, row by row, of student and teacher class-to-class distances.
 Labels: cross entropy on the branches named by ``ce_branches``.
 
-As released: temperature 4, query_weight 1, support_weight 0.5, support_temperature 1, ce_weight 1/16 (the
-accumulation factor reached the cross entropy alone), ce_branches ["ce"], standardise off. At those values a trained
+As released (``fc_2_sup_dist``): temperature 4, query_weight 1, support_weight 0.5, support_temperature 1, ce_weight
+1/16 (the accumulation factor reached the cross entropy alone), ce_branches ["ce"], standardise off; with ce_branches on
+both branches it is what the paper's figure draws. At those values a trained
 teacher's soft labels are nearly hard and its softmaxed support rows nearly one-hot; ``standardise`` (z-scored
 logits, Sun et al., CVPR 2024) and ``support_temperature = None`` (plain distances) keep what the teacher knows.
 
-Base training has no episodes. There ``frame_relation`` is the support level, over the frames of a batch.
+Base training has no episodes. There the term "relation" is the support level, over the frames of a batch.
 """
 
 from collections.abc import Mapping
@@ -20,9 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewdistill.students.backbones import LABEL_BRANCH
 from fewdistill.students.distill import DISTILLERS
-from fewdistill.students.distill.base import Labelled, Temperature, Terms, Weight, distilled_logits, whole
+from fewdistill.students.distill.base import Labelled, Temperature, Terms, Weight, at_least_float32, distilled_logits
 from fewdistill.students.distill.measures import pearson_distance, softened_kl, squared_distances, standardised
 from fewdistill.students.output import EpisodeOutput, query_logits
 
@@ -39,12 +39,17 @@ class D2M(Labelled):
     standardise: bool = True
 
     reads: ClassVar[frozenset[str]] = frozenset({"logits", "support_distances"})
+    base_reads: ClassVar[frozenset[str]] = frozenset({"tokens"})
 
     def terms(self, student: EpisodeOutput, teacher: EpisodeOutput, labels: Tensor) -> Terms:
         """ "query" and "support"."""
         query = self._query(distilled_logits(student), query_logits(teacher.logits).detach())
         support = self._support(student.support_distances, teacher.support_distances.detach())
         return {"query": (self.query_weight, query), "support": (self.support_weight, support)}
+
+    def base_terms(self, tokens: Mapping[str, Tensor], teacher_tokens: Tensor) -> Terms:
+        """ "relation": see ``frame_relation``."""
+        return {"relation": (1.0, frame_relation(tokens, teacher_tokens))}
 
     def _query(self, student: Tensor, teacher: Tensor) -> Tensor:
         if self.standardise:
@@ -56,18 +61,6 @@ class D2M(Labelled):
             student = F.softmax(student / self.support_temperature, dim=-1)
             teacher = F.softmax(teacher / self.support_temperature, dim=-1)
         return pearson_distance(student, teacher)
-
-
-AS_RELEASED = D2M(
-    temperature=4.0,
-    query_weight=1.0,
-    support_weight=0.5,
-    support_temperature=1.0,
-    standardise=False,
-    ce_weight=1 / 16,
-    ce_branches=(LABEL_BRANCH,),
-)
-"""The released ``fc_2_sup_dist``; with ``ce_branches`` on both branches it is what the paper's figure draws."""
 
 
 def frame_relation(student: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
@@ -85,6 +78,6 @@ def frame_relation(student: Mapping[str, Tensor], teacher: Tensor) -> Tensor:
 def _distances_between_videos(tokens: Tensor) -> Tensor:
     """Squared distances between layer-normalised frame tokens (N, T, D) of different videos: (N T, (N - 1) T)."""
     videos, frames, width = tokens.shape
-    flat = F.layer_norm(whole(tokens).flatten(0, 1), (width,))
+    flat = F.layer_norm(at_least_float32(tokens).flatten(0, 1), (width,))
     video = torch.arange(videos, device=tokens.device).repeat_interleave(frames)
     return squared_distances(flat, flat)[video[:, None] != video].view(videos * frames, (videos - 1) * frames)

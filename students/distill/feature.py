@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from fewdistill.students import StudentError
 from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
 from fewdistill.students.distill import DISTILLERS
-from fewdistill.students.distill.base import Weight, label_loss, label_tokens, summed, teacher_tokens
+from fewdistill.students.distill.base import NoBaseTerms, Weight, label_loss, label_tokens, summed, teacher_tokens
 from fewdistill.students.output import EpisodeOutput
 
 
-class _Projected(nn.Module):
+class _Projected(NoBaseTerms, nn.Module):
     """Labels and one term between projected student tokens and teacher tokens, both (N, T, width).
 
     The projector is square and starts as the identity: what it does to a token is learnt, not drawn.

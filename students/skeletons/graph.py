@@ -1,6 +1,5 @@
 """Joint graphs as numbers: which joints hang together, and the normalised arrays that graph convolutions start from."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,15 +72,6 @@ class JointGraph:
 
     def _zeros(self) -> Tensor:
         return torch.zeros(self.joints, self.joints, dtype=torch.float64)
-
-
-def joint_graph(parents: Sequence[int]) -> JointGraph:
-    """A tree given by each joint's parent; the one joint with parent -1 is the centre. Raises StudentError."""
-    centres = [joint for joint, parent in enumerate(parents) if parent == -1]
-    if len(centres) != 1:
-        raise StudentError(f"a tree of joints has one joint with parent -1, this one has {len(centres)}")
-    edges = tuple((joint, parent) for joint, parent in enumerate(parents) if parent != -1)
-    return JointGraph(len(parents), edges, centres[0])
 
 
 def _per_column(array: Tensor) -> Tensor:

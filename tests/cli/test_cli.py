@@ -242,10 +242,10 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
         ours = next(name for name in names if key.startswith(name))
         state[names[ours] + key.removeprefix(ours)] = value
     torch.save({"iteration": 10, "model_state_dict": state}, tmp_path / "released.pt")
-    shown = fewdistill("import-checkpoint", "released.pt", "--as", "student", cwd=tmp_path)
+    shown = fewdistill("import-checkpoint", "released.pt", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "extra.weight" in shown.stdout and "2 left over, 1 of them not known" in shown.stdout
-    asked = ["--as", "student", "--json", "--out", "x.safetensors"]
+    asked = ["--json", "--out", "x.safetensors"]
     told = json.loads(fewdistill("import-checkpoint", "released.pt", *asked, cwd=tmp_path).stdout)
     assert told["backbone"] == "mobilenetv3_small" and told["mapped"]["fc1.weight"] == "encoder.branches.kl.weight"
 
@@ -273,12 +273,10 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
 
     wide = fewdistill("run", "tiny.toml", "--only", "mobile*", *frozen, "--set", "width=8", cwd=tmp_path)
     assert wide.returncode == 2 and "is (16, 576) in the imported weights, (8, 576) here" in wide.stderr
-    unknown = fewdistill("import-checkpoint", "released.pt", "--as", "trxx", cwd=tmp_path)
-    assert unknown.returncode == 2 and "choose one of student, teacher, trx, strm" in unknown.stderr
     torch.save({"code": Path}, tmp_path / "unsafe.pt")
-    unsafe = fewdistill("import-checkpoint", "unsafe.pt", "--as", "student", cwd=tmp_path)
+    unsafe = fewdistill("import-checkpoint", "unsafe.pt", cwd=tmp_path)
     assert unsafe.returncode == 2 and "loads safely" in unsafe.stderr
-    ending = fewdistill("import-checkpoint", "released.pt", "--as", "student", "--out", "x.pt", cwd=tmp_path)
+    ending = fewdistill("import-checkpoint", "released.pt", "--out", "x.pt", cwd=tmp_path)
     assert ending.returncode == 2 and "give it the ending .safetensors" in ending.stderr
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fewdistill.results.records.store import RecordStore
 from fewdistill.students.skeletons import SKELETONS
-from fewdistill.students.skeletons.graph import joint_graph
 from tests.command import TINY, fewdistill
+from tests.skeletons import joint_graph
 
 CHANGES = {
     '["rgb", "depth", "flow", "skeleton"]': '["rgb", "joints"]',

@@ -127,3 +127,49 @@ def test_autocast_changes_little(name: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         cast = made(student_of(ours), teacher_of(theirs), labels())["loss"]
     torch.testing.assert_close(cast, plain, rtol=1e-3, atol=1e-4)
+
+
+# base training: batches without episodes
+
+
+def clips(seed: int, count: int = 8) -> Tensor:
+    """Tokens of a batch of clips, float64 (count, T, D), requiring a gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, FRAMES, WIDTH, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def branches(seed: int, count: int = 8) -> dict[str, Tensor]:
+    return {QUERY_BRANCH: clips(seed, count), LABEL_BRANCH: clips(seed + 1, count)}
+
+
+@each_distiller
+def test_base_training_reads_tokens_or_has_no_terms(name: str) -> None:
+    made = distiller(name)
+    terms, others = made.base_terms(branches(0), clips(9)), made.base_terms(branches(2, 2), clips(8, 2))
+    assert made.base_reads == (frozenset({"tokens"}) if terms else frozenset())
+    assert set(terms).isdisjoint(LABEL_PARTS | {"tokens"})
+    assert {term: weight for term, (weight, _) in terms.items()} == {term: others[term][0] for term in others}
+
+
+@each_distiller
+def test_base_terms_reach_the_student_alone_and_vanish_at_the_teacher(name: str) -> None:
+    made, theirs = distiller(name), clips(9)
+    for term in made.base_terms(branches(0), theirs):
+        ours = branches(0)
+        weight, value = made.base_terms(ours, theirs)[term]
+        assert weight > 0 and value.shape == () and value.isfinite() and value > 1e-3
+        value.backward()
+        assert all(tokens.grad is not None and (tokens.grad != 0).any() for tokens in ours.values())
+        assert theirs.grad is None
+        same = {branch: theirs.detach() for branch in ours}
+        assert made.base_terms(same, theirs)[term][1].item() == pytest.approx(0, abs=1e-9)
+
+
+@each_distiller
+def test_autocast_changes_no_base_term(name: str) -> None:
+    made = build(name, WIDTH)
+    ours, theirs = {branch: value.float() for branch, value in branches(0).items()}, clips(9).float()
+    plain = made.base_terms(ours, theirs)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = made.base_terms(ours, theirs)
+    assert all(torch.equal(cast[term][1], value) for term, (_, value) in plain.items())

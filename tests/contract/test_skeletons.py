@@ -8,8 +8,7 @@ from torch import Tensor
 
 from fewdistill.students import StudentError
 from fewdistill.students.skeletons import SKELETONS, JointGraph, SkeletonNetwork
-from fewdistill.students.skeletons.graph import joint_graph
-from tests.skeletons import UCLA, as_trained
+from tests.skeletons import UCLA, as_trained, joint_graph
 
 SMALL = joint_graph([-1, 0, 1, 1])
 

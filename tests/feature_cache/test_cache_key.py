@@ -69,5 +69,6 @@ def test_a_key_is_not_moved_by_its_maker():
 
 
 def test_the_package_loads_no_model_library():
-    script = "import sys, feature_cache; print([name for name in ('torch', 'timm', 'pandas') if name in sys.modules])"
+    names = "('torch', 'timm', 'pandas')"
+    script = f"import sys, fewdistill.feature_cache; print([name for name in {names} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"

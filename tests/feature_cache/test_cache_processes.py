@@ -22,7 +22,7 @@ from fewdistill.feature_cache.lock import publish_lock
 OPEN = """
 import sys, numpy as np
 from cache_rows import KEY, fill, rows_of, videos
-from feature_cache import CacheError, Store, run_lock
+from fewdistill.feature_cache import CacheError, Store, run_lock
 def entry(count, rows): return Store(sys.argv[1]).entry(KEY, row_shape=(64, 64), dtype='float32', rows_per_shard=rows)
 def ready():
     print('ready', flush=True)

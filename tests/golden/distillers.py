@@ -10,12 +10,16 @@ from torch import Tensor
 
 from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
 from fewdistill.students.distill.combination import RELEASED, Combination
-from fewdistill.students.distill.d2m import AS_RELEASED
+from fewdistill.students.distill.d2m import D2M
 from fewdistill.students.distill.decoupled import DKD
 from fewdistill.students.distill.measures import pearson_distance, softened_kl
 from fewdistill.students.output import EpisodeOutput
 from tests.golden.compare import close
 
+AS_RELEASED = D2M(
+    temperature=4.0, query_weight=1.0, support_weight=0.5, support_temperature=1.0, standardise=False,
+    ce_weight=1 / 16, ce_branches=(LABEL_BRANCH,),
+)  # fmt: skip
 _ONE_BRANCH = ("ce", "KD", "Dist_KD", "wsl", "KL_feature", "support_sim")
 _LOGITS = {  # our name -> recorded student, recorded teacher; a single branch is the label branch here
     QUERY_BRANCH: ("s_kl", "t_kl"),

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
 from fewdistill.students.enrichment import FrameEnrichment, PatchEnrichment
@@ -13,6 +14,11 @@ from fewdistill.students.heads.strm import NearestPair
 from fewdistill.students.heads.trx import TRX
 from fewdistill.students.output import support_distances
 from tests.golden.compare import close, det_fill
+
+
+def as_drawn(tokens: Tensor, way: int) -> Tensor:
+    """Support distances of tokens (S, T, D) taken as if they were sorted by class, as the released code takes them."""
+    return support_distances(tokens, torch.arange(way).repeat_interleave(len(tokens) // way), way)
 
 
 def trx(case: SimpleNamespace, prefixes: list[str]) -> TRX:
@@ -46,7 +52,7 @@ def trx_student(case: SimpleNamespace) -> None:
     ):
         if f"out/{name}" in t:
             close(ours, t[f"out/{name}"], name)
-    drawn = {k: support_distances(t[f"in/{k}"], y, way, order="as_drawn") for k in ("S1", "S2")}
+    drawn = {k: as_drawn(t[f"in/{k}"], way) for k in ("S1", "S2")}
     for name, branch in (("TRX_2fcsup", "S2"), ("TRX_2fcsup_fixed", "S1")):
         if f"out/{name}/sup" in t:  # the released code records these for five ways only
             close(drawn[branch], t[f"out/{name}/sup"], f"{name} support, as drawn")
@@ -87,7 +93,7 @@ def edist_cos(case: SimpleNamespace) -> None:
     for name in (*first, *second):
         ours = by_branch[name in second]
         close(ours, t[f"out/{name}"], name)
-    drawn = [support_distances(t[f"in/S{branch}"], y, way, order="as_drawn") for branch in (1, 2)]
+    drawn = [as_drawn(t[f"in/S{branch}"], way) for branch in (1, 2)]
     for name, branch in (("fc2_sup", 1), ("fc1_sup", 0), ("fixed", 0)):
         if f"out/{name}/sup" in t:
             close(drawn[branch], t[f"out/{name}/sup"], f"{name} support, as drawn")
@@ -124,5 +130,5 @@ def strm_classifiers(case: SimpleNamespace) -> None:
     close(first, t["out/strm/fr"], "frames")
     close(first, t["out/res18_sup/fr1"], "frames, first branch")
     close(second, t["out/res18_sup/fr2"], "frames, second branch")
-    drawn = support_distances(t["in/Sf2"], y, way, order="as_drawn")
+    drawn = as_drawn(t["in/Sf2"], way)
     close(drawn, t["out/res18_sup/sup"], "support, as drawn")

@@ -15,7 +15,6 @@ from torch import Tensor
 from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
 from fewdistill.students.heads.mean_token import EDist
 from fewdistill.students.heads.otam import OTAMReleased, alignment_cost
-from fewdistill.students.interop import import_state
 from fewdistill.teachers.ensemble import ScoreFusion
 from fewdistill.teachers.fusions.base import FrameEmbedding
 from fewdistill.teachers.fusions.baselines import SideBySide
@@ -39,6 +38,25 @@ def _streams(case: SimpleNamespace, count: int) -> dict[str, Tensor]:
     return {side: torch.stack([t[f"in/{side}/{name}"].reshape(shape) for name in names]) for side in "SQ"}
 
 
+def _fusion_state(released: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The fusion's encoders under our names: each is known by its number of position encodings, whatever its name."""
+    streams: dict[str, int] = {}
+    for found in filter(None, (re.match(r"(.*?)positionEncoding(\d)\.", key) for key in released)):
+        streams[found[1]] = max(streams.get(found[1], 0), int(found[2]))
+    state = {}
+    for key, value in released.items():
+        prefix = next((name for name in streams if key.startswith(name)), None)
+        if prefix is None:
+            continue
+        rest = key.removeprefix(prefix)
+        rest = re.sub(r"^positionEncoding(\d)\.", lambda found: f"embeddings.{int(found[1]) - 1}.", rest)
+        rest = rest.replace("position_embeddings", "position").replace("LayerNorm", "norm")
+        rest = re.sub(r"^transformer_encoder\.", "encoder.", re.sub(r"^f1\.", "output.", rest))
+        if rest.startswith(("embeddings.", "encoder.", "output.")):
+            state[f"encoders.{streams[prefix]}.{rest}"] = value
+    return state
+
+
 def fusion(case: SimpleNamespace) -> None:
     """A fusion class: fused tokens, tokens as cached, and the logits of the TRX head behind it."""
     t, args = case.tensors, case.meta["args"]
@@ -50,8 +68,7 @@ def fusion(case: SimpleNamespace) -> None:
     terms = RELEASED[released]
     modalities = 1 + max(position for term in terms for position in term.streams)
     streams = _streams(case, modalities)
-    imported = import_state({key.removeprefix("w/"): v for key, v in t.items() if key.startswith("w/")}, "teacher")
-    state = {k.removeprefix("fusion."): v for k, v in imported.state.items() if k.startswith("fusion.")}
+    state = _fusion_state({key.removeprefix("w/"): v for key, v in t.items() if key.startswith("w/")})
     module = Released(
         modalities,
         case.meta["in_channels"],

@@ -15,7 +15,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fewdistill.students.skeletons.released import (
+from fewdistill.students.skeletons.skeleton_gcn import Block, ChannelwiseGraphConvolution, TemporalConvolution
+from tests.golden.compare import NETWORKS_RTOL, close
+from tests.golden.released_skeletons import (
     Released,
     ctr_block,
     fill,
@@ -24,8 +26,6 @@ from fewdistill.students.skeletons.released import (
     relations,
     temporal_convolution,
 )
-from fewdistill.students.skeletons.skeleton_gcn import Block, ChannelwiseGraphConvolution, TemporalConvolution
-from tests.golden.compare import NETWORKS_RTOL, close
 from tests.skeletons import NTU, UCLA
 
 _STRENGTH = 0.3  # of every recorded graph convolution

@@ -1,9 +1,9 @@
-"""Encoders: shapes, batch norm, ImageNet trunks."""
+"""Encoders: shapes, ImageNet trunks, patch enrichment."""
 
 import pytest
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewdistill.students import StudentError
 from fewdistill.students.backbones import (
@@ -11,8 +11,6 @@ from fewdistill.students.backbones import (
     QUERY_BRANCH,
     TokenEncoder,
     load_imagenet_trunk,
-    recalibrate_batch_norm,
-    reset_batch_norm,
 )
 from fewdistill.students.trunks import BACKBONES
 
@@ -60,59 +58,6 @@ def test_branches_are_as_named() -> None:
     assert list(encoder(branches=("only",)).branches) == ["only"]
     with pytest.raises(StudentError, match="branch"):
         encoder(branches=())
-
-
-def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
-
-
-@pytest.mark.parametrize("name", ["resnet18", SMALL])
-@torch.no_grad()
-def test_recalibrated_eval_is_train_mode_on_the_same_batch(name: str) -> None:
-    network, batch = encoder(name).double().train(), frames(4, 32).double()
-    momentum = [layer.momentum for layer in norms(network)]
-    expected = network(batch)
-    network(10 * frames(4, 32, seed=9).double())  # leaves the statistics of something else
-    sizes: dict[nn.Module, int] = {}
-    for layer in norms(network):
-        layer.register_forward_pre_hook(lambda module, x: sizes.update({module: x[0].numel() // x[0].shape[1]}))
-    recalibrate_batch_norm(network, [lambda: batch])
-    assert network.training
-    assert [layer.momentum for layer in norms(network)] == momentum and None not in momentum
-    for layer, n in sizes.items():
-        layer.running_var *= (n - 1) / n  # train mode divides by n, running statistics by n - 1
-    ours = network.eval()(batch)
-    for branch in expected:
-        torch.testing.assert_close(ours[branch], expected[branch], rtol=1e-8, atol=1e-8)
-
-
-def test_recalibration_is_the_plain_mean_over_batches() -> None:
-    network = nn.Sequential(nn.BatchNorm2d(3, momentum=0.01)).eval()
-    batches = [frames(4, 32, seed) for seed in range(3)]
-    recalibrate_batch_norm(network, [lambda batch=batch: batch for batch in batches])
-    means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
-    variances = torch.stack([batch.transpose(0, 1).flatten(1).var(1) for batch in batches]).mean(0)
-    torch.testing.assert_close(network[0].running_mean, means)
-    torch.testing.assert_close(network[0].running_var, variances)
-    assert network[0].momentum == 0.01 and not network.training and not network[0].training
-
-
-def test_recalibration_leaves_no_gradient_and_no_weight_changed() -> None:
-    network = encoder()
-    before = {key: value.clone() for key, value in network.named_parameters()}
-    recalibrate_batch_norm(network, [lambda: frames(4)])
-    assert all(value.grad is None and torch.equal(value, before[key]) for key, value in network.named_parameters())
-
-
-def test_reset_returns_every_layer_cleared() -> None:
-    network = encoder().train()
-    with torch.no_grad():
-        network(frames(4))
-    layers = reset_batch_norm(network)
-    assert len(layers) == len(norms(network)) > 0
-    assert all(
-        layer.momentum is None and not layer.running_mean.any() and (layer.running_var == 1).all() for layer in layers
-    )
 
 
 @pytest.mark.parametrize("name", ["resnet18", SMALL])

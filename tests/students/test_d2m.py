@@ -1,7 +1,6 @@
 """D2M by hand, and its switches."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from fewdistill.students import StudentError
 from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
-from fewdistill.students.distill.d2m import AS_RELEASED, D2M, frame_relation
+from fewdistill.students.distill.d2m import D2M, frame_relation
 from fewdistill.students.distill.labels import LabelsOnly
 from fewdistill.students.distill.measures import pearson_distance, softened_kl, standardised
 from fewdistill.students.distill.tokens import token_loss
@@ -64,7 +63,7 @@ def test_standardised_logits_ignore_scale_and_offset() -> None:
 
 def test_support_softmax_is_the_released_one() -> None:
     rows = STUDENT.support_distances.softmax(-1), TEACHER.support_distances.softmax(-1)
-    released = replace(AS_RELEASED, query_weight=0.0)(STUDENT, TEACHER, ONE)
+    released = D2M(support_temperature=1.0)(STUDENT, TEACHER, ONE)
     torch.testing.assert_close(released["support"], pearson_distance(*rows))
 
 
@@ -130,6 +129,13 @@ def test_frame_relation_is_zero_at_the_teacher_and_reaches_the_student_alone() -
     frame_relation({"kl": student}, teacher).backward()
     assert teacher.grad is None and student.grad is not None and (student.grad != 0).any()
     assert torch.autograd.gradcheck(lambda s: frame_relation({"kl": s}, teacher.detach()), (student,), fast_mode=True)
+
+
+def test_the_term_of_base_training_is_the_frame_relation() -> None:
+    student, teacher = {"kl": drawn(0), "ce": drawn(1)}, drawn(2)
+    assert D2M().base_reads == {"tokens"}
+    assert D2M(support_weight=3.0).base_terms(student, teacher) == {"relation": (1.0, frame_relation(student, teacher))}
+    assert LabelsOnly().base_terms(student, teacher) == {} and not LabelsOnly().base_reads
 
 
 def test_frame_relation_of_constant_tokens_is_finite() -> None:

@@ -8,7 +8,6 @@ from fewdistill.students import StudentError
 from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
 from fewdistill.students.few_shot import FewShotStudent
 from fewdistill.students.heads.mean_token import EDist
-from fewdistill.students.heads.strm import STRM
 from fewdistill.students.heads.trx import TRX
 from fewdistill.students.interop import UNKNOWN, fill_student, import_state
 
@@ -45,7 +44,7 @@ def released(module: torch.nn.Module, names: dict[str, str], wrapped: str = "") 
 def test_a_student_comes_back(backbone: str, trunk: str) -> None:
     original, other = student(0, backbone, sizes=(2, 3)), student(1, backbone, sizes=(2, 3))
     state = released(original, {**STUDENT, "encoder.trunk.": trunk}, wrapped="backbone.module.")
-    imported = import_state(state, "student")
+    imported = import_state(state)
     assert imported.backbone == backbone
     assert {why.split()[0] for why in imported.left.values()} == {"a", "never"} and len(imported.left) == 3
     assert len(imported.mapped) + len(imported.left) == len(state)
@@ -60,21 +59,17 @@ def test_a_trunk_with_its_layers_named() -> None:
     for key, value in released(original, STUDENT).items():
         head, _, rest = key.removeprefix("resnet.").partition(".")
         state[f"resnet.{places[int(head)]}.{rest}" if key.startswith("resnet.") else key] = value
-    imported = import_state(state, "student")
+    imported = import_state(state)
     assert imported.backbone == "resnet18"
     assert all(torch.equal(value, original.state_dict()[key]) for key, value in imported.state.items())
 
 
 def test_one_linear_map_is_the_label_branch() -> None:
-    imported = import_state({**released(student(0), STUDENT), "fc.weight": torch.ones(2, 2)}, "student")
+    imported = import_state({**released(student(0), STUDENT), "fc.weight": torch.ones(2, 2)})
     assert imported.left["fc.weight"] == f"a second encoder.branches.{LABEL_BRANCH}.weight"
 
 
-def test_trx_leaves_what_it_does_not_use() -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        encoder = TokenEncoder("resnet18", 512, ("only",), linear=False, pooling="mean")
-        network = FewShotStudent(encoder, TRX(512, FRAMES, tuple_sizes=(2, 3), head_width=8), FRAMES)
+def test_what_the_network_does_not_use_is_left_with_the_reason() -> None:
     unused = {
         "attn_pat.query_proj.weight": torch.ones(2),
         "attn_pat.gamma": torch.ones(1),
@@ -82,62 +77,30 @@ def test_trx_leaves_what_it_does_not_use() -> None:
         "fr_enrich.Bot_MLP.out_fc.bias": torch.ones(2),
         "new_dist_loss_post_pat.clsW.weight": torch.ones(2),
         "mystery.weight": torch.ones(2),
+        "mystery.gamma": torch.ones(1),
     }
-    imported = import_state(released(network, {"encoder.trunk.": "resnet.", **TRX_NAMES}) | unused, "trx")
-    assert {imported.left[key] for key in list(unused)[:-1]} == {"built, but not used by this network"}
-    assert imported.left["mystery.weight"] == UNKNOWN
-    fill_student(network, imported.state)
-
-
-STRM_NAMES = {
-    "encoder.trunk.": "resnet.",
-    "encoder.enrich.query.": "attn_pat.query_proj.",
-    "encoder.enrich.key.": "attn_pat.key_proj.",
-    "encoder.enrich.value.": "attn_pat.value_conv.",
-    "encoder.enrich.weight": "attn_pat.gamma",
-    "encoder.enrich.bottleneck.0.": "attn_pat.Bot_MLP.inp_fc.",
-    "encoder.enrich.bottleneck.1.": "attn_pat.Bot_MLP.hid_fc.",
-    "encoder.enrich.bottleneck.2.": "attn_pat.Bot_MLP.out_fc.",
-    "head.enrich.over_frames.0.": "fr_enrich.Tok_MLP.inp_fc.",
-    "head.enrich.over_frames.1.": "fr_enrich.Tok_MLP.out_fc.",
-    "head.enrich.over_channels.0.": "fr_enrich.Bot_MLP.inp_fc.",
-    "head.enrich.over_channels.1.": "fr_enrich.Bot_MLP.out_fc.",
-    "head.trx.matchers.0.": "transformers.0.",
-    "head.nearest.linear.": "DistanceLoss.clsW.",
-}
-
-
-def strm(seed: int) -> FewShotStudent:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        encoder = TokenEncoder("resnet18", 512, ("only",), linear=False, patch_enrichment=True)
-        return FewShotStudent(encoder, STRM(512, FRAMES, head_width=8, pair_width=4), FRAMES).eval()
-
-
-def test_strm_comes_back() -> None:
-    original, other = strm(0), strm(1)
-    imported = import_state(released(original, STRM_NAMES), "strm")
-    fill_student(other, imported.state)
-    assert all(torch.equal(value, original.state_dict()[key]) for key, value in other.state_dict().items())
+    imported = import_state(released(student(0), STUDENT) | unused)
+    assert {imported.left[key] for key in list(unused)[:-2]} == {"built, but not used by this network"}
+    assert imported.left["mystery.weight"] == imported.left["mystery.gamma"] == UNKNOWN
 
 
 def test_what_a_checkpoint_never_saved_is_named() -> None:
-    state = {key: value for key, value in released(strm(0), STRM_NAMES).items() if "clsW" not in key}
-    with pytest.raises(StudentError, match=r"have no head\.nearest\.linear\.weight"):
-        fill_student(strm(1), import_state(state, "strm").state)
+    state = {key: value for key, value in released(student(0), STUDENT).items() if key != "fc1.bias"}
+    with pytest.raises(StudentError, match=rf"have no encoder\.branches\.{QUERY_BRANCH}\.bias"):
+        fill_student(student(1), import_state(state).state)
 
 
 def test_a_student_without_a_head_of_its_own_keeps_the_suites() -> None:
     state = {key: value for key, value in released(student(0), STUDENT).items() if not key.startswith("transformers")}
     other = student(1)
     before = other.head.state_dict()["matchers.0.k_linear.weight"].clone()
-    fill_student(other, import_state(state, "student").state)
+    fill_student(other, import_state(state).state)
     assert torch.equal(other.head.state_dict()["matchers.0.k_linear.weight"], before)
     assert torch.equal(other.encoder.state_dict()["trunk.0.weight"], state["resnet.0.weight"])
 
 
 def test_what_does_not_fit_is_named() -> None:
-    state = import_state(released(student(0), STUDENT), "student").state
+    state = import_state(released(student(0), STUDENT)).state
     with pytest.raises(StudentError, match=r"encoder\.trunk.* in the imported weights|have no encoder\.trunk"):
         fill_student(student(0, "resnet50"), state)
     with pytest.raises(StudentError, match=r"head\.matchers\.1"):
@@ -148,7 +111,7 @@ def test_what_does_not_fit_is_named() -> None:
 
 
 def test_other_files_are_refused() -> None:
-    with pytest.raises(StudentError, match="no key of a released student in it: is it one of teacher, trx, strm"):
-        import_state({"a.weight": torch.ones(1)}, "student")
+    with pytest.raises(StudentError, match="no key of a released Lite-MKD student"):
+        import_state({"a.weight": torch.ones(1)})
     with pytest.raises(StudentError, match="none of mobilenetv3_large, "):
-        import_state({"resnet.0.weight": torch.ones(1)}, "student")
+        import_state({"resnet.0.weight": torch.ones(1)})

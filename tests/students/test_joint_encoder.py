@@ -3,9 +3,9 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from fewdistill.students import StudentError
-from fewdistill.students.backbones import recalibrate_batch_norm
 from fewdistill.students.few_shot import FewShotStudent
 from fewdistill.students.heads.trx import TRX
 from fewdistill.students.skeletons import SKELETONS
@@ -22,7 +22,7 @@ def encoder(name: str = "light_dke_gcn", frames: int = 16, **options: bool) -> J
             if key.endswith("spatial.norm.weight"):
                 value.data.fill_(1)
         noise = torch.randn(8, 3, frames, 20, 1)
-        recalibrate_batch_norm(made, [lambda: noise])
+        update_bn([noise], made)
     return made.eval()
 
 

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fewdistill.students import StudentError
 from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder
 from fewdistill.students.encoding import frame_encoding
 from fewdistill.students.few_shot import FewShotStudent, episode_output
@@ -31,27 +30,12 @@ def test_distances_by_label_are_the_equation_in_any_order(seed: int, way: int, s
     order = torch.randperm(len(labels), generator=generator)
     torch.testing.assert_close(support_distances(tokens, labels, way), expected)
     torch.testing.assert_close(support_distances(tokens[order], labels[order], way), expected)
-    torch.testing.assert_close(support_distances(tokens, labels, way, order="as_drawn"), expected)
-
-
-@drawn
-@given(seed=st.integers(0, 999))
-def test_distances_as_drawn_mix_the_classes_of_a_shuffled_support(seed: int) -> None:
-    tokens, labels, _ = support(seed, 3, 2)
-    mixed = torch.tensor([0, 2, 1, 4, 3, 5])  # no class keeps its two videos
-    shuffled = tokens[mixed], labels[mixed], 3
-    assert not torch.allclose(support_distances(*shuffled, order="as_drawn"), support_distances(*shuffled))
 
 
 def test_distances_by_hand() -> None:
     tokens = torch.tensor([[[0.0], [0.0]], [[3.0], [4.0]], [[0.0], [2.0]]])  # (S, T = 2, D = 1)
     ours = support_distances(tokens, torch.tensor([0, 1, 2]), 3)
     torch.testing.assert_close(ours, -torch.tensor([[25.0, 4.0], [25.0, 13.0], [4.0, 13.0]]) / 2)
-
-
-def test_an_unknown_order_is_refused() -> None:
-    with pytest.raises(StudentError, match="by_label or as_drawn"):
-        support_distances(torch.zeros(2, 1, 1), torch.tensor([0, 1]), 2, order="sorted")
 
 
 def test_prototypes_weigh_unbalanced_classes_rightly() -> None:

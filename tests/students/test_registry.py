@@ -52,7 +52,7 @@ def test_a_new_file_is_all_a_plugin_needs(tmp_path: Path, monkeypatch: pytest.Mo
     package = tmp_path / "plugged_in_heads"
     package.mkdir()
     (package / "__init__.py").write_text(
-        "from students.registry import Registry, import_all\n"
+        "from fewdistill.students.registry import Registry, import_all\n"
         "SHELF = Registry('head')\n"
         "import_all(__name__, list(__path__))\n"
     )

@@ -16,12 +16,11 @@ from fewdistill.results.records.store import RecordStore
 from fewdistill.students import StudentError
 from fewdistill.students.skeletons import SKELETONS, JointGraph
 from fewdistill.students.skeletons.base import PLAN
-from fewdistill.students.skeletons.graph import joint_graph
-from fewdistill.students.skeletons.released import load_released
 from fewdistill.students.skeletons.skeleton_gcn import ChannelwiseGraphConvolution, SkeletonGCN, TemporalConvolution
 from fewdistill.students.skeletons.st_gcn import Block as STBlock
 from fewdistill.students.skeletons.st_gcn import GraphConvolution
-from tests.skeletons import NTU, UCLA, as_trained
+from tests.golden.released_skeletons import load_released
+from tests.skeletons import NTU, UCLA, as_trained, joint_graph
 
 CHAIN = joint_graph([-1, 0, 1])
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -251,12 +250,6 @@ def test_partitions_share_a_normalised_adjacency() -> None:
 def test_what_is_no_graph_is_named(edges: list[tuple[int, int]], centre: int, said: str) -> None:
     with pytest.raises(StudentError, match=said):
         JointGraph(3, tuple(edges), centre)
-
-
-def test_a_tree_by_parents() -> None:
-    assert joint_graph([1, -1, 1]) == JointGraph(3, ((0, 1), (2, 1)), 1)
-    with pytest.raises(StudentError, match="this one has 2"):
-        joint_graph([-1, -1])
 
 
 # released weights

@@ -14,10 +14,10 @@ from fewdistill.benchmark.data.synthetic.actions import actions
 from fewdistill.benchmark.data.synthetic.encode import jpeg, mp4, npy, png, skeleton_toml
 from fewdistill.benchmark.data.synthetic.film import film
 from fewdistill.benchmark.data.synthetic.spec import EmbeddedSpec, class_names, split_videos
-from fewdistill.benchmark.data.video.splits import write_atomically, write_split_lists
+from fewdistill.benchmark.data.video.splits import write_split_lists
 from fewdistill.benchmark.runtime.errors import RunError
 from fewdistill.benchmark.runtime.pool import worker_pool
-from fewdistill.feature_cache.lock import run_lock
+from fewdistill.feature_cache import run_lock, write_atomic
 
 _BEGUN, _DONE, _BESIDE = ".embedded.json", "dataset.json", ".partial"
 _BATCH = 8
@@ -54,15 +54,15 @@ def generate(
         root.mkdir(parents=True, exist_ok=True)
         with run_lock(root, waiting):
             finished = _check_root(root, spec)
-            write_atomically(root / _BEGUN, _described(spec))
+            write_atomic(root / _BEGUN, [_described(spec)])
             (root / _DONE).unlink(missing_ok=True)
             missing = [video for video in videos if not _stands(root, spec, video, filled=finished)]
             tell(len(videos) - len(missing), len(videos))
             _film_all(root, spec, missing, workers, lambda done: tell(len(videos) - len(missing) + done, len(videos)))
             os.sync()  # one for all clips: an fsync for each of their files would take longer than filming them
-            write_atomically(root / "joints" / "skeleton.toml", skeleton_toml(spec.size))
+            write_atomic(root / "joints" / "skeleton.toml", [skeleton_toml(spec.size)])
             write_split_lists(root / "splits", split_videos(spec))
-            write_atomically(root / _DONE, _described(spec))
+            write_atomic(root / _DONE, [_described(spec)])
             shutil.rmtree(root / _BESIDE, ignore_errors=True)
             (root / _BEGUN).unlink()
     except OSError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fewdistill.benchmark.data.video.splits import write_atomically
+from fewdistill.feature_cache import CacheError, write_atomic
 
 FORMAT = 1
 SETTLED_NS = 2_000_000_000  # a file touched this recently may change again without a new time stamp
@@ -65,6 +65,6 @@ def _load(path: Path) -> dict[str, list]:
 def _save(path: Path, files: Mapping[str, list]) -> None:
     try:
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, json.dumps({"format": FORMAT, "files": files}).encode())
-    except OSError:
+        write_atomic(path, [json.dumps({"format": FORMAT, "files": files}).encode()])
+    except (OSError, CacheError):
         return  # read-only or full disk: the hashes stand, only the next start is slower

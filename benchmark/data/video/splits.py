@@ -1,12 +1,11 @@
 """Split lists: which videos train, validate and test, in the published one-`class/video`-a-line format."""
 
-import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fewdistill.benchmark.data.problem import Problem
 from fewdistill.benchmark.runtime.errors import DataError
+from fewdistill.feature_cache import write_atomic
 
 SPLITS = ("train", "val", "test")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".webm", ".mkv")
@@ -94,55 +93,13 @@ def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tup
     return lists, problems
 
 
-def class_split(videos: Iterable[str], classes: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Lists from class names, for splits that take every video of a class (UCF101 and HMDB51 of ARN).
-
-    ``videos`` are the ids at hand, ``classes`` the class names of each split; videos of other classes are left
-    out. Raises DataError for an unknown split name, a class in two splits, and a class without a video.
-    """
-    by_class: dict[str, list[str]] = {}
-    for video in sorted(videos):
-        by_class.setdefault(normalise_name(video.split("/")[0]), []).append(video)
-    unknown = sorted(set(classes) - set(SPLITS))
-    if unknown:
-        raise DataError(f"unknown split {unknown[0]!r}: the splits are {', '.join(SPLITS)}")
-    lists: dict[str, tuple[str, ...]] = {}
-    home: dict[str, str] = {}
-    for split in SPLITS:
-        found: list[str] = []
-        for name in classes.get(split, ()):
-            key = normalise_name(name)
-            if key in home:
-                raise DataError(f"class {name!r} is given twice ({home[key]} and {split}): keep it in one split")
-            if key not in by_class:
-                raise DataError(f"class {name!r} of the {split} split has no video: add its folder or drop it")
-            home[key] = split
-            found += by_class[key]
-        lists[split] = tuple(found)
-    return lists
-
-
 def write_split_lists(folder: Path | str, lists: Mapping[str, Sequence[str]], number: int = 3) -> None:
     """Write the three lists (LF line ends, each file replaced atomically), so that `read_split_lists` reads them."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         text = "".join(f"{video}\n" for video in lists[split])
-        write_atomically(list_path(folder, split, number), text.encode("utf-8"))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside, flush to disk, rename: a reader sees the old file or the new one, never half of it."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+        write_atomic(list_path(folder, split, number), [text.encode("utf-8")])
 
 
 def _line_fault(video: str) -> str:

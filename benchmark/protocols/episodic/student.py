@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,8 @@ from fewdistill.students.output import EpisodeOutput
 from fewdistill.teachers.modalities import CoordinateExpert
 
 BASE_VERSION = STUDENT_VERSION = 1
+_FIRST_WITH_BASE_TERMS = "d2m"
+"""Bases with this loss's terms are named without it, as when there was no other."""
 
 
 class Learner(nn.Module):
@@ -76,10 +79,10 @@ def new_student(run: VideoRun, name: str, seed: int) -> FewShotStudent:
 def base_weights(suite: Suite, setting: Distillation) -> dict[str, float]:
     """The weights of what a setting distils in base training; empty for a plain one, or where weights are given.
 
-    suite: as the student trains, see Suite.of.
+    suite: as the student trains, see Suite.of. "relation" is of the distiller's own terms, see Distiller.base_terms.
     """
     weights = {"tokens": suite.base.token_weight if setting.tokens else 0.0}
-    weights["relation"] = suite.base.relation_weight if setting.distiller == "d2m" else 0.0
+    weights["relation"] = suite.base.relation_weight if suite.distiller_of(setting.distiller).base_reads else 0.0
     return {name: weight for name, weight in weights.items() if weight and suite.weights == "random"}
 
 
@@ -92,11 +95,13 @@ def reads_teacher(run: VideoRun, name: str, named: str) -> bool:
 def base_stage(run: VideoRun, name: str, named: str, seed: int) -> Stage:
     """A student's base training, which settings share that distil the same in it."""
     suite = run.suite.of(name)
-    weights = base_weights(suite, distillation(named))
-    return run.made(("base", name, *weights, seed), lambda: _base_stage(run, suite, name, weights, seed))
+    setting = distillation(named)
+    weights = base_weights(suite, setting)
+    loss = setting.distiller if "relation" in weights else ""
+    return run.made(("base", name, *weights, loss, seed), lambda: _base_stage(run, suite, name, weights, loss, seed))
 
 
-def _base_stage(run: VideoRun, suite: Suite, name: str, weights: dict[str, float], seed: int) -> Stage:
+def _base_stage(run: VideoRun, suite: Suite, name: str, weights: dict[str, float], loss: str, seed: int) -> Stage:
     stream, expert, base = suite.base.token_target, suite.student_expert(name), suite.base
     reads_joints = isinstance(expert, CoordinateExpert)
     settings = {
@@ -109,7 +114,14 @@ def _base_stage(run: VideoRun, suite: Suite, name: str, weights: dict[str, float
         "token_norm": suite.token_norm,
         "patch_enrichment": suite.patch_enrichment,
         "base": base.model_dump(mode="json", exclude={"token_weight", "relation_weight", "token_target"}),
-        "distilled": {**weights, "target": stream, "teacher": fusion_stage(run, seed)} if weights else {},
+        "distilled": {
+            **weights,
+            **({"distiller": distiller_settings(suite, loss)} if loss not in ("", _FIRST_WITH_BASE_TERMS) else {}),
+            "target": stream,
+            "teacher": fusion_stage(run, seed),
+        }
+        if weights
+        else {},
         "bf16": name in suite.bf16,
         "seed": seed,
     }
@@ -121,7 +133,7 @@ def _base_stage(run: VideoRun, suite: Suite, name: str, weights: dict[str, float
         settings,
         run.context.runs,
         f"{name}-{'-'.join(weights) or 'plain'}-s{seed}",
-        partial(_train_base, run, suite, name, weights, seed),
+        partial(_train_base, run, suite, name, weights, loss, seed),
         (*_clips_needs(run, name), *(_teacher_needs(run, seed, {stream}) if weights else ())),
         divides=((min(base.batch, len(run.data.videos("train"))), where),) if trains else (),
     )
@@ -144,12 +156,15 @@ def teacher_tokens(run: VideoRun, seed: int, stream: str) -> Tensor:
     return torch.from_numpy(rows.open().gather(run.data.videos("train")))
 
 
-def _train_base(run: VideoRun, suite: Suite, name: str, weights: dict[str, float], seed: int, stage: Stage) -> None:
+def _train_base(
+    run: VideoRun, suite: Suite, name: str, weights: dict[str, float], loss: str, seed: int, stage: Stage
+) -> None:
     encoder = new_student(run, name, seed).encoder
     progress, targets = None, None
     if weights:
         tokens = standardised_tokens(teacher_tokens(run, seed, suite.base.token_target))
-        targets = TokenTargets(tokens, weights.get("tokens", 0.0), weights.get("relation", 0.0))
+        distiller = suite.distiller_of(loss) if loss else None
+        targets = TokenTargets(tokens, weights.get("tokens", 0.0), distiller, weights.get("relation", 0.0))
     if suite.weights == "random":
         progress = train_base(
             run.context, stage, encoder, run.data, run.clips(suite.student_expert(name), name), suite.base,
@@ -177,11 +192,7 @@ def _student_stage(run: VideoRun, name: str, named: str, seed: int) -> Stage:
         "teacher": fusion_stage(run, seed) if taught else None,
         "head": head_settings(suite.head),
         "episodic": config.model_dump(mode="json", exclude=set() if setting.tokens else {"token_weight"}),
-        "distiller": {
-            "name": setting.distiller,
-            **options(setting.distiller, suite.options_of(setting.distiller)),
-            **code_of("distillers", setting.distiller),
-        },
+        "distiller": distiller_settings(suite, setting.distiller),
         "token_target": suite.base.token_target if reads_tokens else None,
         "switches": _switches(suite, reads),
         "selection": selection_settings(suite.evaluate),
@@ -201,6 +212,11 @@ def _student_stage(run: VideoRun, name: str, named: str, seed: int) -> Stage:
         (base, *_clips_needs(run, name), *(_teacher_needs(run, seed, streams) if taught else ())),
         divides=((config.accumulate, where),) if config.episodes else (),
     )
+
+
+def distiller_settings(suite: Suite, name: str) -> dict[str, Any]:
+    """A distiller's name, all its options, and the code of one that the suite brings."""
+    return {"name": name, **options(name, suite.options_of(name)), **code_of("distillers", name)}
 
 
 def _switches(suite: Suite, reads: frozenset[str]) -> dict[str, str]:
