@@ -22,8 +22,8 @@ from fewdistill.benchmark.viewer.strips import strips
 from fewdistill.results.records.record import Record, key_of
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.episode_page import render
-from tests.command import TINY, fewdistill
 from tests.browser import Browser
+from tests.command import TINY, fewdistill
 
 NONE, BOTH, TEACHER = "mobilenetv3_small/none/s0", "mobilenetv3_small/both/s0", "teacher/-/s0"
 LIGHT = TINY.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb"]').replace('"skeleton"', '"rgb"')
