@@ -1,9 +1,16 @@
-"""The installed command, run as a user would."""
+"""The command line, run as a user would: in this process, or the installed command in one of its own."""
 
+import io
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
+
+from fewdistill.benchmark.cli.main import main
 
 COMMAND = Path(sys.executable).with_name("fewdistill")
 
@@ -58,14 +65,39 @@ val_episodes = 50
 
 
 def environment() -> dict[str, str]:
-    """One thread, so that a test beside another job keeps its time."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+    """The environment of a command in a process of its own: this one's, as tests/conftest.py set it up."""
+    return dict(os.environ)
 
 
-def fewdistill(*arguments: str | Path, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+def fewdistill(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end in this process, which need not wait for torch's import again.
+
+    An error that the command does not turn into an exit code is the caller's to see: it is raised.
+    """
+    command = [str(COMMAND), *map(str, arguments)]
+    said, complained = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    code: object = None
+    with ExitStack() as stack:
+        stack.enter_context(_process_state_restored())
+        stack.enter_context(chdir(cwd))
+        stack.enter_context(mock.patch.object(sys, "argv", command))
+        stack.enter_context(mock.patch.object(sys.modules["__main__"], "__package__", None))  # a script, no -m
+        stack.enter_context(redirect_stdout(said))
+        stack.enter_context(redirect_stderr(complained))
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    if isinstance(code, str):  # as Python ends a process: the text to standard error, exit code 1
+        complained.write(f"{code}\n")
+    status = code if isinstance(code, int) else int(code is not None)
+    return subprocess.CompletedProcess(command, status, _text(said), _text(complained))
+
+
+def installed(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the installed command to its end in a process of its own."""
     return subprocess.run(
-        [COMMAND, *map(str, arguments)], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout
+        [COMMAND, *map(str, arguments)], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240
     )
 
 
@@ -75,3 +107,24 @@ def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
         [COMMAND, *map(str, arguments)], cwd=cwd, env=environment(), stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
+
+
+@contextmanager
+def _process_state_restored() -> Iterator[None]:
+    """What a command changes for its whole process is as it was when the block ends: environment, answer to Ctrl-C.
+
+    Plug-ins of a suite register themselves for good, and their folder joins the import path, which tells of them.
+    """
+    on_interrupt, path = signal.getsignal(signal.SIGINT), list(sys.path)
+    try:
+        with mock.patch.dict(os.environ):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, on_interrupt)
+        grown, sys.path[:] = sys.path != path, path
+    assert not grown, "a suite with plug-ins needs a process of its own: installed()"
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)  # which flushes
+    return stream.read()

@@ -22,8 +22,8 @@ from fewdistill.benchmark.viewer.strips import strips
 from fewdistill.results.records.record import Record, key_of
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.episode_page import render
+from tests.browser import Browser
 from tests.command import TINY, fewdistill
-from tests.results.browser import Browser
 
 NONE, BOTH, TEACHER = "mobilenetv3_small/none/s0", "mobilenetv3_small/both/s0", "teacher/-/s0"
 LIGHT = TINY.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb"]').replace('"skeleton"', '"rgb"')
@@ -44,12 +44,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"view: view\.html \(0\.\d MB\)", shown.stdout)
     return home
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.page import write_report
 from fewdistill.results.summary.rows import Row, summarise
-from tests.results.browser import Browser
+from tests.browser import Browser
 from tests.results.made import believable, student, unfinished
 from tests.results.pages import raw_records
 
@@ -25,12 +25,6 @@ def believable_store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
 @pytest.fixture
 def new_store(tmp_path: Path) -> Callable[[str], RecordStore]:
     return lambda name: RecordStore(tmp_path / name)
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.results.browser import Browser
+from tests.browser import Browser
 
 LINES = "[...document.querySelectorAll('#{}-table tbody tr')].filter(r => !r.hidden)"
 ROWS = LINES.format("main")

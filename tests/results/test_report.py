@@ -16,8 +16,8 @@ from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.page import write_report
 from fewdistill.results.stats import pareto_front
 from fewdistill.results.summary.rows import Row
+from tests.browser import Browser
 from tests.results import made
-from tests.results.browser import Browser
 from tests.results.pages import LINES, ROWS, by_place, choose, column, values
 
 Stores = Callable[[str], RecordStore]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fewdistill.results.summary.rows import Row
-from tests.results.browser import Browser
+from tests.browser import Browser
 from tests.results.pages import LINES, ROWS, choose, column, search
 
 
@@ -128,7 +128,7 @@ def test_the_panel_opens_by_keyboard_and_address_and_gives_focus_back(page: Brow
     page.run(f"{link}.focus()")
     key = page.run(f"{link}.hash").removeprefix("#record-")
     assert page.run("document.getElementById('tip').innerText").count("closed:") == 1  # focus tells what a hover does
-    page.press("Enter", 13)
+    page.press("Enter")
     assert page.run("document.getElementById('panel').open") is True
     accuracy = cells[key]["correct"].mean()
     assert page.run("document.getElementById('panel-accuracy').innerText") == f"{100 * accuracy:.2f} %"
@@ -138,11 +138,10 @@ def test_the_panel_opens_by_keyboard_and_address_and_gives_focus_back(page: Brow
         field, scale = ("val_accuracy", 100) if "accuracy" in name else ("train_loss", 1)
         assert steps == [point["step"] for point in cells[key]["curve"]]
         assert curve == pytest.approx([scale * point[field] for point in cells[key]["curve"]], rel=1e-5)
-    page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
     page.run("new Promise(r => { document.getElementById('copy').click(); setTimeout(r, 100); })")
     assert page.run("document.getElementById('copy').innerText") == "copied"
     assert page.run("navigator.clipboard.readText()") == page.run(f"data.records['{key}'].command")
-    page.press("Escape", 27)
+    page.press("Escape")
     page.run("new Promise(r => setTimeout(r))")
     assert page.run("document.getElementById('panel').open") is False
     assert page.run(f"document.activeElement === {link}") is True
