@@ -16,7 +16,7 @@ from fewdistill.benchmark.suite.sections import NAMED
 from fewdistill.results.records.record import EPISODIC, SUPERVISED
 from fewdistill.students.registry import UnknownNameError, nearest
 
-SUITES = Path(__file__).parent / "suites"
+SUITES = Path(__file__).parents[1] / "suites"
 
 
 def suite_path(name_or_path: str) -> Path:
