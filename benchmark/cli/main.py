@@ -22,6 +22,7 @@ from fewdistill.benchmark.cli import derive as cli_derive
 from fewdistill.benchmark.cli import import_checkpoint as cli_import
 from fewdistill.benchmark.cli import list as cli_list
 from fewdistill.benchmark.cli import readme as cli_readme
+from fewdistill.benchmark.cli import records as cli_records
 from fewdistill.benchmark.cli import show as cli_show
 from fewdistill.benchmark.cli import skeletons as cli_skeletons
 from fewdistill.benchmark.cli import view as cli_view
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_cache.app, name="cache")
+app.add_typer(cli_records.app, name="records")
 app.command(
     name="cost",
     epilog="Examples: fewdistill cost --head trx | fewdistill cost --student resnet18 --shot 1 --json | "
@@ -221,11 +223,13 @@ def status_command(
 
 
 @app.command(
-    epilog="Examples: fewdistill report runs/embedded/records --out report | fewdistill report --readme | "
-    "fewdistill report --readme --check"
+    epilog="Examples: fewdistill report runs/embedded/records --out report | "
+    "fewdistill report results/reference/embedded | fewdistill report --readme | fewdistill report --readme --check"
 )
 def report(
-    records: Annotated[list[Path] | None, typer.Argument(help="Record folders, merged.", show_default=False)] = None,
+    records: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of records, merged.", show_default=False)
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page, tables and plots.")] = Path("report"),
     readme: Annotated[
         bool, typer.Option("--readme", help="Instead, in a checkout: write README.md and docs/ anew from --reference.")
