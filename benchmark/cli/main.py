@@ -19,6 +19,7 @@ from fewdistill.benchmark.cli import derive as cli_derive
 from fewdistill.benchmark.cli import import_checkpoint as cli_import
 from fewdistill.benchmark.cli import list as cli_list
 from fewdistill.benchmark.cli import readme as cli_readme
+from fewdistill.benchmark.cli import records as cli_records
 from fewdistill.benchmark.cli import run
 from fewdistill.benchmark.cli import view as cli_view
 from fewdistill.benchmark.runtime.errors import RunError, UserError
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_cache.app, name="cache")
+app.add_typer(cli_records.app, name="records")
 app.command(
     name="cost",
     epilog="Examples: fewdistill cost --head trx | fewdistill cost --student resnet18 --shot 1 --json | "
@@ -70,11 +72,13 @@ app.command(name="status", epilog="Example: fewdistill status embedded --json")(
 
 
 @app.command(
-    epilog="Examples: fewdistill report runs/embedded/records --out report | fewdistill report --readme | "
-    "fewdistill report --readme --check"
+    epilog="Examples: fewdistill report runs/embedded/records --out report | "
+    "fewdistill report results/reference/embedded | fewdistill report --readme | fewdistill report --readme --check"
 )
 def report(
-    records: Annotated[list[Path] | None, typer.Argument(help="Record folders, merged.", show_default=False)] = None,
+    records: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of records, merged.", show_default=False)
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page, tables and plots.")] = Path("report"),
     readme: Annotated[
         bool, typer.Option("--readme", help="Instead, in a checkout: write README.md and docs/ anew from --reference.")

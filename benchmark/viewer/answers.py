@@ -57,7 +57,8 @@ def answers_of(context: RunContext, network: Shown, local: Episodes, at: Sequenc
                 f"{network.row.name}, {shot}-shot episode {at[place]}: the record {network.scored.record.key[:12]} in "
                 f"{context.runs / 'records'} has {int(recorded[place].sum())} queries right, the weights in "
                 f"{network.row.trained.folder} give {int(correct[place].sum())}, and not the same ones; the run "
-                f"folder is stale: `fewdistill run {context.runs.name} --only '{network.row.name}' --overwrite` scores it again"
+                f"folder is stale: `fewdistill run {context.runs.name} --only '{network.row.name}' --overwrite` scores "
+                "it again"
             )
         correct = recorded.astype(np.uint8)
     words = np.where(correct == 1, "right", np.where(tie, "tie", "wrong"))

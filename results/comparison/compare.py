@@ -9,7 +9,7 @@ from fewdistill.results.comparison.matching import groups_of, named, nothing_sha
 from fewdistill.results.comparison.other_classes import Elsewhere, over_classes
 from fewdistill.results.comparison.selector import Side
 from fewdistill.results.records.record import at_shot
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Needed, Paired, detectable, holm, needed, paired_over_seeds
 from fewdistill.results.stats.unpaired import estimate, unpaired_difference
 from fewdistill.results.summary.by_class import Floats, class_names, episodes_asking, of_class

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fewdistill.results import ResultError
 from fewdistill.results.comparison.selector import Side
 from fewdistill.results.records.record import at_shot
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.summary.pairing import done
 from fewdistill.results.summary.rows import Setting
 

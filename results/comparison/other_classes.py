@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewdistill.results import ResultError
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Interval, class_bootstrap, hierarchical_difference
 
 _SEED = 0  # of the draws: the same records give the same interval

@@ -1,7 +1,7 @@
 """What stands on one side of a comparison: the records that a name on the command line means.
 
 embedded                              a suite's run under --runs
-runs/embedded, somewhere/records      a run folder, a folder of records
+runs/embedded, somewhere/records      a run folder, a folder of records or of a bundle
 embedded:resnet18/d2m                 a row of any of these, its seeds pooled; "teacher" for the teacher
 embedded:resnet18/d2m/s0@flips        one seed of it; a variant
 embedded:040704fb                     one record by the start of its key; or the path of its JSON
@@ -14,8 +14,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fewdistill.results import ResultError
+from fewdistill.results.records.bundle import RECORDS, open_records
 from fewdistill.results.records.record import Cell
-from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.summary.rows import Setting
 
 _KEY = re.compile(r"[0-9a-f]{6,64}")
@@ -70,24 +71,30 @@ def nearest(name: str, known: Iterable[str], most: int = 12) -> str:
 
 
 def _folder(text: str, runs: Path) -> bool:
-    return bool(text) and (Path(text).is_dir() or (runs / text / "records").is_dir())
+    return bool(text) and (Path(text).is_dir() or any(folder.is_dir() for folder in _of_suite(text, runs)))
 
 
 def _place(text: str, runs: Path) -> Path:
-    """The folder of records that a path or a suite's name means."""
-    for folder in (Path(text) / "records", Path(text), runs / text / "records"):
+    """The folder of records, or of a bundle of them, that a path or a suite's name means."""
+    for folder in (Path(text) / "records", Path(text), *_of_suite(text, runs)):
         if folder.is_dir():
             return folder
     raise ResultError(_nowhere(text, runs))
 
 
+def _of_suite(name: str, runs: Path) -> list[Path]:
+    """Where a suite's records are stored under ``runs``: the folder of its run, or a bundle in place of it."""
+    return [runs / name / "records", *([runs / name] if (runs / name / RECORDS).is_file() else [])]
+
+
 def _nowhere(text: str, runs: Path) -> str:
-    suites = [path.parent.name for path in runs.glob("*/records") if path.is_dir()] if runs.is_dir() else []
+    found = [*runs.glob("*/records"), *runs.glob(f"*/{RECORDS}")] if runs.is_dir() else []
+    suites = [path.parent.name for path in found]
     return f"{text!r}: no such folder, record or run under {runs}{nearest(text, suites)}"
 
 
 def _read(folder: Path) -> tuple[tuple[Result, ...], bool, tuple[str, ...]]:
-    results, problems = RecordStore(folder).scan()
+    results, problems = open_records(folder).scan()
     if not results:
         damaged = f" ({len(problems)} other files, the first: {problems[0]})" if problems else ""
         raise ResultError(f"{folder}: no readable record; a run writes <runs>/<suite>/records{damaged}")

@@ -8,7 +8,7 @@ import numpy as np
 from fewdistill.results import ResultError
 from fewdistill.results.readme.reference import TEACHER, Reference
 from fewdistill.results.readme.words import DISTILLATIONS, MODELS, table, wrapped
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.stats import (
     Paired,
     class_bootstrap,

@@ -8,7 +8,7 @@ from typing import Any
 
 from fewdistill.results import ResultError
 from fewdistill.results.records.merge import merge
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.stats import PairedOverSeeds, paired_over_seeds
 from fewdistill.results.summary.pairing import by_episode, done
 from fewdistill.results.summary.rows import Row, summarise
@@ -18,7 +18,7 @@ TEACHER = "teacher"
 
 
 class Reference:
-    """Records under ``root``/<suite>/records and ``root``/speed/*.json, each read once when first asked for."""
+    """Records under ``root``/<suite> and ``root``/speed/*.json, each read once when first asked for."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
@@ -28,9 +28,9 @@ class Reference:
 
     def suites(self) -> list[str]:
         """Names of the suites with records; ResultError where there are none."""
-        found = sorted(path.parent.name for path in self.root.glob("*/records") if path.is_dir())
+        found = sorted(path.parent.name for path in self.root.glob("*/records.jsonl"))
         if not found:
-            raise ResultError(f"{self.root}: no folders <suite>/records of reference records; run from a checkout")
+            raise ResultError(f"{self.root}: no bundles <suite>/records.jsonl of records; run from a checkout")
         return found
 
     def row(self, suite: str, name: str, shot: int) -> Row:
@@ -76,7 +76,7 @@ class Reference:
         return paired_over_seeds(a, b, shared)
 
     def _results(self, suite: str) -> list[Result]:
-        found, problems = merge([self.root / suite / "records"])
+        found, problems = merge([self.root / suite])
         if problems:
             raise ResultError("\n".join(map(str, problems)))
         return found

@@ -27,6 +27,9 @@ NAMES: Final = {"class_names": np.str_, "videos": np.str_}
 OPTIONAL: Final = {"support", "query", *NAMES}
 """May be missing. Records made by this program carry all."""
 
+UNREADABLE: Final = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
+"""What reading a damaged zip, or a member of it, raises."""
+
 TIE: Final = -1
 """In ``predicted``: several classes share the highest score. No answer, hence a wrong one."""
 
@@ -53,14 +56,15 @@ def load(path: Path, missing: str) -> Arrays:
     """The arrays of an npz, read only; executes no code. ResultError names the file, ``missing`` where it is that."""
     try:
         with zipfile.ZipFile(path) as archive:  # which compares every member with its CRC-32
-            return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+            return {name.removesuffix(".npy"): array_of(archive.read(name)) for name in archive.namelist()}
     except FileNotFoundError:
         raise ResultError(f"{path}: {missing}; run the cell again") from None
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error) as error:
+    except UNREADABLE as error:
         raise ResultError(f"{path}: corrupt ({error}); delete it and run the cell again") from error
 
 
-def _array(data: bytes) -> NDArray[np.generic]:
+def array_of(data: bytes) -> NDArray[np.generic]:
+    """The array of an npy file's bytes, read only; ValueError where they are none, or need code to be read."""
     start = 10 + int.from_bytes(data[8:10], "little")
     shape, fortran, dtype = _header(data[:start])
     return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")

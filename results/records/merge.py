@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fewdistill.results.records.bundle import open_records
 from fewdistill.results.records.differences import differences, differences_but_seed
 from fewdistill.results.records.record import Cell, at_shot
-from fewdistill.results.records.store import Problem, RecordStore, Result
+from fewdistill.results.records.result import Problem, Result
 
 _TOLD = 6  # differences named of two records
 
@@ -34,21 +35,23 @@ class _Found:
 def merge(folders: Iterable[Path | str], keys: Collection[str] | None = None) -> tuple[list[Result], list[Problem]]:
     """Records of several folders as one list by key, and what is wrong, or worth a note, with their files.
 
-    keys: the records asked for, by default all. The same key may stand in several folders: of two equal outcomes
-    one is taken and a note names both files; a done record wins over one that is not. What two suites or variants
-    have in common is kept as a cell of each. Nothing says which holds where two done records of one key differ in
-    metrics or outcome, or where two of one cell have different identities: a problem names their files and what
-    differs, and they become skipped records, without a figure.
+    folders: of a run or of a bundle. keys: the records asked for, by default all. The same key may stand in several
+    folders: of two equal outcomes one is taken and a note names both files; a done record wins over one that is not.
+    What two suites or variants have in common is kept as a cell of each. Nothing says which holds where two done
+    records of one key differ in metrics or outcome, or where two of one cell have different identities: a problem
+    names their files and what differs, and they become skipped records, without a figure.
     """
     by_key: dict[str, list[_Found]] = defaultdict(list)
     problems: list[Problem] = []
     for folder in {Path(folder).resolve(): folder for folder in folders}.values():
-        store = RecordStore(folder)
-        results, bad = store.scan()
+        records = open_records(folder)
+        results, bad = records.scan()
         problems += bad
         for result in results:
             if keys is None or result.record.key in keys:
-                by_key[result.record.key].append(_Found(store.root / f"{result.record.key}.json", result))
+                path = records.path_of(result.record.key)
+                assert path is not None
+                by_key[result.record.key].append(_Found(path, result))
     chosen = {found.place: found for key in sorted(by_key) for found in _of_key(by_key[key], problems)}
     by_cell: dict[Cell, list[_Found]] = defaultdict(list)
     for found in chosen.values():

@@ -22,11 +22,7 @@ def command(record: Record) -> str:
         suite, settings = "", []
     processes = record.provenance.get("processes")
     many = isinstance(processes, int) and processes > 1
-    start = (
-        ["torchrun", "--nproc-per-node", str(processes), "-m", "fewdistill"]
-        if many
-        else ["fewdistill"]
-    )
+    start = ["torchrun", "--nproc-per-node", str(processes), "-m", "fewdistill"] if many else ["fewdistill"]
     row = str(record.provenance.get("row") or _row(record))
     return f"{shlex.join([*start, 'run', suite or record.cell.suite, *settings])} --only '{row}'"
 

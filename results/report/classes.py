@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.report.rows import groups
 from fewdistill.results.summary.rows import Row
 

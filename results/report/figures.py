@@ -9,7 +9,7 @@ from fewdistill.results.plots.accuracy import COSTS, accuracy_over_cost, has_cos
 from fewdistill.results.plots.classes import class_plot, confusion_plot
 from fewdistill.results.plots.gains import gains_plot
 from fewdistill.results.records.record import at_shot
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.summary.per_class import (
     CLASSES_NOTE,
     CONFUSION_NOTE,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.report.rows import COSTS, groups
 from fewdistill.results.stats import Interval, accuracy_draws, front_probability, hypervolume_interval
 from fewdistill.results.summary.findings import Front, fronts

@@ -11,7 +11,7 @@ from fewdistill.results import ResultError
 from fewdistill.results.published.figures import load
 from fewdistill.results.records.merge import merge
 from fewdistill.results.records.record import at_shot
-from fewdistill.results.records.store import Problem, Result
+from fewdistill.results.records.result import Problem, Result
 from fewdistill.results.report.classes import class_tables, confusions
 from fewdistill.results.report.figures import Part, parts, plots, write_class_tables
 from fewdistill.results.report.fronts import areas, front_draws, front_odds

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from fewdistill.results.plots.accuracy import mean_curve, quantities, title
+from fewdistill.results.records.bundle import open_records
 from fewdistill.results.records.record import Record, at_shot
 from fewdistill.results.records.reproduce import command, told
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Records, Result
 from fewdistill.results.report.rows import groups, over_classes, thin
 from fewdistill.results.summary.rows import Row, Setting
 from fewdistill.results.tables.files import number
@@ -29,13 +30,14 @@ def record_data(
     places: the folders the records came from. out: the folder of the page, to which links are relative.
     """
     found: dict[str, dict[str, Any]] = {}
+    sources = [open_records(place) for place in places]
     for index, group in enumerate(groups(rows, results)):
         for result in group:
             record = result.record
             known = found.setdefault(record.key, {"rows": []})
             known["rows"].append(index)
             if len(known["rows"]) == 1:
-                known |= _panel(result) | {"files": _files(record.key, places, out)}
+                known |= _panel(result) | {"files": _files(record.key, sources, out)}
     return found
 
 
@@ -106,16 +108,17 @@ def _curves(record: Record) -> list[dict[str, Any]]:
     return found
 
 
-def _files(key: str, places: Sequence[Path], out: Path) -> list[dict[str, str | None]]:
+def _files(key: str, sources: Sequence[Records], out: Path) -> list[dict[str, str | None]]:
     """The record's files; a link where page and record lie under one folder, which may be moved as a whole."""
     found: list[dict[str, str | None]] = []
     base = out.resolve()
-    for place in places:
-        path = (place / f"{key}.json").resolve()
-        if path.is_file():
+    for source in sources:
+        shown = source.path_of(key)
+        if shown is not None:
+            path = source.root.resolve() / shown.name.partition(":")[0]
             together = len(Path(os.path.commonpath([path, base])).parts) > 1
             href = Path(os.path.relpath(path, base)).as_posix() if together else None
-            found.append({"name": f"{place.name}/{path.name}", "href": href})
+            found.append({"name": f"{source.root.name}/{shown.name}", "href": href})
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fewdistill.results.plots.accuracy import by_setting, mean_curve, quantities, title
 from fewdistill.results.plots.style import colours, markers
 from fewdistill.results.records.record import SUPERVISED, Record, at_shot, gmacs_of
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Interval, Paired, class_bootstrap
 from fewdistill.results.summary.ranks import Rank
 from fewdistill.results.summary.rows import Row, Setting, table_of

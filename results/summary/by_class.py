@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewdistill.results import ResultError
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 
 Floats = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fewdistill.results.records.record import at_shot
-from fewdistill.results.records.store import Problem, Result
+from fewdistill.results.records.result import Problem, Result
 from fewdistill.results.stats import hypervolume
 from fewdistill.results.summary.rows import FEWEST_SEEDS, Row, Setting, table_of
 

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fewdistill.results import ResultError
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Interval
 from fewdistill.results.summary.pairing import done
 from fewdistill.results.summary.rows import Setting, labels, model_order

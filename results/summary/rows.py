@@ -7,7 +7,7 @@ from statistics import median
 
 from fewdistill.results import ResultError
 from fewdistill.results.records.record import Cell, Cost, at_shot
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Interval, PairedOverSeeds, closed_over_seeds, holm, seed_interval
 from fewdistill.results.summary.pairing import by_seed, done, pair
 from fewdistill.results.summary.ranks import Rank, ranks

@@ -49,7 +49,7 @@ class JointEncoder(ClipEncoder):
         return self.tokens(self.features(batch, clip_frames, micro_frames))
 
     def features(self, batch: Tensor, clip_frames: int, micro_frames: int = 0) -> Tensor:
-        """The network's tokens averaged over clip_frames stretches of time, (N, clip_frames, channels); see ``clips``."""
+        """The network's tokens averaged over stretches of time, (N, clip_frames, channels); see ``clips``."""
         given = self.network.token_frames(self.frames)
         if given < clip_frames:
             raise StudentError(

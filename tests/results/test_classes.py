@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.records.result import Result
+from fewdistill.results.records.store import RecordStore
 from fewdistill.results.summary.per_class import (
     by_class,
     class_names,

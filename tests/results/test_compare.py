@@ -19,8 +19,10 @@ from fewdistill.results.comparison.published import beside, find_figures
 from fewdistill.results.comparison.selector import Side, find_side
 from fewdistill.results.comparison.verdicts import beside_verdict, outcome, summary, verdict
 from fewdistill.results.published.figures import load
+from fewdistill.results.records.bundle import pack
 from fewdistill.results.records.record import Metrics, key_of
-from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.records.result import Result
+from fewdistill.results.records.store import RecordStore
 from fewdistill.results.stats import Needed
 from fewdistill.results.stats.unpaired import estimate, unpaired_difference
 from fewdistill.results.summary.by_class import class_names, of_class
@@ -33,14 +35,13 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 def raw(folder: Path, model: str, distillation: str, shot: int) -> dict[int, dict[str, np.ndarray]]:
     """Arrays of each seed, read with numpy alone."""
     found = {}
-    for path in folder.glob("*.json"):
-        record = json.loads(path.read_text())
-        cell = record["cell"]
-        if (cell["model"], cell["distillation"], cell["shot"]) == (model, distillation, shot) and record["metrics"]:
-            with np.load(path.with_suffix(".npz")) as own:
-                digest = own["episodes"].tobytes().hex()[:16]
-                with np.load(folder / f"episodes-{digest}.npz") as drawn:
-                    found[cell["seed"]] = {"correct": own["correct"].astype(float), "asked": drawn["query_class"]}
+    with np.load(folder / "outcomes.npz") as arrays:
+        for line in (folder / "records.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            cell, key = record["cell"], record["key"]
+            if (cell["model"], cell["distillation"], cell["shot"]) == (model, distillation, shot) and record["metrics"]:
+                asked = arrays[f"episodes-{arrays[f'{key}/episodes'].tobytes().hex()}/query_class"]
+                found[cell["seed"]] = {"correct": arrays[f"{key}/correct"].astype(float), "asked": asked}
     return found
 
 
@@ -75,7 +76,7 @@ def pair(a: str, b: str, place: Path, **more: bool | int | None) -> Comparison:
 
 @pytest.mark.parametrize("distillation", ["d2m", "both"])
 def test_numbers_equal_an_independent_recomputation(distillation: str) -> None:
-    folder = REFERENCE / "embedded" / "records"
+    folder = REFERENCE / "embedded"
     found = pair(f"resnet18/{distillation}", "resnet18/none", folder, by_class=True)
     assert [d.shot for d in found.differences] == [1, 5]
     p_values = []
@@ -100,10 +101,10 @@ def test_numbers_equal_an_independent_recomputation(distillation: str) -> None:
 
 
 def test_classes_equal_an_independent_recomputation() -> None:
-    folder = REFERENCE / "embedded" / "records"
+    folder = REFERENCE / "embedded"
     [d] = pair("resnet18/d2m", "resnet18/none", folder, shot=5, by_class=True).differences
     ours, plain = (raw(folder, "resnet18", name, 5) for name in ("d2m", "none"))
-    said = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    said = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
     names = sorted(said[0]["metrics"]["per_class"])
     assert [each.name for each in d.classes] == names and len(names) == 10
     p_values = []
@@ -203,7 +204,7 @@ def test_what_shares_no_episodes_is_told_unpaired() -> None:
     demo, full = (find_side(name, REFERENCE) for name in ("demo:resnet18/both", "embedded:resnet18/both"))
     for d in compare(full, demo).differences:
         assert d.unpaired == "different test videos" and d.episodes is None and d.detectable is None
-        parts = [raw(REFERENCE / name / "records", "resnet18", "both", d.shot) for name in ("embedded", "demo")]
+        parts = [raw(REFERENCE / name, "resnet18", "both", d.shot) for name in ("embedded", "demo")]
         grid = np.stack([parts[0][s]["correct"].mean(1) for s in sorted(parts[0])])
         [alone] = [side["correct"].mean(1) for side in parts[1].values()]
         sources = [
@@ -374,9 +375,10 @@ def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
             store.write(
                 *made.finished(made.student(dataset=dataset, seed=seed, model=f"net-{dataset[:3].lower()}"), chance)
             )
+    packed = pack(store, store.root.parent / "packed")[0].parent
     side = find_side(f"{store.root}:net-hmd/none", Path())
     [found] = beside(side, find_figures("published:lite-mkd/resnet18/hmdb51", published), published)
-    values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(store.root, "net-hmd", "none", 5).items())])
+    values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(packed, "net-hmd", "none", 5).items())])
     assert found.ours.mean == pytest.approx(values.mean()) and found.difference.mean == pytest.approx(
         values.mean() - 0.7465
     )
@@ -387,7 +389,7 @@ def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
 
     side = find_side(f"{store.root}:net-ucf/none", Path())
     [zoo] = beside(side, find_figures("published:trx-zoo/r2+1d/ucf101", published), published, shot=5)
-    values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(store.root, "net-ucf", "none", 5).items())])
+    values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(packed, "net-ucf", "none", 5).items())])
     sources = [
         (values.mean(1).var(ddof=1) / 3, 2), (values.mean(0).var(ddof=1) / 300, 299), (0.0005**2 / 3, 2)
     ]  # fmt: skip  # ± 0.0 printed: below 0.05 points

@@ -61,18 +61,18 @@ def test_cut_or_missing_arrays_are_named(new_store: Stores) -> None:
 Damage = Callable[[bytes], Iterator[bytes]]
 
 
-def _cut(sound: bytes) -> Iterator[bytes]:
+def cut(sound: bytes) -> Iterator[bytes]:
     for length in range(0, len(sound), max(1, len(sound) // 40)):
         yield sound[:length]
         yield sound[:length] + bytes(len(sound) - length)  # as a file system may leave it after a power cut
 
 
-def _flipped(sound: bytes) -> Iterator[bytes]:
+def flipped(sound: bytes) -> Iterator[bytes]:
     for place in range(0, len(sound), max(1, len(sound) // 150)):
         yield sound[:place] + bytes([sound[place] ^ (1 << place % 8)]) + sound[place + 1 :]
 
 
-@pytest.mark.parametrize("damage", [_cut, _flipped])
+@pytest.mark.parametrize("damage", [cut, flipped])
 @pytest.mark.parametrize("pattern", ["{key}.json", "{key}.npz", "episodes-*.npz"])
 def test_no_figure_comes_of_a_damaged_file(pattern: str, damage: Damage, new_store: Stores) -> None:
     store = new_store("a")
@@ -91,7 +91,7 @@ def test_no_figure_comes_of_a_damaged_file(pattern: str, damage: Damage, new_sto
             assert results[0].record == before.record and results[0].episodes == before.episodes
             assert np.array_equal(results[0].correct, before.correct)  # type: ignore[arg-type]
             assert np.array_equal(results[0].predicted, before.predicted)  # type: ignore[arg-type]
-    assert refused > (78 if damage is _cut else 100)
+    assert refused > (78 if damage is cut else 100)
 
 
 def test_a_report_shows_what_is_sound_and_names_what_is_not(new_store: Stores, tmp_path: Path) -> None:

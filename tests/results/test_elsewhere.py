@@ -8,7 +8,8 @@ import pytest
 
 from fewdistill.results import ResultError
 from fewdistill.results.comparison.other_classes import over_classes
-from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.records.result import Result
+from fewdistill.results.records.store import RecordStore
 from tests.results import made
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fewdistill.results import ResultError
+from fewdistill.results.records.bundle import RECORDS
 from fewdistill.results.records.differences import differences, differences_but_seed
 from fewdistill.results.records.merge import merge
 from fewdistill.results.records.record import Record, key_of
@@ -63,17 +64,13 @@ def test_a_record_of_two_suites_is_a_cell_of_each(new_store: Stores) -> None:
     assert [result.record.status for result in results] == ["skipped", "skipped"] and len(problems) == 1
 
 
-def test_the_committed_folders_contradict_nothing() -> None:
-    folders = sorted(Path("results/reference").glob("*/records"))
-    results, problems = merge(folders)
-    cells = {(path.stem, *_suite(path)) for folder in folders for path in folder.glob("*.json")}
+def test_the_committed_bundles_contradict_nothing() -> None:
+    files = sorted(Path("results/reference").glob(f"*/{RECORDS}"))
+    results, problems = merge([file.parent for file in files])
+    records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    cells = {(each["key"], each["cell"]["suite"], each["cell"]["variant"]) for each in records}
     assert len(results) == len(cells) and not problems
     assert all(result.record.status == "done" for result in results)
-
-
-def _suite(path: Path) -> tuple[str, str]:
-    cell = json.loads(path.read_text())["cell"]
-    return cell["suite"], cell["variant"]
 
 
 def test_of_two_copies_the_newer_schema_is_taken(new_store: Stores) -> None:

@@ -26,7 +26,8 @@ from fewdistill.results.plots.accuracy import COSTS, accuracy_over_cost, learnin
 from fewdistill.results.plots.classes import class_plot, confusion_plot
 from fewdistill.results.plots.gains import gains_plot
 from fewdistill.results.plots.style import SMALLEST, folded, save
-from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.records.result import Result
+from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.rows import cost_axes
 from fewdistill.results.stats.intervals import Interval
 from fewdistill.results.summary.per_class import ClassScores, by_class

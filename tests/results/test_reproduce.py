@@ -10,8 +10,8 @@ import pytest
 from fewdistill.benchmark.evaluation.episodic_record import rows as suite_rows
 from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.results.records.bundle import open_records
 from fewdistill.results.records.reproduce import command, told
-from fewdistill.results.records.store import RecordStore
 from tests.results import made
 
 
@@ -40,7 +40,7 @@ def test_the_command_keeps_what_changes_the_numbers(argv: list[str] | None, want
 def test_the_commands_of_the_reference_records_name_rows_of_their_suites() -> None:
     names: dict[tuple[str, ...], set[str]] = {}
     for folder in ("demo", "embedded", "ablation"):
-        for record in RecordStore(Path(made.__file__).parents[2] / "results/reference" / folder / "records").all():
+        for record in open_records(Path(made.__file__).parents[2] / "results/reference" / folder).all():
             words = shlex.split(command(record))
             assert words[:2] == ["fewdistill", "run"] and told(record)
             settings = tuple(words[at + 1] for at, word in enumerate(words) if word == "--set")

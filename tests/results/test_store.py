@@ -16,8 +16,10 @@ from pydantic import ValidationError
 from fewdistill.benchmark.episodes import ClassIndex, draw
 from fewdistill.results import ResultError
 from fewdistill.results.records.arrays import OWN, TIE, Arrays
+from fewdistill.results.records.bundle import RecordBundle, arrays_of
 from fewdistill.results.records.record import Record, at_shot, key_of
-from fewdistill.results.records.store import RecordStore, Result
+from fewdistill.results.records.result import Result
+from fewdistill.results.records.store import RecordStore
 from fewdistill.results.summary.rows import summarise
 from tests.results import made
 
@@ -160,11 +162,11 @@ def test_other_schema_versions_are_refused_by_name(new_store: Stores, version: i
     assert str(path) in str(caught.value)
 
 
-REFERENCE = Path("results/reference/embedded/records")
+REFERENCE = Path("results/reference/embedded")
 
 
 def test_committed_records_of_schema_2_are_read_without_answers() -> None:
-    results, problems = RecordStore(REFERENCE).scan()
+    results, problems = RecordBundle(REFERENCE).scan()
     old = [result for result in results if result.record.schema_version == 2]
     assert old and not problems
     for result in old:
@@ -186,7 +188,7 @@ def of_today(old: Result, identity: dict[str, Any]) -> tuple[Record, Arrays]:
 
 
 def test_an_old_and_a_new_record_of_the_same_episodes_are_paired(tmp_path: Path) -> None:
-    old = RecordStore(REFERENCE).scan()[0][0]
+    old = RecordBundle(REFERENCE).scan()[0][0]
     assert old.record.schema_version == 2
     store = RecordStore(tmp_path)
     store.write(*of_today(old, {"trained": "0" * 64}))
@@ -199,9 +201,9 @@ def test_an_old_and_a_new_record_of_the_same_episodes_are_paired(tmp_path: Path)
 
 def test_an_old_record_is_written_again_as_it_was(tmp_path: Path) -> None:
     """As a variant that was renamed makes it."""
-    committed, store = RecordStore(REFERENCE), RecordStore(tmp_path)
-    before = committed.scan()[0][0]
-    store.write(before.record, committed.arrays(before.record.key))
+    store, before = RecordStore(tmp_path), RecordBundle(REFERENCE).scan()[0][0]
+    own, drawn = arrays_of(before)
+    store.write(before.record, own | drawn)
     [after], problems = store.scan()
     assert not problems and after.record == before.record and after.episodes == before.episodes
 

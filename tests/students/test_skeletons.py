@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fewdistill.benchmark.cost.published_gcn import published
 from fewdistill.benchmark.cost.skeleton_cost import clip_cost
 from fewdistill.benchmark.runtime.errors import UserError
-from fewdistill.results.records.store import RecordStore
+from fewdistill.results.records.bundle import open_records
 from fewdistill.students import StudentError
 from fewdistill.students.skeletons import SKELETONS, JointGraph
 from fewdistill.students.skeletons.base import PLAN
@@ -79,7 +79,7 @@ def test_macs(name: str, graph: JointGraph, bodies: int, frames: int, by_thop: f
 
 
 def test_the_committed_episodes_cost_what_is_counted() -> None:
-    records = [r for suite in REFERENCE.glob("dke_gcn_*/records") for r in RecordStore(suite).all()]
+    records = [r for file in REFERENCE.glob("dke_gcn_*/records.jsonl") for r in open_records(file.parent).all()]
     cells = {(r.cell.model, r.cell.frames, r.cost.macs_per_video) for r in records if r.cost and r.cell.way == 5}
     assert {name for name, *_ in cells} == {"ctr_gcn", "dke_gcn", "light_dke_gcn"}
     for name, frames, macs in cells:
