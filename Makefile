@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format install clean
+.PHONY: demo test lint format docs install clean
 
 install: $(STAMP)
 
@@ -27,6 +27,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Tables and figures of README.md and docs/, from results/reference.
+docs: install
+	$(BIN)/python -m tools.docs
 
 format: install
 	$(BIN)/ruff format .

@@ -18,7 +18,6 @@ from fewdistill.benchmark.cli import data as cli_data
 from fewdistill.benchmark.cli import derive as cli_derive
 from fewdistill.benchmark.cli import import_checkpoint as cli_import
 from fewdistill.benchmark.cli import list as cli_list
-from fewdistill.benchmark.cli import readme as cli_readme
 from fewdistill.benchmark.cli import records as cli_records
 from fewdistill.benchmark.cli import run
 from fewdistill.benchmark.cli import view as cli_view
@@ -73,34 +72,17 @@ app.command(name="status", epilog="Example: fewdistill status embedded --json")(
 
 @app.command(
     epilog="Examples: fewdistill report runs/embedded/records --out report | "
-    "fewdistill report results/reference/embedded | fewdistill report --readme | fewdistill report --readme --check"
+    "fewdistill report results/reference/embedded"
 )
 def report(
     records: Annotated[
         list[Path] | None, typer.Argument(help="Folders of records, merged.", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page, tables and plots.")] = Path("report"),
-    readme: Annotated[
-        bool, typer.Option("--readme", help="Instead, in a checkout: write README.md and docs/ anew from --reference.")
-    ] = False,
-    check: Annotated[bool, typer.Option("--check", help="With --readme: change nothing, name what is stale.")] = False,
-    reference: Annotated[Path, typer.Option(help="With --readme: folder of the reference records.")] = Path(
-        "results/reference"
-    ),
 ) -> None:
-    """Tables, plots and one self-contained HTML page from record folders.
-
-    --readme writes what stands between the markers of README.md and docs/*.md, and the reference suites' plots.
-    """
+    """Tables, plots and one self-contained HTML page from folders of records."""
     from fewdistill.results.report.page import write_report
 
-    if readme:
-        if records:
-            raise UserError("--readme reads the folder of --reference: leave the record folders out")
-        cli_readme.write(reference, check)
-        return
-    if check:
-        raise UserError("--check is of --readme: add it")
     if not records:
         raise UserError("name one or more folders of records; a run writes runs/<suite>/records")
     for folder in records:

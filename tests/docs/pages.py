@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-REFERENCE = ROOT / "results" / "reference"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,18 @@ def lines(text: str) -> list[str]:
     return [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
 
 
+GENERATED = re.compile(r"<!--cog.*?-->\n(.*?)<!--end-->", flags=re.DOTALL)
+
+
+def generated(page: Path) -> str:
+    """The text of a page that cog wrote."""
+    return "\n".join(GENERATED.findall(page.read_text()))
+
+
 def prose(page: Path) -> str:
     """A page without fences, generated blocks and inline code."""
     text = re.sub(r"^[ ]*```.*?^[ ]*```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    text = re.sub(r"<!-- begin.*?<!-- end -->", "", text, flags=re.DOTALL)
-    return re.sub(r"`[^`]*`", "", text)
+    return re.sub(r"`[^`]*`", "", GENERATED.sub("", text))
 
 
 def anchors(page: Path) -> set[str]:

@@ -9,9 +9,10 @@ import typer
 
 from fewdistill.benchmark.cli.main import app
 from tests.docs.pages import PAGES, ROOT, anchors, fences, lines
+from tools.docs.reference import ROOT as ROOT_OF_RECORDS
 from tools.speed.__main__ import app as speed
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 @each_page
@@ -25,17 +26,28 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(file), target
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert all(f"(docs/{page.name})" in readme for page in PAGES[1:])
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        reached.add(page)
+        targets = re.findall(r"\]\(([^)\s#]+\.md)", page.read_text())
+        ahead += [found for target in targets if (found := (page.parent / target).resolve()) in PAGES]
+        ahead = [found for found in ahead if found not in reached]
+    assert reached == set(PAGES)
+
+
+def test_every_reference_suite_has_a_page() -> None:
+    suites = {path.name for path in ROOT_OF_RECORDS.iterdir()} - {"speed"}
+    assert suites == {page.stem for page in (ROOT / "docs" / "results").glob("*.md")} - {"README"}
 
 
 def commands(page: Path) -> list[str]:
-    """Quoted command lines that begin with fewdistill or with a module of this project."""
+    """Quoted command lines that begin with fewdistill, make or a tool of this project."""
     text = re.sub(r"^[ ]*```.*?^[ ]*```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     inline = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
     blocks = [line for fence in fences(page) if fence.language in ("", "sh") for line in lines(fence.text)]
-    return [line for line in [*inline, *blocks] if re.match(r"(fewdistill|python -m benchmark|torchrun|make) ", line)]
+    return [line for line in [*inline, *blocks] if re.match(r"(fewdistill|python -m tools|torchrun|make) ", line)]
 
 
 def known(line: str) -> None:
@@ -46,7 +58,7 @@ def known(line: str) -> None:
         return
     start, tree = 1, typer.main.get_command(app)
     if words[0] == "torchrun":
-        start = words.index("fewdistill.benchmark.cli.main") + 1
+        start = words.index("fewdistill") + 1
     elif words[0] == "python":
         assert words[2] == "tools.speed"
         start, tree = 3, typer.main.get_command(speed)

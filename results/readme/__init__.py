@@ -1,1 +1,0 @@
-"""README and docs written from the reference records."""
