@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewdistill.benchmark.data.skeletons.topology import topology
 from fewdistill.benchmark.protocols.episodic.arena import Arena
 from fewdistill.benchmark.protocols.episodic.skeleton_running import open_arena
-from fewdistill.benchmark.protocols.episodic.skeleton_suite import FewShotSuite
 from fewdistill.benchmark.protocols.supervised.bench import Bench
 from fewdistill.benchmark.protocols.supervised.running import open_bench
+
+from fewdistill.benchmark.data.skeletons.topology import topology
+from fewdistill.benchmark.protocols.episodic.skeleton_suite import FewShotSuite
 from fewdistill.benchmark.protocols.supervised.suite import SkeletonSuite
 from fewdistill.benchmark.suite.load import load_any
 from tests.data.skeleton_files import body, write_msr, write_nw_ucla

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from fewdistill.benchmark.data.video.derivation import Derived, derive, in_part
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.data.video.transforms import apply_crop, centre_crop
 from fewdistill.benchmark.protocols.episodic.suite import Suite
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from fewdistill.benchmark.runtime.errors import DataError, UserError
 from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.feature_cache import Entry, Key, Store

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 import ray
-
-from fewdistill.benchmark.graph.ray import plan_tasks, run_on_ray
 from fewdistill.benchmark.graph.runner import open_workspace, run
 from fewdistill.benchmark.graph.status import status
+
+from fewdistill.benchmark.graph.ray import plan_tasks, run_on_ray
 from fewdistill.benchmark.protocols.episodic.teacher import encoder_stage
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.runtime.process_group import Group

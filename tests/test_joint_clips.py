@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
 from fewdistill.benchmark.data.skeletons.joint_clips import JointClips
 from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
@@ -13,7 +14,6 @@ from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.graph import runner
 from fewdistill.benchmark.protocols.episodic import teacher as teacher_stages
 from fewdistill.benchmark.protocols.episodic.teacher import encoder_key, modality_tokens, train_encoder
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.students import StudentError

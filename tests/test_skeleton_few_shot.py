@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from fewdistill.benchmark.graph.place import standing
+from fewdistill.benchmark.protocols.episodic.arena import Arena, Material, split_labels
+from fewdistill.benchmark.protocols.episodic.skeleton_running import EPISODES, open_arena
+from fewdistill.benchmark.protocols.episodic.skeleton_stages import Lesson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,11 +19,7 @@ from fewdistill.benchmark.data.skeletons.class_splits import class_splits
 from fewdistill.benchmark.data.skeletons.readers.msr_action3d import CLASSES
 from fewdistill.benchmark.data.skeletons.readers.nw_ucla import CLASSES as UCLA
 from fewdistill.benchmark.graph import rules
-from fewdistill.benchmark.graph.place import standing
 from fewdistill.benchmark.protocols.episodic import skeleton_stages as stages
-from fewdistill.benchmark.protocols.episodic.arena import Arena, Material, split_labels
-from fewdistill.benchmark.protocols.episodic.skeleton_running import EPISODES, open_arena
-from fewdistill.benchmark.protocols.episodic.skeleton_stages import Lesson
 from fewdistill.benchmark.protocols.episodic.skeleton_suite import ClassSplit, FewShotSuite
 from fewdistill.benchmark.protocols.supervised import network as by_labels
 from fewdistill.benchmark.runtime.errors import DataError, UserError

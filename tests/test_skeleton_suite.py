@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fewdistill.benchmark.graph.place import standing
+from fewdistill.benchmark.protocols.supervised.bench import parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -16,10 +18,8 @@ from fewdistill.benchmark.data.skeletons import Entry
 from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Recipe
 from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
 from fewdistill.benchmark.data.skeletons.topology import topology
-from fewdistill.benchmark.graph.place import standing
 from fewdistill.benchmark.protocols.supervised import network as stages
 from fewdistill.benchmark.protocols.supervised import running
-from fewdistill.benchmark.protocols.supervised.bench import parts
 from fewdistill.benchmark.protocols.supervised.suite import RecipeConfig, SkeletonData, SplitConfig
 from fewdistill.benchmark.runtime.errors import DataError, UserError
 from fewdistill.benchmark.suite.load import load_any, load_suite

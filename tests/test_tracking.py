@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fewdistill.benchmark.graph.runner import open_workspace, run
+from fewdistill.benchmark.graph.tracked_row import track_row
+from fewdistill.benchmark.graph.tracked_stage import Curve
 from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -21,9 +24,6 @@ from wandb.proto.wandb_internal_pb2 import Record as Saved
 
 from fewdistill.benchmark.cli.list import LISTED
 from fewdistill.benchmark.evaluation.episodic_record import Row
-from fewdistill.benchmark.graph.runner import open_workspace, run
-from fewdistill.benchmark.graph.tracked_row import track_row
-from fewdistill.benchmark.graph.tracked_stage import Curve
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.benchmark.suite.registry import CATALOGUES

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fewdistill.benchmark.graph.status import Standing
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
 from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
 from fewdistill.benchmark.data.video.derivation import derive
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.evaluation.episodic_record import record_identity, rows
 from fewdistill.benchmark.graph import runner
-from fewdistill.benchmark.graph.status import Standing
 from fewdistill.benchmark.protocols.episodic import identity
 from fewdistill.benchmark.protocols.episodic.student import base_weights
 from fewdistill.benchmark.protocols.episodic.suite import Suite
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.suite.distillation import distillation
 from fewdistill.benchmark.suite.load import load_suite

@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from fewdistill.benchmark.graph.runner import open_workspace, run
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
 from fewdistill.benchmark.evaluation.episodic_record import Row, record_identity
-from fewdistill.benchmark.graph.runner import open_workspace, run
 from fewdistill.benchmark.protocols.episodic.student import student_stage
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.benchmark.viewer.collect import check_present, collect

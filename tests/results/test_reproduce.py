@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
 from fewdistill.benchmark.evaluation.episodic_record import rows as suite_rows
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.results.records.bundle import open_records
 from fewdistill.results.records.reproduce import command, told

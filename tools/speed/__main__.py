@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from fewdistill.benchmark.provenance import commit
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +20,6 @@ from fewdistill.benchmark.cli.main import main
 from fewdistill.benchmark.runtime.allocator import tune_malloc
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.progress import bar, say
-from fewdistill.benchmark.provenance import commit
 from fewdistill.feature_cache import write_atomic
 from tools.speed.cases import CASES, QUICK, Bench, Case, Sample, Sizes
 from tools.speed.machine import environment, limits

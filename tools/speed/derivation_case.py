@@ -4,11 +4,11 @@ import shutil
 import time
 
 import torch
+from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
 from fewdistill.benchmark.data.video.derivation import derive
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.protocols.episodic.suite import Suite
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from tools.speed.cases import CASES, Bench, Case, Sample, Side
 from tools.speed.evaluation_case import test_split
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import psutil
 import torch
-
 from fewdistill.benchmark.provenance import commit, processor
+
 from tools.speed.cases import Bench, Sizes, timed
 
 _COPY_BYTES = 1 << 30
