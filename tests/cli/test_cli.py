@@ -149,13 +149,16 @@ def test_another_head_fusion_and_backbone_run_through_the_chain(tmp_path: Path) 
         assert not any(set(drawn) & set(asked) for drawn, asked in zip(support, query, strict=True))
         assert record.cost.bytes is not None and record.cost.parameters is not None
         assert record.cost.bytes >= 4 * record.cost.parameters
-        assert key_of(record.settings["trained"]) == record.identity["trained"]
+        trained = record.settings["trained"]
+        assert key_of(trained) == record.identity["trained"]
+        behind = {name: key_of(found) for name, found in record.settings.items() if name != "trained"}
         if record.cell.role == "student":
-            assert key_of(record.settings["base"]) == record.settings["trained"]["base"]
-        encoders = [key_of(found) for name, found in record.settings.items() if name.startswith("encoder ")]
+            [base] = [key for name, key in behind.items() if name.startswith("base ")]
+            assert base == trained["base"]
         if record.cell.distillation in ("-", "both"):
-            trained = record.settings["trained" if record.cell.role == "teacher" else "teacher"]
-            assert sorted(encoders) == sorted(trained["encoders"])
+            fusion = trained if record.cell.role == "teacher" else record.settings["fusion s0"]
+            encoders = [key for name, key in behind.items() if name.startswith("encoder ")]
+            assert sorted(encoders) == sorted(fusion["encoders"])
 
 
 def test_any_distiller_runs_through_the_chain(tmp_path: Path) -> None:
