@@ -144,18 +144,14 @@ class CachedRows:
     videos: Sequence[str]
     rows_per_shard: int = 256
 
-    @property
-    def folder(self) -> Path:
-        """Of the entry."""
-        return self.store.root / self.key.digest
-
     def open(self) -> Entry:
         """The entry, made if it is not there."""
         return self.store.entry(self.key, row_shape=self.row(), dtype=self.dtype, rows_per_shard=self.rows_per_shard)
 
     def complete(self) -> bool:
         """Whether every video has its row; makes nothing."""
-        return self.folder.exists() and not Entry(self.folder).missing(self.videos)
+        entry = self.store.find(self.key)
+        return entry is not None and not entry.missing(self.videos)
 
     def stage(
         self,

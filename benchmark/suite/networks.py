@@ -124,6 +124,7 @@ class NetworkSuite(WithVariants):
     """Networks, the teacher of each, and their recipe."""
 
     name: str
+    plugins: tuple[str, ...] = Field((), description="files of your own networks, heads, losses or layouts")
     seeds: tuple[NotNegative, ...] = (0, 1, 2)
     teacher: str = "ctr_gcn"
     students: dict[str, dict[str, str | LearnsFrom]] = Field(

@@ -281,9 +281,14 @@ class VideoFolder:
         A pack leaves it as it is, unless the pack lacks frames that would have been read without it.
         """
         lines = "".join(f"{video}\0{digest}\n" for video, digest in self.content_hashes(modality).items())
-        if self.pack is not None and self.pack.thins(self._split_of):
-            lines += f"at most {self.pack.settings.keep} evenly spaced frames a video\n"
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return hashlib.sha256((lines + self.thinned).encode()).hexdigest()
+
+    @property
+    def thinned(self) -> str:
+        """How a pack that lacks frames keeps them; "" where nothing is lacking."""
+        if self.pack is None or not self.pack.thins(self._split_of):
+            return ""
+        return f"at most {self.pack.settings.keep} evenly spaced frames a video\n"
 
     # --- inside ------------------------------------------------------------------------------------------------
 

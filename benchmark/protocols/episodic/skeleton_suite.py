@@ -111,7 +111,6 @@ class SkeletonEpisodicSuite(NetworkSuite):
     """Networks x what they learn from x seeds, on frozen episodes of classes that nobody trained on."""
 
     protocol: Literal["episodic"]
-    plugins: tuple[str, ...] = Field((), description="files of your own networks, heads or losses")
     stream: str = Field("joint", description="what networks read; another one is a variant")
     teacher_stream: str | None = Field(None, description="what the teacher reads instead")
     token_norm: bool = Field(True, description="layer-normalise the tokens that heads read")

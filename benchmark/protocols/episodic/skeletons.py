@@ -87,7 +87,8 @@ class SkeletonRun:
     def data_settings(self) -> dict[str, Any]:
         """What a trained network saw, or was selected by: contents of the files, clips by part, their sampling."""
         digests = {s: hashlib.sha256(json.dumps(self._labelled(s)).encode()).hexdigest() for s in ("train", "val")}
-        return {"content": self.joined.trained_on, **digests, "sampling": self.data.sampling_identity}
+        layout = code_of("layouts", self.suite.data.layout)
+        return {"content": self.joined.trained_on, **digests, "sampling": self.data.sampling_identity, **layout}
 
     @cached_property
     def content_hash(self) -> str:

@@ -53,7 +53,8 @@ class SupervisedRun:
         """What a trained network saw: contents of the files, the clips of each part that trains, their sampling."""
         ids = {part: list(self.data.videos(part)) for part in ("train", "val")}
         digests = {part: hashlib.sha256(json.dumps(names).encode()).hexdigest() for part, names in ids.items()}
-        return {"content": self.clips.content_hash, **digests, "sampling": self.data.sampling_identity}
+        layout = code_of("layouts", self.suite.data.layout)
+        return {"content": self.clips.content_hash, **digests, "sampling": self.data.sampling_identity, **layout}
 
     @cached_property
     def test_hash(self) -> str:

@@ -116,5 +116,5 @@ class SkeletonSuite(NetworkSuite):
                 raise ValueError(f"ensembles.{name}: {told}")
         if self.recipe.select == "best" and not self.data.val_subjects:
             raise ValueError("recipe.select = 'best' needs data.val_subjects, or take 'last'")
-        self._variants(set(), {"val_subjects", "frames", "rotation", "mirror", "window"})
+        self._variants({"plugins"}, {"val_subjects", "frames", "rotation", "mirror", "window"})
         return self
