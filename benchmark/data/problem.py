@@ -9,7 +9,7 @@ REPLACE = "copy it again or drop the video from the split lists"
 
 
 @dataclass(frozen=True)
-class Problem:
+class DataProblem:
     """Where it is (a file, folder or file:line), what it is, and what to do about it."""
 
     path: str
@@ -25,7 +25,7 @@ class FileError(DataError):
 
     def __init__(self, path: Path | str, message: str, remedy: str = REPLACE) -> None:
         super().__init__(str(path), message, remedy)  # plain arguments, so that it survives pickling
-        self.problem = Problem(str(path), message, remedy)
+        self.problem = DataProblem(str(path), message, remedy)
 
     def __str__(self) -> str:
         return str(self.problem)

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewdistill.benchmark.data.skeletons.feeder import Feeder, Recipe
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet, load
+from fewdistill.benchmark.data.skeletons.sampling import ClipSampler, SamplingConfig
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet, load
 from fewdistill.benchmark.data.skeletons.streams import stream
 from fewdistill.benchmark.graph.place import Place
 from fewdistill.benchmark.protocols.supervised.suite import ClipSource, NetworkSuite
@@ -62,7 +62,7 @@ class SkeletonPlace(Place):
 
     @property
     @abstractmethod
-    def recipe(self) -> Recipe:
+    def recipe(self) -> SamplingConfig:
         """How clips become a network's input."""
 
     @property
@@ -73,13 +73,13 @@ class SkeletonPlace(Place):
         return {name: value for name, value in told.items() if name not in later or value != later[name]}
 
     @cached_property
-    def feeder(self) -> Feeder:
+    def sampler(self) -> ClipSampler:
         """Batches of the whole data set, on the run's device."""
-        return Feeder(self.clips, self.recipe, self.device)
+        return ClipSampler(self.clips, self.recipe, self.device)
 
     def batch(self, places: Places, name: str, rng: np.random.Generator | None = None) -> Tensor:
         """Clips as the input of a network of the named stream, float32 (N, 3, T, V, M); ``rng`` in training."""
-        return stream(self.feeder.batch(places, rng), name, self.clips.skeleton.parents)
+        return stream(self.sampler.batch(places, rng), name, self.clips.skeleton.parents)
 
     @property
     def trained_classes(self) -> tuple[str, ...]:

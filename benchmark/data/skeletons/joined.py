@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fewdistill.benchmark.data.skeletons import topology
 from fewdistill.benchmark.data.skeletons.layout import LAYOUTS
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.runtime.errors import DataError
 
 

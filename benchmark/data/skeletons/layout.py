@@ -9,14 +9,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.problem import FileError, Problem
+from fewdistill.benchmark.data.problem import DataProblem, FileError
 from fewdistill.benchmark.data.skeletons.topology import topology
 from fewdistill.students.registry import Registry
 from fewdistill.teachers.modalities import Skeleton
 
 
 @dataclass(frozen=True)
-class Entry:
+class ClipEntry:
     """One clip as its file name or list tells it: id, file, class (a place in `Listing.classes`), what splits ask for.
 
     ``subject``, ``view`` (camera) and ``setup`` are the data set's own numbers, ``part`` the name of a published part
@@ -36,10 +36,10 @@ class Entry:
 class Listing:
     """The clips of a data set in order of their ids, its class names, what is left out and why, what is wrong."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ClipEntry, ...]
     classes: tuple[str, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DataProblem, ...] = ()
 
 
 class Layout(ABC):

@@ -22,7 +22,7 @@ from fewdistill.benchmark.data.video.transforms import apply_crop, centre_crop
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.pool import Submit, worker_pool
 from fewdistill.benchmark.runtime.progress import Tick, bar
-from fewdistill.feature_cache import Draft
+from fewdistill.feature_cache import ShardWriter
 from fewdistill.students.registry import nearest
 from fewdistill.teachers import TeacherError
 from fewdistill.teachers.modalities import CoordinateExpert, Expert
@@ -33,10 +33,10 @@ if TYPE_CHECKING:  # workers import this module, and need nothing of that one
 _PIECE = 4  # videos a task: few, so that no core is long without work at the end
 _WORTH_A_PROCESS = 32  # videos; about as many are derived in the time that a process takes to start
 
-Put = tuple[Expert, Draft, int]
-"""What is to be derived of a video, and the draft and the place in it where the clip goes."""
+Put = tuple[Expert, ShardWriter, int]
+"""A clip to derive of a video: the expert, the writer of its shard, and the row in it."""
 Piece = tuple[tuple[str, tuple[Put, ...]], ...]
-"""The work of a task, by video."""
+"""The clips that one task derives, by video."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def derive(
     entries = {expert: ws.varied(variant).clip_entry(expert.name) for expert, (_, variant) in wanted.items()}
     plans = {expert: entry.plan(ws.all_videos) for expert, entry in entries.items()}
     mine = {expert: [shard for shard in plan if in_part(shard.index, part)] for expert, plan in plans.items()}
-    drafts = [(expert, Draft.of(entries[expert], shard)) for expert, shards in mine.items() for shard in shards]
-    if drafts:
+    writers = [(expert, ShardWriter.of(entries[expert], shard)) for expert, shards in mine.items() for shard in shards]
+    if writers:
         with bar(f"derive {', '.join(name for name, _ in wanted.values())}", "videos") as tick:
-            _derive_all(ws.folder, drafts, workers, tick)
+            _derive_all(ws.folder, writers, workers, tick)
     return [
         Derived(
             name,
@@ -135,11 +135,13 @@ def _wanted(
     return found
 
 
-def _derive_all(folder: VideoFolder, drafts: list[tuple[Expert, Draft]], workers: int | None, tick: Tick) -> None:
+def _derive_all(
+    folder: VideoFolder, writers: list[tuple[Expert, ShardWriter]], workers: int | None, tick: Tick
+) -> None:
     by_video: dict[str, list[Put]] = {}
-    for expert, draft in drafts:
-        for place, video in enumerate(draft.shard.ids):
-            by_video.setdefault(video, []).append((expert, draft, place))
+    for expert, writer in writers:
+        for place, video in enumerate(writer.shard.ids):
+            by_video.setdefault(video, []).append((expert, writer, place))
     work = [(video, tuple(by_video[video])) for video in sorted(by_video)]
     pieces = [tuple(work[start : start + _PIECE]) for start in range(0, len(work), _PIECE)]
     if workers is None:
@@ -160,45 +162,45 @@ def _derive_all(folder: VideoFolder, drafts: list[tuple[Expert, Draft]], workers
 
 
 def _drive(pieces: list[Piece], do: Callable[[Piece], None], submit: Submit, ahead: int, tick: Tick) -> None:
-    """Do all pieces, ``ahead`` tasks at a time and in order; publish each draft as soon as all its rows are there."""
-    rows_left = Counter(draft.path for piece in pieces for _, puts in piece for _, draft, _ in puts)
-    begun: dict[Path, Draft] = {}
+    """Do all pieces, ``ahead`` tasks at a time and in order; publish each writer as soon as all its rows are there."""
+    rows_left = Counter(writer.path for piece in pieces for _, puts in piece for _, writer, _ in puts)
+    begun: dict[Path, ShardWriter] = {}
     running: dict[Future[Any], Piece] = {}
     todo, done, total = iter(pieces), 0, sum(map(len, pieces))
     try:
         while True:
             for piece in islice(todo, max(0, ahead - len(running))):
-                for draft in _drafts(piece):
-                    if draft.path not in begun:
-                        draft.begin()
-                        begun[draft.path] = draft
+                for writer in _writers(piece):
+                    if writer.path not in begun:
+                        writer.begin()
+                        begun[writer.path] = writer
                 running[submit(do, piece)] = piece
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 piece = running.pop(future)
                 future.result()
-                for draft in _drafts(piece):
-                    rows_left[draft.path] -= 1
-                    if not rows_left[draft.path]:
-                        running[submit(draft.publish)] = ()
+                for writer in _writers(piece):
+                    rows_left[writer.path] -= 1
+                    if not rows_left[writer.path]:
+                        running[submit(writer.publish)] = ()
                 done += len(piece)
                 tick(done, total)
     finally:
-        for draft in begun.values():
-            draft.discard()
+        for writer in begun.values():
+            writer.discard()
 
 
-def _drafts(piece: Piece) -> Iterator[Draft]:
-    """The draft of every row of a piece."""
-    return (draft for _, puts in piece for _, draft, _ in puts)
+def _writers(piece: Piece) -> Iterator[ShardWriter]:
+    """The writer of every row of a piece."""
+    return (writer for _, puts in piece for _, writer, _ in puts)
 
 
 def _derive(folder: VideoFolder, piece: Piece) -> None:
-    """Derive a piece's clips, images cut to the middle square, and put each in its draft."""
+    """Derive a piece's clips, images cut to the middle square, and put each in its writer."""
     for video, puts in piece:
         sources: dict[str, Any] = {}
-        for expert, draft, place in puts:
+        for expert, writer, place in puts:
             if expert.requires not in sources:
                 sources[expert.requires] = folder.source(video, expert.requires)
             try:
@@ -207,7 +209,7 @@ def _derive(folder: VideoFolder, piece: Piece) -> None:
                 raise FileError(folder.locate(video, expert.requires), str(error)) from None
             if not isinstance(expert, CoordinateExpert):
                 clip = apply_crop(clip, centre_crop(clip.shape[1], clip.shape[2], folder.resize))
-            draft.put(place, clip)
+            writer.put(place, clip)
 
 
 _folder: VideoFolder

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from fewdistill.benchmark.data.skeletons.dataset import Places, SkeletonPlace, read_clips
-from fewdistill.benchmark.data.skeletons.feeder import Recipe
 from fewdistill.benchmark.data.skeletons.joined import joined
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.sampling import SamplingConfig
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.protocols.episodic.place import SPLITS, EpisodicPlace
 from fewdistill.benchmark.protocols.episodic.skeleton_suite import FewShotSuite
 from fewdistill.benchmark.protocols.supervised.suite import recipe_of
@@ -63,7 +63,7 @@ class Arena(SkeletonPlace, EpisodicPlace):
         return Arena(suite, self.material, self.runs, self.cache, self.device, variant, self.trackers)
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> SamplingConfig:
         return recipe_of(self.suite.data.layout, self.suite.data.frames)
 
     def divided(self) -> dict[str, Places]:

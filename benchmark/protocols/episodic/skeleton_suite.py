@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, model_validator
 
 from fewdistill.benchmark.data.skeletons.class_splits import class_splits
-from fewdistill.benchmark.data.skeletons.feeder import RECIPES
+from fewdistill.benchmark.data.skeletons.sampling import SAMPLING
 from fewdistill.benchmark.protocols.supervised.suite import (
     ClipSource,
     NetworkSuite,
@@ -127,7 +127,7 @@ class FewShotSuite(NetworkSuite):
     @property
     def frames(self) -> int:
         """That a network sees of a clip."""
-        return self.data.frames or RECIPES[self.data.layout].frames
+        return self.data.frames or SAMPLING[self.data.layout].frames
 
     def distiller_of(self, taught: bool) -> Distiller:
         """The loss of a setting: labels alone where nobody teaches."""

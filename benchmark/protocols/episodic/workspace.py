@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fewdistill.benchmark.data.skeletons.joint_clips import JointClips
-from fewdistill.benchmark.data.video.clips import Clips, ImageClips, Read, remembered
+from fewdistill.benchmark.data.video.clips import Clips, ImageClips, Read, cached_reader
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.protocols.episodic.place import SPLITS, EpisodicPlace
 from fewdistill.benchmark.protocols.episodic.suite import Suite
@@ -144,7 +144,7 @@ class Workspace(EpisodicPlace):
         if self.folder.pack is not None:  # mapped into memory as it is
             return read
         no_choice = all(self.folder.frame_count(video) == self.suite.data.frames for video in self.all_videos)
-        return remembered(read, _REMEMBER_BYTES) if no_choice else read
+        return cached_reader(read, _REMEMBER_BYTES) if no_choice else read
 
     def _cache_reader(self, modality: str) -> Read:
         entry = self.clip_entry(modality)

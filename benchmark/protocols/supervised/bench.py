@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fewdistill.benchmark.data.skeletons.dataset import Places, SkeletonPlace
-from fewdistill.benchmark.data.skeletons.feeder import Recipe
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.sampling import SamplingConfig
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.data.skeletons.splits import split_by
 from fewdistill.benchmark.protocols.supervised.suite import SkeletonData, SkeletonSuite
 from fewdistill.benchmark.runtime.errors import DataError
@@ -27,7 +27,7 @@ class Bench(SkeletonPlace):
         return Bench(suite, self.clips, self.runs, self.device, variant, self.trackers)
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> SamplingConfig:
         return self.suite.data.recipe
 
     def identity(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from fewdistill.benchmark.data.skeletons import LAYOUTS
-from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Recipe
+from fewdistill.benchmark.data.skeletons.sampling import SAMPLING, SamplingConfig
 from fewdistill.benchmark.data.skeletons.splits import FIELDS, split_names
 from fewdistill.benchmark.data.skeletons.streams import STREAMS
 from fewdistill.benchmark.protocols.episodic.suite import Varied, why
@@ -50,14 +50,14 @@ class ClipSource(Section):
         return self
 
 
-def recipe_of(layout: str, frames: int | None) -> Recipe:
+def recipe_of(layout: str, frames: int | None) -> SamplingConfig:
     """The recipe of a layout, at another number of frames unless that is None."""
-    return RECIPES[layout] if frames is None else replace(RECIPES[layout], frames=frames)
+    return SAMPLING[layout] if frames is None else replace(SAMPLING[layout], frames=frames)
 
 
 def has_recipe(layout: str) -> None:
     """ValueError for a layout without a recipe of its own, which cannot train."""
-    if layout not in RECIPES:
+    if layout not in SAMPLING:
         raise ValueError(f"layout = {layout!r} has no recipe of its own")
 
 
@@ -87,12 +87,12 @@ class SkeletonData(ClipSource):
         has_recipe(self.layout)
         if self.window[0] > self.window[1]:
             raise ValueError(f"window = {list(self.window)}: the smaller share comes first")
-        if self.window != (1, 1) and RECIPES[self.layout].times != "draw":
+        if self.window != (1, 1) and SAMPLING[self.layout].times != "draw":
             raise ValueError(f"window is of layouts whose frames are drawn; {self.layout} has crops of its own")
         return self
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> SamplingConfig:
         """How clips become a network's input."""
         recipe = replace(recipe_of(self.layout, self.frames), mirror=self.mirror, window=self.window)
         if self.rotation is None:
