@@ -1,4 +1,4 @@
-"""Locks the operating system releases when their holder dies."""
+"""File locks that the operating system releases when their holder dies."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Rows of several mapped arrays gathered by all of torch's threads: one array a file would leave them to one."""
+"""Gathers rows of several memory-mapped arrays with all of torch's threads, where numpy would use one."""
 
 import ctypes
 import math

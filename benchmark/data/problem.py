@@ -1,4 +1,4 @@
-"""One thing wrong with a data set, as a value to list and as an error to raise."""
+"""Problems of data sets, as values to list and as errors to raise."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ REPLACE = "copy it again or drop the video from the split lists"
 
 @dataclass(frozen=True)
 class DataProblem:
-    """Where it is (a file, folder or file:line), what it is, and what to do about it."""
+    """A problem of a data set: its place (a file, folder or file:line), what is wrong, and the remedy."""
 
     path: str
     message: str

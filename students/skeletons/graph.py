@@ -1,4 +1,4 @@
-"""Joint graphs as numbers: which joints hang together, and the normalised arrays that graph convolutions start from."""
+"""Joint graphs: edges between joints, and the normalised adjacency arrays that graph convolutions start from."""
 
 from dataclasses import dataclass
 from functools import cached_property

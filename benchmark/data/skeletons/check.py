@@ -1,4 +1,4 @@
-"""What a skeleton data set holds, and everything that is wrong with it."""
+"""Checks a skeleton data set: a summary of its clips, and all its problems."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Two data sets as one, the second in the joint order of the first: what is trained on one and tested on the other."""
+"""Joins two data sets, the second in the joint order of the first, to train on one and test on the other."""
 
 import hashlib
 from dataclasses import replace

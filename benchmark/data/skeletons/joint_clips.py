@@ -1,4 +1,4 @@
-"""From cached coordinates to a skeleton network's input, turned and mirrored by a given generator."""
+"""Input of skeleton networks from cached coordinates, rotated and mirrored by a given generator."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a skeleton data set is to the rest: a folder whose clips can be listed unread, and read one by one."""
+"""The interface of skeleton data sets: a folder whose clips are listed without reading them, and read one by one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from fewdistill.teachers.modalities import Skeleton
 
 @dataclass(frozen=True)
 class ClipEntry:
-    """One clip as its file name or list tells it: id, file, class (a place in `Listing.classes`), what splits ask for.
+    """One clip as described by its file name or list: id, file, class (index in `Listing.classes`), values for splits.
 
     ``subject``, ``view`` (camera) and ``setup`` are the data set's own numbers, ``part`` the name of a published part
     ("train", "val"); None or "" where the data set does not tell.
@@ -68,7 +68,7 @@ class Layout(ABC):
 
     @abstractmethod
     def listing(self) -> Listing:
-        """The clips, told without opening any of them. Raises FileError when the folder holds none."""
+        """The clips by their names, none of them opened. Raises FileError when the folder holds none."""
 
     @abstractmethod
     def read(self, path: Path) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What every reader of skeleton files needs: text and numbers out of files nobody vouches for, and whole clips."""
+"""Parsing shared by the readers of skeleton files: text and numbers from untrusted files, and checked clips."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Batches for skeleton networks: crop and resize in time, rotation, and the origin and scale of each data set."""
+"""Samples batches of skeleton clips: crop and resize in time, rotation, origin and scale, by data set."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -60,7 +60,7 @@ SAMPLING = {
 
 
 class ClipSampler:
-    """Batches of a data set under a recipe, by default that of its layout. The frames live on ``device`` once.
+    """Batches of a data set by a sampling configuration, by default its layout's; all frames are kept on ``device``.
 
     DataError for a layout without a recipe of its own when none is given, and where a recipe mirrors joints whose sides
     do not answer to each other.

@@ -1,4 +1,4 @@
-"""Which clips train and which test: by subject, camera, setup or published part."""
+"""Training and test clips by subject, camera, setup or published part."""
 
 import tomllib
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Is a data set fit for its protocol? Everything that is wrong with it, at once, each with its remedy."""
+"""Checks a data set of videos for episodes and lists all its problems, each with its remedy."""
 
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,8 +54,8 @@ def check(
         return [*problems, DataProblem(str(root), "holds no frames, videos or joints of the listed classes", remedy)]
     videos = [video for split in SPLITS for video in folder.videos(split)]
     with ThreadPoolExecutor() as pool:
-        examined = pool.map(lambda video: list(_video_problems(folder, video, carried, deep)), videos)
-        for done, found in enumerate(examined, start=1):
+        checked = pool.map(lambda video: list(_video_problems(folder, video, carried, deep)), videos)
+        for done, found in enumerate(checked, start=1):
             problems += found
             if progress is not None:
                 progress(done, len(videos))

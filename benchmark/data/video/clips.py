@@ -1,4 +1,4 @@
-"""From cached or decoded clips to network input, augmented by a given generator or cropped in the middle."""
+"""Network input from cached or decoded clips, augmented by a given generator or cropped in the middle."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

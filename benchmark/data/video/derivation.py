@@ -62,7 +62,7 @@ def derive(
     part: tuple[int, int] = (1, 1),
     workers: int | None = None,
 ) -> list[Derived]:
-    """Cache the clips of every video that the teachers of some variants read (Workspace.clip_entry); what stands stays.
+    """Cache the missing clips of every video that the teachers of some variants read (Workspace.clip_entry).
 
     modalities: only these; default all that the teachers read from a cache. variants: of the suite, "" is the suite
     itself. part: (i, n) derives the shards whose number is i - 1 modulo n, so that n machines with one cache folder

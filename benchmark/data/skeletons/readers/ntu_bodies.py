@@ -1,4 +1,4 @@
-"""Which of Kinect v2's bodies are people: tables and seats are tracked too, and one person may change number."""
+"""Chooses the people among Kinect v2's bodies: tables and seats are tracked too, and one person may change number."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
