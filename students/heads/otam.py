@@ -65,6 +65,6 @@ class OTAM(_OTAM):
 
 @HEADS.register("otam_released")
 class OTAMReleased(_OTAM):
-    """OTAM by the recurrence in common use. The released teacher returns softmax(logits), which no loss here expects."""
+    """OTAM by the recurrence in common use. The released teacher returns softmax(logits); no loss here expects that."""
 
     down_in_first = True
