@@ -28,11 +28,11 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('students = ["resnet19"]', "unknown student 'resnet19': did you mean resnet1"),
+        ('students = ["resnet19"]', "unknown backbone 'resnet19': did you mean resnet1"),
         ("[evaluate]\nway = 11", "evaluate.way = 11 is larger than the val split's 8 classes"),
         ("[evaluate]\nway = 40", "larger than"),
         ("[data]\nclips_per_class = 5", r"shot \+ query = 9 is larger than clips_per_class = 5"),
-        ("[own.resnet19]\nbase = {epochs = 3}", "unknown student 'resnet19': did you mean resnet1"),
+        ("[own.resnet19]\nbase = {epochs = 3}", "unknown backbone 'resnet19': did you mean resnet1"),
         ("[own.resnet18]\nbase = {epochs = -1}", r"own\.resnet18: epochs: .*greater than or equal to 0"),
         ("[own.resnet18]\nbase = {epoch = 1}", r"own\.resnet18: epoch: unknown key"),
         ("[own.resnet18]\nepisodic = {way = 31}", r"own\.resnet18: episodic\.way = 31 is larger than the 30"),
@@ -68,7 +68,7 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
         ('[teacher.fusion]\nname = "score"', "token_target = 'fused': choose one of rgb, depth, flow"),
         ("seeds = []", "at least one"),
         ("seeds = [-1]", "seeds.*greater than or equal to 0"),
-        ('bf16 = ["resnet-18"]', "unknown student 'resnet-18': did you mean resnet18"),
+        ('bf16 = ["resnet-18"]', "unknown backbone 'resnet-18': did you mean resnet18"),
         ('[head]\nname = "hyrsm"\nattention_heads = 3', "attention_heads = 3 does not divide width = 2048"),
         ('[head]\nname = "otamm"', "unknown head 'otamm': did you mean otam"),
         ('[head]\nname = "otam"\ntuple_sizes = [2]', "'otam' does not read tuple_sizes"),

@@ -1,4 +1,4 @@
-"""What every head is: a projection made once per video, and a match of labelled support against queries."""
+"""The interface of heads: project each video once, then match queries against labelled support."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fewdistill.students.heads.matched import Matched
 
 Keys = tuple[Tensor, ...]
-"""What a head computes once per video: a tuple of tensors whose first axis is the video."""
+"""The projection of videos by a head: a tuple of tensors whose first axis is the video."""
 
 
 class Head(nn.Module):

@@ -1,4 +1,4 @@
-"""Frame-to-frame cosine distances between queries and support, what alignment rules start from."""
+"""Frame-to-frame cosine distances between queries and support, and the base class of heads that match by them."""
 
 from abc import abstractmethod
 

@@ -1,4 +1,4 @@
-"""Which frames a head matched: what ``Head.explain`` returns, and how rules on frame distances come by it."""
+"""Frame matches of a head, as ``Head.explain`` returns them, and how rules on frame distances compute them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

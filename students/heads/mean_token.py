@@ -15,7 +15,7 @@ _EPS = 1e-6
 
 
 class _MeanToken(TokenHead):
-    """What the rules of this file share: the key of a video is its mean token (N, D)."""
+    """Base of the rules here: the key of a video is its mean token (N, D)."""
 
     def project(self, tokens: Tensor) -> Keys:
         """Tokens float32 (N, T, D) -> mean tokens (N, D); another T or D raises StudentError."""

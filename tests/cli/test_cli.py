@@ -36,7 +36,7 @@ def test_help(arguments: list[str], tmp_path: Path) -> None:
         (["run", "embeded"], "did you mean embedded"),
         (["run", "demo", "--set", "episodic.episode=3"], "unknown key 'episodic.episode': did you mean episodes"),
         (["run", "demo", "--set", "evaluate.way=40"], "larger than the val split's 5 classes"),
-        (["run", "demo", "--set", 'students=["resnet81"]'], "unknown student 'resnet81': did you mean resnet18"),
+        (["run", "demo", "--set", 'students=["resnet81"]'], "unknown backbone 'resnet81': did you mean resnet18"),
         (["run", "demo", "--device", "gpu"], "choose auto, cpu or cuda"),
         (["run", "demo", "--set", "data.resize=48"], "smaller than the crop, image_size = 64"),
         (["list", "studens"], "choose one of students"),

@@ -19,7 +19,7 @@ from torch import Tensor
 from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.data.dataset import SPLITS, all_videos
 from fewdistill.benchmark.data.skeletons.dataset import Indices, SkeletonClips, StreamClips
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.evaluation.frozen import FrozenEpisodes
 from fewdistill.benchmark.evaluation.matching import exact_float32
 from fewdistill.benchmark.protocols.episodic.settings import head_settings, selection_settings

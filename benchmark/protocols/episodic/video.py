@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.data.dataset import SPLITS, all_videos
 from fewdistill.benchmark.data.skeletons.joint_clips import JointClips
-from fewdistill.benchmark.data.video.clips import Clips, ImageClips, Read, remembered
+from fewdistill.benchmark.data.video.clips import Clips, ImageClips, Read, cached_reader
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.evaluation.frozen import FrozenEpisodes
 from fewdistill.benchmark.protocols.episodic.suite import Suite
@@ -147,7 +147,7 @@ class VideoRun:
         if self.data.pack is not None:  # mapped into memory as it is
             return read
         no_choice = all(self.data.frame_count(video) == self.suite.data.frames for video in self.all_videos)
-        return remembered(read, _REMEMBER_BYTES) if no_choice else read
+        return cached_reader(read, _REMEMBER_BYTES) if no_choice else read
 
     def _cache_reader(self, expert: Expert) -> Read:
         entry = self.clip_rows(expert).open()

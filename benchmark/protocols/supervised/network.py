@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.data.skeletons.dataset import Indices, SkeletonClips
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.data.skeletons.splits import split_by
 from fewdistill.benchmark.protocols.supervised.suite import SkeletonData, SkeletonSuite
 from fewdistill.benchmark.runtime.errors import DataError
