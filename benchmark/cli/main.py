@@ -31,7 +31,7 @@ from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.progress import say
 from fewdistill.feature_cache import CacheError
 from fewdistill.results import ResultError
-from fewdistill.results.records.record import SUPERVISED
+from fewdistill.results.records.metrics import SUPERVISED
 from fewdistill.students import StudentError
 from fewdistill.students.registry import UnknownNameError
 from fewdistill.teachers import TeacherError

@@ -10,7 +10,7 @@ from rich.table import Table
 from fewdistill.benchmark.runtime.errors import RunError
 from fewdistill.benchmark.runtime.progress import say
 from fewdistill.feature_cache import run_lock
-from fewdistill.results.records.record import at_shot
+from fewdistill.results.records.metrics import SUPERVISED
 
 if TYPE_CHECKING:
     from fewdistill.benchmark.graph.place import Place
@@ -21,7 +21,7 @@ OUT = Console()
 
 def standing(found: "Sequence[Standing]") -> None:
     """What stands of each row."""
-    table = Table("row", *(at_shot(shot) for shot in (found[0].status if found else ())))
+    table = Table("row", *(f"{shot}-shot" if shot else SUPERVISED for shot in (found[0].status if found else ())))
     for each in found:
         table.add_row(each.row.name, *each.status.values())
     OUT.print(table)

@@ -21,7 +21,8 @@ from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from fewdistill.benchmark.runtime.progress import bar
 from fewdistill.benchmark.runtime.provenance import provenance
 from fewdistill.results import stats
-from fewdistill.results.records.record import Cell, Cost, Metrics, Record, key_of
+from fewdistill.results.records.metrics import Accuracy
+from fewdistill.results.records.record import Cell, Cost, Record, key_of
 from fewdistill.students.heads.base import Head
 
 TEACHER = "teacher"
@@ -148,6 +149,7 @@ def episodic_record(
     record_of: its identity; stage: whose weights were selected, settings: what hashes stand for; tokens: of all test
     videos by branch, float32 (V, T, D), on the head's device.
     """
+    assert cell.shot is not None  # of the episodic protocol
     episodes = ws.test_episodes(cell.shot)
     with bar(f"{row.name}, {cell.shot}-shot test", "episodes") as tick:
         scores = score(match(head, project(head, tokens), episodes, tick), episodes)
@@ -198,7 +200,7 @@ def _settings(ws: Workspace, row: Row, stage: Stage) -> dict[str, dict[str, Any]
     return found
 
 
-def _metrics(ws: EpisodicPlace, scores: Scores, episodes: Episodes) -> Metrics:
+def _metrics(ws: EpisodicPlace, scores: Scores, episodes: Episodes) -> Accuracy:
     per_episode = scores.correct.mean(1, dtype=np.float64)
     closed = stats.closed_interval(per_episode)
     count = len(episodes)
@@ -206,7 +208,7 @@ def _metrics(ws: EpisodicPlace, scores: Scores, episodes: Episodes) -> Metrics:
     classes = ws.classes("test")
     asked = np.bincount(scores.query_class.ravel(), minlength=len(classes))
     right = np.bincount(scores.query_class.ravel(), weights=scores.correct.ravel(), minlength=len(classes))
-    return Metrics(
+    return Accuracy(
         episodes=count,
         accuracy=scores.accuracy,
         closed_low=closed.low,

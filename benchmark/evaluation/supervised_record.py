@@ -22,7 +22,8 @@ from fewdistill.benchmark.protocols.supervised.suite import SkeletonSuite
 from fewdistill.benchmark.runtime.provenance import provenance
 from fewdistill.results import stats
 from fewdistill.results.records.arrays import TIE
-from fewdistill.results.records.record import Cost, Metrics, Record, key_of
+from fewdistill.results.records.metrics import SupervisedAccuracy
+from fewdistill.results.records.record import Cost, Record, key_of
 from fewdistill.results.records.store import RecordStore
 
 Arrays = dict[str, NDArray[Any]]
@@ -90,12 +91,12 @@ def _kept(bench: Bench, found: Sum, lesson: Lesson) -> NDArray[np.float32] | Non
 
 def _metrics(
     bench: Bench, summed: NDArray[np.float64], predicted: NDArray[np.int16], labels: NDArray[np.int64]
-) -> Metrics:
+) -> SupervisedAccuracy:
     correct = (predicted == labels).astype(np.float64)
     closed = stats.closed_interval(correct)
     chances = log_softmax(summed, axis=1)
     names = enumerate(bench.clips.classes)
-    return Metrics(
+    return SupervisedAccuracy(
         episodes=len(labels),
         accuracy=float(correct.mean()),
         closed_low=closed.low,

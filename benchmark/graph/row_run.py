@@ -26,7 +26,7 @@ from fewdistill.benchmark.runtime.progress import say
 from fewdistill.benchmark.runtime.provenance import provenance
 from fewdistill.benchmark.training.loop import Diverged
 from fewdistill.feature_cache import CacheError, InUseError, run_lock
-from fewdistill.results.records.record import SUPERVISED, Cell, Record, Status, key_of
+from fewdistill.results.records.record import Cell, Record, Status, key_of
 from fewdistill.results.records.store import RecordStore
 
 
@@ -112,10 +112,10 @@ def told(record: Record) -> str:
     """A line of a done record's outcome."""
     found = record.metrics
     assert found is not None
-    if record.cell.protocol == SUPERVISED:
-        return f"  {found.accuracy:.2%} of {found.episodes} test clips"
-    half = (found.closed_high - found.closed_low) / 2
-    return f"  {record.cell.shot}-shot {found.accuracy:.2%} ± {half:.2%} ({found.episodes} episodes)"
+    if record.cell.shot is None:
+        return f"  {found.value:.2%} of {found.episodes} test {found.sample}s"
+    low, high = found.interval
+    return f"  {record.cell.at} {found.value:.2%} ± {(high - low) / 2:.2%} ({found.episodes} {found.sample}s)"
 
 
 def record_failure(ws: Workspace, standing: Standing, store: RecordStore, error: Exception) -> None:

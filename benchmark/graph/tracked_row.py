@@ -10,7 +10,7 @@ from fewdistill.benchmark.protocols.episodic.teacher import fusion_stage
 from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 from fewdistill.benchmark.tracking import Run
 from fewdistill.benchmark.tracking.base import Value
-from fewdistill.results.records.record import Cell, Record, at_shot, key_of
+from fewdistill.results.records.record import Cell, Record, key_of
 
 
 def track_row(ws: Workspace, row: Row, records: Sequence[Record], reason: str = "") -> None:
@@ -53,5 +53,5 @@ def told(record: Record) -> dict[str, Value]:
         values = part.model_dump(exclude={"per_class"}) if part is not None else {}
         for name, value in values.items():
             if value is not None:
-                found[f"{kind}/{at_shot(record.cell.shot)}/{name}"] = value
-    return found | {f"record/{at_shot(record.cell.shot)}": record.key}
+                found[f"{kind}/{record.cell.at}/{name}"] = value
+    return found | {f"record/{record.cell.at}": record.key}

@@ -13,7 +13,7 @@ from fewdistill.benchmark.protocols.supervised.suite import SkeletonSuite
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.suite.registry import load_plugins
 from fewdistill.benchmark.suite.sections import NAMED
-from fewdistill.results.records.record import EPISODIC, SUPERVISED
+from fewdistill.results.records.metrics import EPISODIC, SUPERVISED
 from fewdistill.students.registry import UnknownNameError, nearest
 
 SUITES = Path(__file__).parents[1] / "suites"

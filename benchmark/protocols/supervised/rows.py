@@ -8,7 +8,8 @@ from fewdistill.benchmark.evaluation.episodic_record import Row
 from fewdistill.benchmark.protocols.supervised.bench import Bench
 from fewdistill.benchmark.protocols.supervised.network import VERSION, Lesson, identity
 from fewdistill.benchmark.protocols.supervised.suite import TAUGHT_BY_NOBODY
-from fewdistill.results.records.record import SUPERVISED, Cell, key_of
+from fewdistill.results.records.metrics import SUPERVISED
+from fewdistill.results.records.record import Cell, key_of
 
 SHOT = 0
 """Of every record: the classes are those of training, no clip supports them."""
@@ -77,7 +78,7 @@ def cell_of(bench: Bench, found: Sum) -> Cell:
         distillation=row.distillation,
         protocol=SUPERVISED,
         way=len(bench.clips.classes),
-        shot=SHOT,
+        shot=None,
         query=1,
         frames=bench.recipe.frames,
         image_size=0,
