@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fewdistill.results import ResultError
 from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Interval, class_bootstrap, hierarchical_difference
 
@@ -25,12 +26,12 @@ def over_classes(a: Sequence[Result], b: Sequence[Result]) -> OtherClasses | Non
     Where the records name their videos, those are drawn within the classes and the seeds' spread is added; old records
     do not, and have their classes drawn for the mean over seeds. None where all queries are of one class, or of none.
     """
-    ours, theirs = ([np.asarray(result.correct, np.float64) for result in group] for group in (a, b))
     asked = [result.query_class for result in a if result.query_class is not None]
     if any(result.record.status != "done" for result in (*a, *b)):
         raise ResultError("only finished records can be compared")
     if len(asked) < len(a) or len(np.unique(asked[0])) < 2:
         return None
+    ours, theirs = ([np.asarray(result.correct, np.float64) for result in group] for group in (a, b))
     rng = np.random.default_rng(_SEED)
     if all(result.query is not None for result in a):
         found = hierarchical_difference(ours, theirs, asked, [result.query for result in a], rng)

@@ -19,7 +19,7 @@ from fewdistill.results.readme.numbers import BLOCKS as NUMBER_BLOCKS
 from fewdistill.results.readme.quotes import BLOCKS as QUOTES
 from fewdistill.results.readme.reference import Reference
 from fewdistill.results.readme.speed import BLOCKS as SPEED_BLOCKS
-from fewdistill.results.report.fingerprint import fingerprint, made_from, tell
+from fewdistill.results.report.fingerprint import fingerprint, store_fingerprint, stored_fingerprint
 
 BLOCKS: dict[str, Callable[..., str]] = SUITE_BLOCKS | QUOTES | SPEED_BLOCKS | NUMBER_BLOCKS
 COMMAND = "fewdistill report --readme"
@@ -76,7 +76,7 @@ def stale_parts(pages: Iterable[Path], reference: Reference) -> list[str]:
     return lines + [
         f"{reference.root / suite / 'report'}: tables and plots are of other records"
         for suite in reference.suites()
-        if made_from(reference.root / suite / "report") != _now(reference, suite)
+        if stored_fingerprint(reference.root / suite / "report") != _now(reference, suite)
     ]
 
 
@@ -104,7 +104,7 @@ def write_figures(reference: Reference, suite: str, pages: Iterable[Path]) -> Pa
         for plot in Path(made).glob("*.svg"):
             (out / "plots").mkdir(exist_ok=True)
             shutil.copy(plot, out / "plots")
-    tell(out, _now(reference, suite))
+    store_fingerprint(out, _now(reference, suite))
     return out
 
 

@@ -10,7 +10,7 @@ from fewdistill.results.plots.accuracy import mean_curve, quantities, title
 from fewdistill.results.records.bundle import open_records
 from fewdistill.results.records.metrics import Accuracy
 from fewdistill.results.records.record import Record
-from fewdistill.results.records.reproduce import command, told
+from fewdistill.results.records.reproduce import command, has_command
 from fewdistill.results.records.result import Records, Result
 from fewdistill.results.report.rows import groups, over_classes, thin
 from fewdistill.results.summary.rows import Row, Setting
@@ -66,7 +66,7 @@ def _panel(result: Result) -> dict[str, Any]:
         "classes": _classes(metrics.per_class) if isinstance(metrics, Accuracy) else [],
         "curves": _curves(record),
         "command": command(record),
-        "told": told(record),
+        "told": has_command(record),
         "blocks": {name: block for name, block in blocks.items() if block},
     }
 

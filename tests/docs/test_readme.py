@@ -18,7 +18,7 @@ from fewdistill.results.readme.generate import COMMAND, blocks, rendered, stale,
 from fewdistill.results.readme.reference import Reference
 from fewdistill.results.readme.speed import RESNET18_GMACS
 from fewdistill.results.records.store import RecordStore
-from fewdistill.results.report.fingerprint import made_from
+from fewdistill.results.report.fingerprint import stored_fingerprint
 from fewdistill.results.tables.files import DASH
 from fewdistill.students.trunks import BACKBONES
 from tests.command import fewdistill
@@ -67,7 +67,7 @@ def test_a_suite_gets_its_tables_and_the_plots_that_pages_show(tmp_path: Path) -
     written, kept = (
         {p.name: p.read_bytes() for p in (at / "tables").iterdir()} for at in (made, REFERENCE / "demo/report")
     )
-    assert written == kept and made_from(made) == made_from(REFERENCE / "demo" / "report")
+    assert written == kept and stored_fingerprint(made) == stored_fingerprint(REFERENCE / "demo" / "report")
 
 
 def test_a_faulty_page_leaves_tables_and_plots_alone(tmp_path: Path) -> None:
