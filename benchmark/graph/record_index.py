@@ -12,7 +12,7 @@ from fewdistill.benchmark.graph.watch import track_row
 from fewdistill.benchmark.stage import Stage
 from fewdistill.feature_cache import InUseError, run_lock
 from fewdistill.results import ResultError
-from fewdistill.results.records.record import SUPERVISED, Record, Status, at_shot
+from fewdistill.results.records.record import Record, Status
 from fewdistill.results.records.store import RecordStore
 
 
@@ -31,7 +31,7 @@ class RowStatus:
     @property
     def by_cell(self) -> dict[str, str]:
         """The status by what tells the cells of a row apart: "5-shot", "supervised"."""
-        return {at_shot(cell.shot): self.status[record.key] for cell, record in self.row.cells}
+        return {cell.at: self.status[record.key] for cell, record in self.row.cells}
 
     def lines(self, store: RecordStore) -> list[str]:
         """A line on the outcome of each finished record."""
@@ -120,7 +120,7 @@ def _lock(context: RunContext, row: Row) -> AbstractContextManager[None]:
 def _outcome(record: Record) -> str:
     found = record.metrics
     assert found is not None
-    if record.cell.protocol == SUPERVISED:
-        return f"  {found.accuracy:.2%} of {found.episodes} test clips"
-    half = (found.closed_high - found.closed_low) / 2
-    return f"  {record.cell.shot}-shot {found.accuracy:.2%} ± {half:.2%} ({found.episodes} episodes)"
+    if record.cell.shot is None:
+        return f"  {found.value:.2%} of {found.episodes} test {found.sample}s"
+    low, high = found.interval
+    return f"  {record.cell.at} {found.value:.2%} ± {(high - low) / 2:.2%} ({found.episodes} {found.sample}s)"
