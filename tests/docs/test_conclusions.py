@@ -237,16 +237,11 @@ def test_of_the_supervised_study_of_msr_action3d() -> None:
             alike[name, model] = 100 * same.mean()
             repeated[name, model] = np.array([s[w].mean() for s, w in zip(same, theirs != asked, strict=True)])
         assert (repeated["dkd", model] > repeated["none", model]).all(), "more for every seed"
-    shares, mistakes = (
-        [f"{value:.1f}" for value in alike.values()],
-        [f"{100 * r.mean():.0f}" for r in repeated.values()],
-    )
-    assert f"for {shares[1]} and {shares[3]} % of the clips, without it for {shares[0]} and {shares[2]} %" in text(
-        suite
-    )
-    assert f"{mistakes[1]} and {mistakes[3]} % of its mistakes instead of {mistakes[0]} and {mistakes[2]} %" in text(
-        suite
-    )
+    told = text(suite)
+    a, with_a, b, with_b = (f"{share:.1f}" for share in alike.values())
+    assert f"for {with_a} and {with_b} % of the clips, without it for {a} and {b} %" in told
+    a, with_a, b, with_b = (f"{100 * share.mean():.0f}" for share in repeated.values())
+    assert f"they repeat {with_a} and {with_b} % of its mistakes instead of {a} and {b} %" in told
 
 
 def test_of_episodic_training_across_data_sets() -> None:
@@ -257,9 +252,7 @@ def test_of_episodic_training_across_data_sets() -> None:
     kept = [result.record for result in results("dke_gcn_msr_to_ucla") if result.record.cell.shot == 1]
     steps = [record.selection["selected_step"] for record in kept if record.cell.role == "student"]
     moved, told = [step for step in steps if step], text("dke_gcn_msr_to_ucla")
-    assert (
-        f"{len(moved)} of their {len(steps)} rows keep the weights after {min(moved)} to {max(moved)} episodes" in told
-    )
+    assert f"{len(moved)} of their {len(steps)} rows keep the weights after {min(moved)} to {max(moved)}" in told
     own = [100 * record.selection["val_accuracy"] for record in kept]
     other = [100 * record.metrics.accuracy for record in kept if record.metrics]
     assert f"{min(own):.0f} to {max(own):.0f} % of the 1-shot" in told

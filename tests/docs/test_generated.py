@@ -18,7 +18,7 @@ from tools.docs.speed import RESNET18_GMACS
 
 QUOTING = [page for page in PAGES if generated(page) or page.name == "not-reached.md"]
 CONSTANTS = {"0.05", "1.96", "3.11", "4.3"}
-"""Significance level, normal quantile, version of Python, t quantile over the normal one with two degrees of freedom."""
+"""Significance level, normal quantile, version of Python, t quantile of two degrees of freedom."""
 
 RECOMPUTED = {
     "dke_gcn_msr": {"93.9", "93.1", "90.7"},

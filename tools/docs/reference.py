@@ -1,4 +1,4 @@
-"""Reference records that the documentation quotes: ``results/reference``, one folder a suite, and speed measurements."""
+"""Reference records that the documentation quotes: suites and speed measurements in ``results/reference``."""
 
 import json
 from functools import cache
@@ -21,7 +21,8 @@ TEACHER = "teacher"
 def results(suite: str, collection: str = "records") -> list[Result]:
     """All records of a suite with their outcomes. The one place that knows how reference records are stored.
 
-    collection: "records", or the name of records kept beside them, such as "retrained". Raises ResultError where a record is missing, damaged or contradicts another.
+    collection: "records", or the name of other records of the suite, such as "retrained". Raises ResultError where a
+    record is missing, damaged or contradicts another.
     """
     found, problems = merge([ROOT / suite / collection])
     if problems or not found:
