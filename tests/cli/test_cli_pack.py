@@ -19,6 +19,8 @@ from fewdistill.results.records.store import RecordStore
 from tests.command import TINY, fewdistill, start
 from tests.data.folders import picture, write_image, write_lists
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("base.epochs=2", "episodic.episodes=10", "evaluate.episodes=50")
 
 

@@ -1,4 +1,4 @@
-"""A suite of the supervised protocol through the installed command: run, kill, resume, ensembles, report, compare."""
+"""A suite of the supervised protocol through the command: run, kill, resume, ensembles, report, compare."""
 
 import json
 import os
@@ -23,6 +23,8 @@ from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
 from tests.command import fewdistill, start
 from tests.skeleton_suites import bench_of, write_suite
+
+pytestmark = pytest.mark.slow
 
 SUM = "light_dke_gcn-two/none/s0"
 PIECES = ["--only", "*-joint/*", "--only", SUM]

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from fewdistill.results.records.store import RecordStore
 from tests.command import environment
 from tests.docs.pages import ROOT, fences, files, lines
@@ -33,6 +35,7 @@ def walked(page: Path, cwd: Path) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_tour(tmp_path: Path) -> None:
     said = walked(TOUR, tmp_path)
     assert "did you mean episodes" in said
@@ -42,6 +45,7 @@ def test_the_tour(tmp_path: Path) -> None:
     assert (tmp_path / "both" / "report.html").is_file() and "d2m" in (tmp_path / "both/tables/gains.md").read_text()
 
 
+@pytest.mark.slow
 def test_plugins_of_the_page_run_through_the_chain(tmp_path: Path) -> None:
     said = walked(EXTEND, tmp_path)
     assert "no problems" in said
@@ -55,6 +59,7 @@ def test_plugins_of_the_page_run_through_the_chain(tmp_path: Path) -> None:
     assert all(len(stage["identity"]["head"]["code"]) == 64 for stage in stages)
 
 
+@pytest.mark.slow
 def test_plugins_of_the_page_pass_the_contract_checks(tmp_path: Path) -> None:
     for name, text in files(EXTEND).items():
         (tmp_path / name).write_text(text)

@@ -21,6 +21,8 @@ from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.feature_cache import Store
 from tests.command import TINY, fewdistill, start
 
+pytestmark = pytest.mark.slow
+
 SUITE = TINY.replace("image_size = 32", "image_size = 96")  # a second of work, so that a kill comes in the middle
 MODALITIES = ("depth", "flow", "skeleton")
 Stamps = dict[Path, tuple[int, int]]
