@@ -5,8 +5,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from fewdistill.students.heads.base import Keys, TokenHead, class_shares
+from fewdistill.students.heads.base import Keys, TokenHead
 from fewdistill.students.heads.matched import Matched, Rule, matched_frames, pair_weights
+from fewdistill.students.heads.support import class_shares
 
 EPS = 0.01  # added to the product of the norms, as released with OTAM
 

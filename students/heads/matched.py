@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fewdistill.students.heads.base import class_shares
+from fewdistill.students.heads.support import class_shares
 
 Rule = Literal["attention", "alignment", "nearest"]
 

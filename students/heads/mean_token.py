@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewdistill.students.heads import HEADS
-from fewdistill.students.heads.base import Keys, TokenHead, class_means, class_shares
+from fewdistill.students.heads.base import Keys, TokenHead
+from fewdistill.students.heads.support import class_means, class_shares
 
 _EPS = 1e-6
 

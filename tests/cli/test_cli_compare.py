@@ -1,4 +1,4 @@
-"""`fewdistill compare` and `fewdistill list published` through the installed command."""
+"""`fewdistill compare` and `fewdistill list published` through the command."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Few-shot episodes of skeleton clips through the installed command: run, kill, resume, records, report, compare."""
+"""Few-shot episodes of skeleton clips through the command: run, kill, resume, records, report, compare."""
 
 import json
 import os
@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fewdistill.benchmark.protocols.episodic.skeleton_running import EPISODES
 
 from fewdistill.benchmark.cli.main import run_command, status_command
 from fewdistill.benchmark.graph import rules
-from fewdistill.benchmark.protocols.episodic.skeleton_running import EPISODES
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
 from tests.command import fewdistill, start
 from tests.skeleton_suites import arena_of, write_few_shot
+
+pytestmark = pytest.mark.slow
 
 ROWS = ("ctr_gcn/-", "dke_gcn/none", "dke_gcn/dkd", "light_dke_gcn/none", "light_dke_gcn/assistant")
 

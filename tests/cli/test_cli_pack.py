@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from fewdistill.benchmark.graph.runner import open_workspace, run
 
 from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
 from fewdistill.benchmark.data.video.folder import VideoFolder
-from fewdistill.benchmark.graph.runner import open_workspace, run
 from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.results.records.store import RecordStore
 from tests.command import TINY, fewdistill, start
 from tests.data.folders import picture, write_image, write_lists
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = ("base.epochs=2", "episodic.episodes=10", "evaluate.episodes=50")
 

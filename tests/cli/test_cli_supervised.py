@@ -1,4 +1,4 @@
-"""A suite of the supervised protocol through the installed command: run, kill, resume, ensembles, report, compare."""
+"""A suite of the supervised protocol through the command: run, kill, resume, ensembles, report, compare."""
 
 import json
 import os
@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fewdistill.benchmark.protocols.supervised.bench import Bench
 
 from fewdistill.benchmark.cli.main import run_command
 from fewdistill.benchmark.protocols.supervised import network as stages
 from fewdistill.benchmark.protocols.supervised import running
-from fewdistill.benchmark.protocols.supervised.bench import Bench
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.results.records.arrays import npz
 from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
 from tests.command import fewdistill, start
 from tests.skeleton_suites import bench_of, write_suite
+
+pytestmark = pytest.mark.slow
 
 SUM = "light_dke_gcn-two/none/s0"
 PIECES = ["--only", "*-joint/*", "--only", SUM]

@@ -25,6 +25,8 @@ from fewdistill.results.report.episode_page import render
 from tests.browser import Browser
 from tests.command import TINY, fewdistill
 
+pytestmark = pytest.mark.slow
+
 NONE, BOTH, TEACHER = "mobilenetv3_small/none/s0", "mobilenetv3_small/both/s0", "teacher/-/s0"
 LIGHT = TINY.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb"]').replace('"skeleton"', '"rgb"')
 LIGHT = LIGHT.replace("epochs = 4", "epochs = 2").replace("episodes = 20\n", "episodes = 10\n").replace("= 200", "= 60")

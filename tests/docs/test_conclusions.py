@@ -1,8 +1,10 @@
 """Claims that the result pages make in sentences, each against the records."""
 
-from functools import partial
+import zipfile
+from functools import io
 
 import numpy as np
+import partial
 import pytest
 
 from fewdistill.results.stats import needed, paired_over_seeds
@@ -187,14 +189,23 @@ def test_of_missed_clips() -> None:
         assert np.bincount(predicted[missed & (asked == true) & (predicted >= 0)]).argmax() == taken
 
 
+def kept_scores(suite: str, name: str) -> dict[str, dict[str, np.ndarray]]:
+    """Logits and labels of every row that kept them, by file name, from the zip of these files."""
+    found = {}
+    with zipfile.ZipFile(RECORDS / suite / f"{name}.zip") as files:
+        for file in sorted(files.namelist()):
+            with np.load(io.BytesIO(files.read(file)), allow_pickle=False) as kept:
+                found[file] = {key: kept[key] for key in ("logits", "labels")}
+    return found
+
+
 def test_of_sums_of_everything() -> None:
     summed, labels = None, None
-    files = sorted((RECORDS / "dke_gcn_nwucla" / "scores").glob("*.npz"))
-    for file in files:
-        with np.load(file, allow_pickle=False) as kept:
-            summed = kept["logits"].astype(np.float64) + (0 if summed is None else summed)
-            assert labels is None or (labels == kept["labels"]).all()
-            labels = kept["labels"]
+    files = kept_scores("dke_gcn_nwucla", "scores")
+    for kept in files.values():
+        summed = kept["logits"].astype(np.float64) + (0 if summed is None else summed)
+        assert labels is None or (labels == kept["labels"]).all()
+        labels = kept["labels"]
     assert summed is not None and labels is not None
     missed = int((summed.argmax(1) != labels).sum())
     told = f"all {len(files)} rows that kept them, over networks, streams and seeds, still miss {missed} clips"
@@ -204,13 +215,13 @@ def test_of_sums_of_everything() -> None:
 
 def test_of_teachers_trained_again() -> None:
     suite, told = "dke_gcn_nwucla", text("dke_gcn_nwucla")
+    scores = kept_scores(suite, "retrained-scores")
     again = sorted(results(suite, "retrained"), key=lambda result: result.record.cell.seed)
     first = records(row(suite, "ctr_gcn-joint/-"))
     assert [result.record.key for result in again] == [result.record.key for result in first]
     for result in again:
-        [file] = (RECORDS / suite / "retrained-scores").glob(f"*-{result.record.key[:12]}.npz")
-        with np.load(file, allow_pickle=False) as kept:
-            assert result.predicted is not None and (kept["logits"].argmax(1) == result.predicted[:, 0]).all()
+        [kept] = [k for name, k in scores.items() if name.endswith(f"-{result.record.key[:12]}.npz")]
+        assert result.predicted is not None and (kept["logits"].argmax(1) == result.predicted[:, 0]).all()
     came, were = ([f"{100 * by_episode(result).mean():.2f}" for result in side] for side in (again, first))
     assert f"came to {came[0]}, {came[1]} and {came[2]} %, where the table's" in told
     assert f"have {were[0]}, {were[1]} and {were[2]} (" in told

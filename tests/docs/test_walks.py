@@ -53,6 +53,7 @@ def finished(cwd: Path, suite: str) -> list[Record]:
     return [r for r in RecordStore(cwd / "runs" / suite / "records").all() if r.status == "done"]
 
 
+@pytest.mark.slow
 def test_the_tour(tmp_path: Path) -> None:
     said = walked(tmp_path, TOUR)
     assert "did you mean episodes" in said
@@ -61,11 +62,13 @@ def test_the_tour(tmp_path: Path) -> None:
     assert (tmp_path / "both" / "report.html").is_file() and "d2m" in (tmp_path / "both/tables/gains.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_data_set_of_ones_own(tmp_path: Path) -> None:
     assert "no problems" in walked(tmp_path, DATASET)
     assert {r.cell.distillation for r in finished(tmp_path, "mine")} == {"-", "none", "tokens"}
 
 
+@pytest.mark.slow
 def test_plugins_run_through_the_chain(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(files(TOUR)["small.toml"])
     walked(tmp_path, *PLUGINS)
@@ -80,6 +83,7 @@ def test_plugins_run_through_the_chain(tmp_path: Path) -> None:
     assert {len(head["code"]) for head in heads if head["name"] == "first_last"} == {64}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "least"), [(HEAD, 20), (LOSS, 7), (STUDENT, 5)], ids=("head", "loss", "student"))
 def test_plugins_pass_the_contract_checks(page: Path, least: int, tmp_path: Path) -> None:
     [(name, text)] = files(page).items()
@@ -97,6 +101,7 @@ def test_plugins_pass_the_contract_checks(page: Path, least: int, tmp_path: Path
     assert len(passed) >= least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PLUGINS, ids=lambda page: page.stem)
 def test_each_plugin_is_short(page: Path) -> None:
     [text] = [text for name, text in files(page).items() if name.endswith(".py")]

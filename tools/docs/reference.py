@@ -7,7 +7,7 @@ from typing import Any
 
 from fewdistill.results import ResultError
 from fewdistill.results.records.merge import merge
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.stats import PairedOverSeeds, paired_over_seeds
 from fewdistill.results.summary.pairing import by_episode
 from fewdistill.results.summary.rows import Row, summarise
@@ -24,9 +24,10 @@ def results(suite: str, collection: str = "records") -> list[Result]:
     collection: "records", or the name of other records of the suite, such as "retrained". Raises ResultError where a
     record is missing, damaged or contradicts another.
     """
-    found, problems = merge([ROOT / suite / collection])
+    folder = ROOT / suite if collection == "records" else ROOT / suite / collection
+    found, problems = merge([folder])
     if problems or not found:
-        raise ResultError("\n".join(map(str, problems)) or f"{ROOT / suite / collection}: no reference records")
+        raise ResultError("\n".join(map(str, problems)) or f"{folder}: no reference records")
     return found
 
 
