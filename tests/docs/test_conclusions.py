@@ -1,10 +1,10 @@
 """Claims that the result pages make in sentences, each against the records."""
 
+import io
 import zipfile
-from functools import io
+from functools import partial
 
 import numpy as np
-import partial
 import pytest
 
 from fewdistill.results.stats import needed, paired_over_seeds
