@@ -141,6 +141,7 @@ def _encoder_stage(run: VideoRun, modality: str, seed: int) -> Stage:
         partial(_train_encoder, run, modality, seed),
         (clips_stage(run, derived),) if derived else (),
         divides=tuple(divides),
+        part_name=modality,
     )
 
 

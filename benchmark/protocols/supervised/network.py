@@ -139,5 +139,5 @@ def _network_stage(run: SupervisedRun, network: str, stream: str, setting: str, 
     label = f"{network}-{stream}-{setting.strip(NO_TEACHER) or 'teacher'}-s{seed}"
     return Stage(
         "skeleton", NETWORK_VERSION, settings, run.context.runs, label, train,
-        () if teacher is None else (teacher,), divides=((batch, "recipe.batch"),),
+        () if teacher is None else (teacher,), divides=((batch, "recipe.batch"),), part_name=stream,
     )  # fmt: skip
