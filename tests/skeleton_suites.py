@@ -1,17 +1,24 @@
 """Tiny data sets in NW-UCLA's and MSR-Action3D's layouts, and suites of skeleton networks on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from fewdistill.benchmark.protocols.episodic.arena import Arena
-from fewdistill.benchmark.protocols.episodic.skeleton_running import open_arena
-from fewdistill.benchmark.protocols.supervised.bench import Bench
-from fewdistill.benchmark.protocols.supervised.running import open_bench
+import pytest
 
+from fewdistill.benchmark.api import load_suite
 from fewdistill.benchmark.data.skeletons.topology import topology
-from fewdistill.benchmark.protocols.episodic.skeleton_suite import FewShotSuite
+from fewdistill.benchmark.graph.execute import InThisProcess, run
+from fewdistill.benchmark.graph.protocol import OpenedSuite, RunOptions
+from fewdistill.benchmark.graph.record_index import RowStatus
+from fewdistill.benchmark.protocols.episodic.opening import OpenedSkeletons, open_skeletons
+from fewdistill.benchmark.protocols.episodic.skeleton_suite import SkeletonEpisodicSuite
+from fewdistill.benchmark.protocols.supervised.cells import OpenedSupervised, open_supervised
 from fewdistill.benchmark.protocols.supervised.suite import SkeletonSuite
-from fewdistill.benchmark.suite.load import load_any
+from fewdistill.benchmark.stage import Stage, needed
+from fewdistill.benchmark.training import train_stage
+from fewdistill.benchmark.training.loop import Plan, fit
 from tests.data.skeleton_files import body, write_msr, write_nw_ucla
 
 ACTIONS, SUBJECTS, VIEWS = (1, 2), (1, 2, 3), (1, 2, 3)
@@ -114,14 +121,16 @@ def write_suite(folder: Path, clips: bool = True, text: str = SUITE) -> Path:
     return path
 
 
-def bench_of(folder: Path, changes: Sequence[str] = (), runs: str = "runs") -> Bench:
+def bench_of(
+    folder: Path, changes: Sequence[str] = (), runs: str = "runs", save_scores: bool = False
+) -> OpenedSupervised:
     """The tiny suite opened."""
     path = folder / "tiny.toml"
-    suite = load_any(
+    suite = load_suite(
         str(path if path.exists() else write_suite(folder)), (f'data.root="{folder / "data" / "nw_ucla"}"', *changes)
     )
     assert isinstance(suite, SkeletonSuite)
-    return open_bench(suite, folder / runs, "cpu")
+    return open_supervised(suite, RunOptions(folder / runs, folder / "data", "cpu", save_scores=save_scores))
 
 
 def write_msr_clips(root: Path) -> None:
@@ -143,10 +152,45 @@ def write_few_shot(folder: Path, clips: bool = True) -> Path:
     return path
 
 
-def arena_of(folder: Path, changes: Sequence[str] = (), runs: str = "runs") -> Arena:
+def arena_of(folder: Path, changes: Sequence[str] = (), runs: str = "runs", cache: str = "data") -> OpenedSkeletons:
     """The few-shot suite opened."""
     path = folder / "few.toml"
     root = f'data.root="{folder / "data" / "msr_action3d"}"'
-    suite = load_any(str(path if path.exists() else write_few_shot(folder)), (root, *changes))
-    assert isinstance(suite, FewShotSuite)
-    return open_arena(suite, folder / runs, folder / "data", "cpu")
+    suite = load_suite(str(path if path.exists() else write_few_shot(folder)), (root, *changes))
+    assert isinstance(suite, SkeletonEpisodicSuite)
+    return open_skeletons(suite, RunOptions(folder / runs, folder / cache, "cpu"))
+
+
+def run_here(opened: OpenedSuite, only: Sequence[str] = (), overwrite: bool = False) -> list[RowStatus]:
+    """Run what is missing of a suite in this process."""
+    return run(opened, lambda pending: InThisProcess(opened.context), only, overwrite)
+
+
+def make(stage: Stage) -> None:
+    """Run a stage and what it needs in this process, without locks; what a stage raises is the caller's."""
+    for missing in needed([stage]):
+        assert missing.run is not None
+        missing.run(missing)
+
+
+def make_interrupted(stage: Stage, stops: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """``make`` with an interruption in each training, the n-th of them after stops[n] steps; every step is saved."""
+    stopped: set[Path] = set()
+
+    def interrupted(
+        module: Any, plan: Plan, checkpoint: Path, device: Any, tick: Callable[[int, int], None], track: Any
+    ) -> Any:
+        def ticking(done: int, total: int) -> None:
+            if checkpoint not in stopped and done == stops[len(stopped)]:
+                stopped.add(checkpoint)
+                raise KeyboardInterrupt
+            tick(done, total)
+
+        return fit(module, replace(plan, save_seconds=0.0), checkpoint, device, ticking, track)
+
+    monkeypatch.setattr(train_stage, "fit", interrupted)
+    for number in range(1, len(stops) + 1):
+        with pytest.raises(KeyboardInterrupt):
+            make(stage)
+        assert len(stopped) == number, "each training is interrupted once"
+    make(stage)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fewdistill.benchmark.api import load_suite
 from fewdistill.benchmark.runtime.errors import UserError
-from fewdistill.benchmark.suite.load import SUITES, load_any, load_suite
+from fewdistill.benchmark.suite.load import SUITES
+from tests.video_suites import video_suite
 
 
 def write(tmp_path: Path, text: str) -> str:
@@ -16,7 +18,7 @@ def write(tmp_path: Path, text: str) -> str:
 
 @pytest.mark.parametrize("path", sorted(SUITES.glob("*.toml")), ids=lambda p: p.stem)
 def test_shipped_suites_load(path: Path) -> None:
-    assert load_any(path.stem).name == path.stem
+    assert load_suite(path.stem).name == path.stem
 
 
 def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
@@ -114,14 +116,14 @@ def test_impossible_values_are_refused(tmp_path: Path, text: str, message: str) 
 
 def test_overrides(tmp_path: Path) -> None:
     path = write(tmp_path, 'name = "mine"\n')
-    suite = load_suite(path, ("episodic.episodes=7", 'students=["resnet18"]', "weights=imagenet"))
+    suite = video_suite(path, ("episodic.episodes=7", 'students=["resnet18"]', "weights=imagenet"))
     assert (suite.episodic.episodes, suite.students, suite.weights) == (7, ("resnet18",), "imagenet")
     with pytest.raises(UserError, match=r"section\.key=value"):
         load_suite(path, ("episodes",))
 
 
 def test_a_run_may_leave_out_a_student_with_settings_of_its_own() -> None:
-    assert load_suite("demo", ('students=["resnet18"]',)).own
+    assert video_suite("demo", ('students=["resnet18"]',)).own
 
 
 def test_unknown_suite_names_the_nearest() -> None:
