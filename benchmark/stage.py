@@ -29,8 +29,8 @@ class Stage:
     ``run`` reads; present: whether the output exists, where that is not a folder with done.json; part: (i, n) makes the
     i-th of n parts, where the parts need not know of each other; divides: how many episodes or clips an optimiser step
     divides over the processes of torchrun, each with the suite's key that sets it; empty where one process works alone;
-    part_name: what tells it from its like in one row, a modality or a stream, see ``spelt_out``;
-    at: the folder of output and lock, where it is not the stage's own.
+    part_name: what tells it from its like in one row, a modality or a stream, see ``spelt_out``; at: the folder of
+    output and lock, where it is not the stage's own.
     """
 
     kind: str
@@ -237,8 +237,8 @@ def spelt_out(trained: Stage) -> dict[str, dict[str, Any]]:
     """What the hashes in an identity stand for, for a record: "trained", and every stage behind it by its part.
 
     "teacher", "teacher of teacher" and so on for settings of that name, "base" and "teacher base" likewise; "member
-    <part>" and "teacher <part>" for the members of a sum; kind and part for all others: "encoder rgb". No seed is in the
-    names, so that the records of two seeds differ in nothing else.
+    <part>" and "teacher <part>" for the members of a sum; kind and part for all others: "encoder rgb". The names hold no
+    seed, so that the records of two seeds differ in nothing else.
     """
     found = {"trained": trained.identity}
     seen = {trained.key}

@@ -236,7 +236,7 @@ def test_another_head_and_a_teacher_trained_in_episodes(tmp_path: Path, monkeypa
     opened = arena_of(tmp_path, (*LIGHT, head, teach, "evaluate.val_way=2", 'bf16=["light_dke_gcn"]'))
     finished(opened)
     (record, _) = recorded(opened)
-    assert record.cell.head == "trx" and record.settings["skeleton-base light_dke_gcn-joint-s0"]["bf16"] is True
+    assert record.cell.head == "trx" and record.settings["base"]["bf16"] is True
     stage = network_stage(opened.run, "light_dke_gcn", "-", 0)
     assert [point["step"] for point in stage.summary()["curve"] if "loss" in point] == [1, 2]
     fresh = opened.run.new_network("light_dke_gcn", 0).state_dict()

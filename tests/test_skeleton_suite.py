@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fewdistill.benchmark.api import load_suite
-from fewdistill.benchmark.data.skeletons import Entry
-from fewdistill.benchmark.data.skeletons.sampling import RECIPES, Recipe
+from fewdistill.benchmark.data.skeletons import ClipEntry
+from fewdistill.benchmark.data.skeletons.sampling import SAMPLING, SamplingConfig
 from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.data.skeletons.topology import topology
 from fewdistill.benchmark.protocols.supervised.network import network_stage, parts
@@ -78,7 +78,7 @@ def a_set(clips: list[tuple[int, int, int]], classes: tuple[str, ...] = ("a", "b
     """Clips of one frame: (label, subject, view)."""
     skeleton = topology("nw_ucla20")
     entries = tuple(
-        Entry(f"c{place:03}", Path(f"{place}"), label, subject=subject, view=view)
+        ClipEntry(f"c{place:03}", Path(f"{place}"), label, subject=subject, view=view)
         for place, (label, subject, view) in enumerate(clips)
     )
     frames = np.ones((len(clips), 3, 20, 1), np.float32)
@@ -113,11 +113,11 @@ def test_no_clip_leaks_from_one_part_into_another(
 
 
 def test_turns_are_given_in_degrees_and_default_to_the_layout() -> None:
-    def recipe(**settings: Any) -> Recipe:
+    def recipe(**settings: Any) -> SamplingConfig:
         return SkeletonData(layout="nw_ucla", root="x", split="cross_view", **settings).recipe
 
-    assert recipe() == RECIPES["nw_ucla"]
-    assert recipe(frames=26, mirror=True) == replace(RECIPES["nw_ucla"], frames=26, mirror=True)
+    assert recipe() == SAMPLING["nw_ucla"]
+    assert recipe(frames=26, mirror=True) == replace(SAMPLING["nw_ucla"], frames=26, mirror=True)
     assert recipe(rotation=(15, 60, 0)).rotation == pytest.approx((np.pi / 12, np.pi / 3, 0))
     with pytest.raises(ValidationError, match="rotation"):
         recipe(rotation=(15, 200, 0))

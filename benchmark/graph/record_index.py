@@ -120,7 +120,6 @@ def _lock(context: RunContext, row: Row) -> AbstractContextManager[None]:
 def _outcome(record: Record) -> str:
     found = record.metrics
     assert found is not None
-    if record.cell.shot is None:
-        return f"  {found.value:.2%} of {found.episodes} test {found.sample}s"
-    low, high = found.interval
-    return f"  {record.cell.at} {found.value:.2%} ± {(high - low) / 2:.2%} ({found.episodes} {found.sample}s)"
+    main, (low, high) = found.main, found.interval
+    value, half = main.scale * found.value, main.scale * (high - low) / 2
+    return f"  {record.cell.at} {main.name} {value:.2f} ± {half:.2f} {main.unit} ({found.episodes} {found.sample}s)"

@@ -33,7 +33,7 @@ def test_a_protocol_plugs_in_with_one_file(tmp_path: Path) -> None:
     assert len(found) == 6
     near, far = (found[name, 0].metrics for name in ("near", "far"))
     assert near is not None and far is not None and near.value < far.value and near.bytes == 4  # type: ignore[attr-defined]
-    assert set(found["near", 1].settings) == {"trained", "guess teacher-s1"}
+    assert set(found["near", 1].settings) == {"trained", "teacher"}
     page = (tmp_path / "runs" / "numbers" / "report" / "report.html").read_text()
     assert "near" in page and "error" in page
     again = command("run", "numbers.toml", "--no-report", cwd=tmp_path)
