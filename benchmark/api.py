@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from fewdistill.benchmark.graph.execute import InThisProcess, run
 from fewdistill.benchmark.graph.execute import status as status_of_rows
 from fewdistill.benchmark.graph.local import WorkerProcesses, cores
-from fewdistill.benchmark.graph.protocol import PROTOCOLS, OpenedSuite, Row, RunOptions
+from fewdistill.benchmark.graph.protocol import OpenedSuite, Row, RunOptions
 from fewdistill.benchmark.graph.record_index import RowStatus
 from fewdistill.benchmark.graph.remote import Remote
-from fewdistill.benchmark.protocols import PROTOCOLS as _REGISTERED  # noqa: F401  importing them registers them
+from fewdistill.benchmark.protocols import PROTOCOLS
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.suite.load import load
 from fewdistill.benchmark.suite.registry import load_plugins
@@ -139,9 +139,6 @@ def records(folder: Path | str) -> pd.DataFrame:
 
 def compare(one: str, two: str, *, shot: int | None = None, runs: Path | str = "runs") -> pd.DataFrame:
     """Two selections of records, ``suite:row`` or folders, paired on the same episodes; see ``fewdistill compare``."""
-    from fewdistill.results.comparison.compare import compared_frame
+    from fewdistill.results.comparison.frame import compared_frame
 
     return compared_frame(one, two, shot, Path(runs))
-
-
-Opened = Callable[[], OpenedSuite]

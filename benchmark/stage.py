@@ -29,7 +29,8 @@ class Stage:
     ``run`` reads; present: whether the output exists, where that is not a folder with done.json; part: (i, n) makes the
     i-th of n parts, where the parts need not know of each other; divides: how many episodes or clips an optimiser step
     divides over the processes of torchrun, each with the suite's key that sets it; empty where one process works alone;
-    at: the folder of output and lock, where it is not the stage's own.
+    part_name: what tells it from its like in one row, a modality or a stream, see ``spelt_out``; at: the folder of
+    output and lock, where it is not the stage's own.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Stage:
     present: Callable[[], bool] | None = None
     part: Callable[[int, int], None] | None = None
     divides: tuple[tuple[int, str], ...] = ()
+    part_name: str = ""
     at: Path | None = field(default=None, repr=False)
 
     @cached_property
@@ -144,18 +146,14 @@ class CachedRows:
     videos: Sequence[str]
     rows_per_shard: int = 256
 
-    @property
-    def folder(self) -> Path:
-        """Of the entry."""
-        return self.store.root / self.key.digest
-
     def open(self) -> Entry:
         """The entry, made if it is not there."""
         return self.store.entry(self.key, row_shape=self.row(), dtype=self.dtype, rows_per_shard=self.rows_per_shard)
 
     def complete(self) -> bool:
         """Whether every video has its row; makes nothing."""
-        return self.folder.exists() and not Entry(self.folder).missing(self.videos)
+        entry = self.store.find(self.key)
+        return entry is not None and not entry.missing(self.videos)
 
     def stage(
         self,
@@ -236,9 +234,32 @@ def in_parts(stage: Stage, parts: int) -> list[Stage]:
 
 
 def spelt_out(trained: Stage) -> dict[str, dict[str, Any]]:
-    """What the hashes in an identity stand for, for a record: "trained", and every stage behind it by its title."""
-    behind = {stage.title: stage.identity for stage in trained.walk() if stage.key != trained.key}
-    return {"trained": trained.identity, **behind}
+    """What the hashes in an identity stand for, for a record: "trained", and every stage behind it by its part.
+
+    "teacher", "teacher of teacher" and so on for settings of that name, "base" and "teacher base" likewise; "member
+    <part>" and "teacher <part>" for the members of a sum; kind and part for all others: "encoder rgb". The names hold no
+    seed, so that the records of two seeds differ in nothing else.
+    """
+    found = {"trained": trained.identity}
+    seen = {trained.key}
+
+    def visit(stage: Stage, teachers: str, member: str) -> None:
+        for relation, parent in _stages(stage.settings, ""):
+            of, chain, name = member, teachers, f"{parent.kind} {parent.part_name}".strip()
+            if relation == "teacher":
+                chain = f"teacher of {teachers}" if teachers else "teacher"
+                name = chain + member
+            elif relation == "trained":
+                of, name = f" {parent.part_name}", f"member {parent.part_name}"
+            elif relation == "base":
+                name = f"{teachers} base".strip() + member
+            if parent.key not in seen:
+                seen.add(parent.key)
+                found[name] = parent.identity
+                visit(parent, chain, of)
+
+    visit(trained, "", "")
+    return found
 
 
 def training_seconds(trained: Stage) -> float | None:

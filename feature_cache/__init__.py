@@ -5,23 +5,23 @@ came about, in immutable shards that several processes may write at once and rea
 """
 
 from fewdistill.feature_cache.atomic import atomic_file, sweep, write_atomic
-from fewdistill.feature_cache.draft import Draft
 from fewdistill.feature_cache.entry import Entry, Fault, Shard
 from fewdistill.feature_cache.errors import CacheError, InUseError
 from fewdistill.feature_cache.key import Key
 from fewdistill.feature_cache.layout import export_tree
 from fewdistill.feature_cache.lock import run_lock
 from fewdistill.feature_cache.manifest import sealed, unsealed
+from fewdistill.feature_cache.shard_writer import ShardWriter
 from fewdistill.feature_cache.store import Store
 
 __all__ = [
     "CacheError",
-    "Draft",
     "Entry",
     "Fault",
     "InUseError",
     "Key",
     "Shard",
+    "ShardWriter",
     "Store",
     "atomic_file",
     "export_tree",

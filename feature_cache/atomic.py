@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what a killed writer leaves behind."""
+"""Atomic file writes, and removal of the temporary files of killed writers."""
 
 import hashlib
 import os

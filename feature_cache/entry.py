@@ -1,4 +1,4 @@
-"""One cache entry: rows found by video id, in immutable shards of npy files."""
+"""A cache entry: rows found by video id, in immutable shards of npy files."""
 
 import hashlib
 import re
@@ -22,6 +22,7 @@ from fewdistill.feature_cache.manifest import (
     sidecars,
     write_shard_manifest,
 )
+from fewdistill.feature_cache.mapped_span import MappedSpan
 from fewdistill.feature_cache.shards import (
     MappedShard,
     Shard,
@@ -33,7 +34,6 @@ from fewdistill.feature_cache.shards import (
     stamp,
     video_ids,
 )
-from fewdistill.feature_cache.windows import Windows
 
 Tick = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""
@@ -42,7 +42,7 @@ _ARRAY = re.compile(r"\d{5,}\.npy")
 
 
 def no_tick(done: int, total: int) -> None:
-    """The tick of who does not watch."""
+    """A tick that shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Entry:
         self._shards: dict[int, MappedShard] = {}
         self._sound: dict[int, Stamp] = {}  # what the compared shards were
         self._rows: dict[str, tuple[int, int]] = {}  # id -> shard, row in it
-        self._windows: Windows | None = None  # over the mapped shards, made when rows are first read
+        self._span: MappedSpan | None = None  # over the mapped shards, made when rows are first read
         self._places: dict[str, int] = {}  # id -> its window
 
     def __reduce__(self) -> tuple[type["Entry"], tuple[Path]]:
@@ -145,10 +145,10 @@ class Entry:
         wanted = video_ids(ids)
         if not wanted:
             return np.empty((0, *self.row_shape), self.dtype)
-        if len(self._sound) != len(self._shards) or self._windows is None:
+        if len(self._sound) != len(self._shards) or self._span is None:
             self._look()
         try:
-            places = list(map(self._windowed().__getitem__, wanted))
+            places = list(map(self._places_in_span().__getitem__, wanted))
         except KeyError:
             self._look()
             absent = [video for video in wanted if video not in self._rows]
@@ -158,10 +158,10 @@ class Entry:
                     f"{self.folder} ({self.key.kind}) has no row for {absent[0]!r}{more}; run the step that fills it "
                     "again: it computes only what is missing"
                 ) from None
-            places = list(map(self._windowed().__getitem__, wanted))
-        assert self._windows is not None  # there are rows
+            places = list(map(self._places_in_span().__getitem__, wanted))
+        assert self._span is not None  # there are rows
         found = np.empty((len(wanted), *self.row_shape), self.dtype)
-        self._windows.gather(places, found)
+        self._span.gather(places, found)
         return found
 
     def verify(self, tick: Tick = no_tick) -> list[Fault]:
@@ -233,14 +233,14 @@ class Entry:
         rows: dict[str, tuple[int, int]] = {}
         for number in sorted(shards, reverse=True):  # of an id written twice, the lowest number counts
             rows.update((video, (number, row)) for row, video in enumerate(shards[number].ids))
-        self._shards, self._rows, self._windows, self._places = shards, rows, None, {}
+        self._shards, self._rows, self._span, self._places = shards, rows, None, {}
 
-    def _windowed(self) -> dict[str, int]:
+    def _places_in_span(self) -> dict[str, int]:
         """The window of every id's row."""
-        if self._windows is None and self._shards:
+        if self._span is None and self._shards:
             numbers = list(self._shards)
-            self._windows = Windows([self._shards[number].rows for number in numbers])
-            of_shard = dict(zip(numbers, self._windows.places, strict=True))
+            self._span = MappedSpan([self._shards[number].rows for number in numbers])
+            of_shard = dict(zip(numbers, self._span.places, strict=True))
             self._places = {video: of_shard[number][row] for video, (number, row) in self._rows.items()}
         return self._places
 

@@ -1,4 +1,4 @@
-"""What a cache entry is the result of, and the hash that names its folder."""
+"""Keys of cache entries: everything that decides their rows, and the hash that names their folder."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Locks the operating system releases when their holder dies."""
+"""File locks that the operating system releases when their holder dies."""
 
 import json
 import os
@@ -21,9 +21,10 @@ _ASK_AGAIN_S = 0.5  # of a lock held for minutes or hours, perhaps on a file ser
 def run_lock(folder: Path | str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold `folder` for one process: another one, or another thread, gets an InUseError at once.
 
-    With `waiting` it is told instead who holds the folder, and waits however long that takes. Told are process, host
-    and start. A killed process holds nothing. The folder is made if missing; `.run.lock` and, while held, `.run.json`
-    lie in it. On a shared folder all hosts must see each other's flock, as NFS 4 and the cluster file systems let them.
+    With `waiting`, that is called with who holds the folder (process, host and start), and the lock is waited for,
+    however long that takes. A killed process holds nothing. The folder is made if missing; `.run.lock` and, while held,
+    `.run.json` lie in it. On a shared folder all hosts must see each other's flock, as NFS 4 and the cluster file
+    systems let them.
     """
     folder = Path(folder)
     owner = folder / ".run.json"
@@ -36,10 +37,10 @@ def run_lock(folder: Path | str, waiting: Callable[[str], None] | None = None) -
         except Timeout:
             if waiting is None:
                 raise InUseError(
-                    f"{folder} is in use by another run ({_told(owner)}); wait for it to end, stop it, "
+                    f"{folder} is in use by another run ({_owner(owner)}); wait for it to end, stop it, "
                     "or choose another folder"
                 ) from None
-            waiting(_told(owner))
+            waiting(_owner(owner))
             lock.acquire(timeout=-1, poll_interval=_ASK_AGAIN_S)
     try:
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}
@@ -74,9 +75,9 @@ def _file_lock(path: Path, wait_s: float) -> FileLock:
     return FileLock(path, timeout=wait_s, poll_interval=0.01, fallback_to_soft=False)
 
 
-def _told(owner: Path) -> str:
+def _owner(owner: Path) -> str:
     try:
-        told = json.loads(owner.read_bytes())
-        return f"process {told['pid']} on {told['host']}, since {told['since']}"
+        found = json.loads(owner.read_bytes())
+        return f"process {found['pid']} on {found['host']}, since {found['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "it is only just starting or ending"

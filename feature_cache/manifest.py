@@ -1,4 +1,4 @@
-"""The JSON beside the arrays: what an entry holds, and what one shard holds. Both are sealed by their own sha256."""
+"""The JSON files of an entry and of its shards, each sealed by its own sha256."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""One shard of an entry: 00012.npy with the rows, 00012.json with what they are; it exists once the JSON does."""
+"""Shards of an entry: 00012.npy has the rows, 00012.json their ids and checksum; a shard exists once its JSON does."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ Stamp = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Shard:
-    """Work for one write: the shard number proposed and the ids of its rows, in order.
+    """The shard to write: its proposed number and the ids of its rows, in order.
 
     Raises CacheError for no ids, an id twice or an empty one.
     """

@@ -20,10 +20,14 @@ _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}")
 
 
 class Store:
-    """The entries under one folder, which is made when the first entry is."""
+    """The entries under one folder, which is made when the first entry is.
+
+    An entry that was opened stays open, so that its shards' checksums are compared once and not at every use.
+    """
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self._opened: dict[Path, Entry] = {}
 
     def entry(self, key: Key, *, row_shape: Sequence[int], dtype: DTypeLike, rows_per_shard: int = 256) -> Entry:
         """The entry of a key, made if it is not there yet; any number of processes may ask at once.
@@ -35,7 +39,8 @@ class Store:
         folder = self.root / key.digest
         if not (folder / ENTRY_FILE).exists():
             self._make(folder, manifest)
-        entry = Entry(folder)
+            self._opened.pop(folder, None)
+        entry = self._open(folder)
         if (entry.row_shape, entry.dtype.name) != (manifest.row_shape, manifest.dtype):
             raise CacheError(
                 f"{folder} holds rows {entry.dtype.name} {entry.row_shape}, asked for {manifest.dtype} "
@@ -48,7 +53,12 @@ class Store:
         folder = self.root / key.digest
         if not folder.exists():
             raise CacheError(f"{self.root} has no entry {key.digest} for {key}; run the step that fills it first")
-        return Entry(folder)
+        return self._open(folder)
+
+    def find(self, key: Key) -> Entry | None:
+        """The entry of a key, None where there is none; nothing is made."""
+        folder = self.root / key.digest
+        return self._open(folder) if (folder / ENTRY_FILE).exists() else None
 
     def entries(self) -> list[Entry]:
         """All entries, by digest; none if the folder does not exist. DamagedError if one's entry.json is damaged."""
@@ -73,6 +83,11 @@ class Store:
         for entry in self.entries():
             removed += entry.collect()
         return removed
+
+    def _open(self, folder: Path) -> Entry:
+        if folder not in self._opened:
+            self._opened[folder] = Entry(folder)
+        return self._opened[folder]
 
     def _folders(self) -> list[Path]:
         if not self.root.exists():

@@ -1,7 +1,7 @@
-"""Clip frames to named token branches: a convolutional trunk, 4 x 4 max pooling, and a linear map per branch.
+"""Encodes frames as named branches of tokens: a convolutional trunk, 4 x 4 max pooling, and a linear map per branch.
 
-The published students have two branches ("2fc", Lite-MKD): the first carries the query-level distillation, the
-second the labels and the support level. Their names here are QUERY_BRANCH and LABEL_BRANCH.
+The published students have two branches ("2fc", Lite-MKD): QUERY_BRANCH carries the query-level distillation,
+LABEL_BRANCH the labels and the support level.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from fewdistill.students.clip_encoder import ClipEncoder
 from fewdistill.students.enrichment import PatchEnrichment
 from fewdistill.students.trunks import BACKBONES
 
+# The released names: they are keys of stored weights and values in identities, so they stay.
 QUERY_BRANCH = "kl"
 LABEL_BRANCH = "ce"
 _POOLED_CELLS = 4
@@ -24,10 +25,10 @@ _POOLED_CELLS = 4
 class TokenEncoder(ClipEncoder):
     """frames float32 (N, 3, H, W) -> {branch: tokens float32 (N, D)}, one token a frame.
 
-    Trunk, adaptive max pooling to 4 x 4, mean of the 16 cells, then one linear map per branch to ``width``.
-    pooling = "mean" takes the global average instead (TRX); linear = False hands out the pooled features themselves as
-    the only branch's tokens, ``width`` being the trunk's channels (Lite-MKD's and TRX's ResNet50). patch_enrichment
-    lets the 16 cells of a frame attend to each other before the mean (STRM).
+    The backbone's trunk, adaptive max pooling to 4 x 4, mean of the 16 cells, then one linear map per branch to
+    ``width``. pooling = "mean" takes the global average instead (TRX); linear = False hands out the pooled features
+    themselves as the only branch's tokens, ``width`` being the trunk's channels (Lite-MKD's and TRX's ResNet50).
+    patch_enrichment lets the 16 cells of a frame attend to each other before the mean (STRM).
     token_norm layer-normalises each token (no weights; off as published), so that a base trained without regard to
     scale does not hand the head distances in the thousands, where its softmax and its loss saturate.
     """

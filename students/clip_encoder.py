@@ -1,4 +1,4 @@
-"""What turns clips into tokens, be they frames (backbones.py) or joints (skeletons/encoder.py)."""
+"""The interface of encoders from clips to tokens: of frames (backbones.py) and of joints (skeletons/encoder.py)."""
 
 from abc import abstractmethod
 

@@ -1,5 +1,6 @@
-"""A student: token encoder and matching head, and what it says about one episode."""
+"""Few-shot students: an encoder, a matching head, and their output on one episode."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
@@ -16,12 +17,38 @@ from fewdistill.students.output import EpisodeOutput, support_distances
 from fewdistill.students.skeletons import SkeletonNetwork
 
 
-class FewShotStudent(nn.Module):
-    """An encoder with named branches and one head that all branches share (Lite-MKD's two-branch student).
+class FewShotModel(nn.Module):
+    """A network whose clips become named branches of tokens, and one head that matches the tokens of every branch.
 
-    In training, passes = "one" lets batch norm see the whole episode, "two" support and query apart, as released;
-    micro_frames bounds the memory, see ClipEncoder.clips.
+    What training and evaluation need of a student, whether it reads frames or joints: ``tokens``, ``head``, and the
+    whole episode in ``forward``.
     """
+
+    encoder: nn.Module
+    head: Head
+
+    @abstractmethod
+    def tokens(self, inputs: Tensor) -> dict[str, Tensor]:
+        """The input of N clips -> tokens (N, T, D) by branch; in eval mode each clip's depend on that clip alone."""
+
+    @abstractmethod
+    def rows(self, clips: int) -> int:
+        """How many rows of the input so many clips take."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
+        """One episode: the input of S support clips, then of Q query clips; labels int64 (S,) in 0..way-1."""
+
+
+class FewShotStudent(FewShotModel):
+    """A clip encoder with named branches and a head (Lite-MKD's two-branch student).
+
+    The input is the encoder's, such as frames (N * T, 3, H, W) with T = ``frames``. passes = "one" runs the encoder on
+    a whole episode at once, "two" on support and query apart, as released, so that in training batch norm sees them
+    apart; micro_frames bounds the memory of training, see ClipEncoder.clips.
+    """
+
+    encoder: ClipEncoder
 
     def __init__(
         self, encoder: ClipEncoder, head: Head, frames: int, *, passes: Literal["one", "two"] = "one",
@@ -34,23 +61,31 @@ class FewShotStudent(nn.Module):
         self.passes = passes
         self.micro_frames = micro_frames
 
-    def forward(self, frames: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
-        """One episode: the encoder's input, frames (N * T, 3, H, W) or another, of S support then Q query videos.
+    def tokens(self, inputs: Tensor) -> dict[str, Tensor]:
+        """See FewShotModel."""
+        return self.encoder.clips(inputs, self.frames, self.micro_frames)
 
-        labels: int64 (S,).
-        """
-        support = self.encoder.rows(labels.shape[0], self.frames)
-        parts = [frames] if self.passes == "one" else [frames[:support], frames[support:]]
-        passed = [self.encoder.clips(part, self.frames, self.micro_frames) for part in parts]
+    def rows(self, clips: int) -> int:
+        """See FewShotModel."""
+        return self.encoder.rows(clips, self.frames)
+
+    def forward(self, inputs: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
+        """See FewShotModel."""
+        support = self.rows(labels.shape[0])
+        parts = [inputs] if self.passes == "one" else [inputs[:support], inputs[support:]]
+        passed = [self.tokens(part) for part in parts]
         tokens = {name: torch.cat([part[name] for part in passed]) for name in passed[0]}
         return episode_output(tokens, self.head, labels, way)
 
 
-class FewShotSkeleton(nn.Module):
-    """A network on joints and one head: tokens of one branch, layer-normalised where ``token_norm``.
+class FewShotSkeleton(FewShotModel):
+    """A skeleton network and a head: joints float32 (N, C, T, V, M) -> tokens float32 (N, T', width) of one branch.
 
-    Tokens and matching are float32 under autocast, too: the network alone is worth bfloat16.
+    The tokens are those of the network itself, layer-normalised where ``token_norm``. Tokens and matching are float32
+    under autocast, too: the network alone is worth bfloat16.
     """
+
+    encoder: SkeletonNetwork
 
     def __init__(self, encoder: SkeletonNetwork, head: Head, *, token_norm: bool = True) -> None:
         super().__init__()
@@ -58,15 +93,19 @@ class FewShotSkeleton(nn.Module):
         self.head = head
         self.token_norm = token_norm
 
-    def tokens(self, joints: Tensor) -> dict[str, Tensor]:
-        """joints float32 (N, C, T, V, M) -> tokens float32 (N, T', width), under the branch's name."""
-        tokens = at_least_float32(self.encoder.tokens(joints))
+    def tokens(self, inputs: Tensor) -> dict[str, Tensor]:
+        """See FewShotModel."""
+        tokens = at_least_float32(self.encoder.tokens(inputs))
         return {LABEL_BRANCH: F.layer_norm(tokens, tokens.shape[-1:]) if self.token_norm else tokens}
 
-    def forward(self, joints: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
-        """One episode: joints (N, C, T, V, M) of S support then Q query clips, labels int64 (S,)."""
-        tokens = self.tokens(joints)
-        with torch.autocast(joints.device.type, enabled=False):
+    def rows(self, clips: int) -> int:
+        """A row a clip."""
+        return clips
+
+    def forward(self, inputs: Tensor, labels: Tensor, way: int) -> EpisodeOutput:
+        """See FewShotModel."""
+        tokens = self.tokens(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
             return episode_output(tokens, self.head, labels, way)
 
 

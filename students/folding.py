@@ -1,5 +1,5 @@
-"""An encoder for embedding: batch norm folded into the convolution before it, a pass over memory less, and large 3x3
-convolutions by Winograd on CPUs. The same function in eval mode."""
+"""Faster encoders for embedding: batch norm folded into the convolution before it, which saves a pass over memory, and
+large 3x3 convolutions by Winograd on CPUs. The same function in eval mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,11 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fewdistill.students.backbones import TokenEncoder
-from fewdistill.students.clip_encoder import ClipEncoder
 from fewdistill.students.winograd import Winograd, worth_it
 
 
 @contextmanager
-def folded(encoder: ClipEncoder) -> Iterator[None]:
+def folded(encoder: nn.Module) -> Iterator[None]:
     """Run the encoder's trunk folded inside the block; it must be in eval mode there.
 
     Tokens differ by float32 rounding. A trunk that cannot be traced (control flow that looks at its input) or that is

@@ -1,4 +1,4 @@
-"""What travels from a network through one episode to a loss."""
+"""The output of a network on one episode, as losses read it, and the quantities derived from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""One decorator, one file: the catalogue every plug-in (head, loss, expert, student) is entered in."""
+"""Registries of plug-ins (backbones, heads, losses, experts): a file with one decorator adds an entry."""
 
 import difflib
 import importlib
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class UnknownNameError(Exception):
-    """A name no plug-in answers to; the message carries the nearest known names."""
+    """A name that is not registered; the message has the nearest known names."""
 
 
 class Registry(Generic[T]):
@@ -21,7 +21,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Enter the decorated object as ``name``; raises ValueError when the name is taken by another."""
+        """Register the decorated object as ``name``; raises ValueError when the name is taken by another."""
 
         def enter(plugin: T) -> T:
             if name in self._entries and self._entries[name] is not plugin:
@@ -48,7 +48,7 @@ class Registry(Generic[T]):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What to say to somebody who asked for an unknown name: the names like it, then all of them."""
+    """A hint about an unknown name for an error message: the known names like it, then all of them."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}? " if near else ""

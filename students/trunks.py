@@ -1,6 +1,6 @@
-"""Convolutional and transformer trunks: torchvision's by short names, any timm model as ``timm/<model>``.
+"""Backbones of students and teachers: torchvision's by short names, any timm model as ``timm/<model>``.
 
-torchvision and timm take seconds to import, so only who builds a trunk waits for them.
+torchvision and timm take seconds to import, so they are imported where a network is built.
 """
 
 import difflib
@@ -42,7 +42,7 @@ def _no_weights() -> PublishedWeights:
 
 
 @dataclass(frozen=True)
-class Trunk:
+class Backbone:
     """A published image classifier, and its part up to the pooling.
 
     classifier: the whole model at random weights, into which its published weights fit. strip: that model -> its trunk,
@@ -62,14 +62,14 @@ class Trunk:
         return self.strip(self.classifier())
 
 
-class Trunks(Registry[Trunk]):
+class Backbones(Registry[Backbone]):
     """The catalogue; names that begin with ``timm/`` are looked up in timm."""
 
-    def __getitem__(self, name: str) -> Trunk:
+    def __getitem__(self, name: str) -> Backbone:
         return timm_trunk(name.removeprefix(TIMM)) if name.startswith(TIMM) else super().__getitem__(name)
 
 
-BACKBONES = Trunks("student")
+BACKBONES = Backbones("backbone")
 
 
 def _features(model: nn.Module) -> nn.Module:
@@ -77,7 +77,7 @@ def _features(model: nn.Module) -> nn.Module:
     return model.features if hasattr(model, "features") else nn.Sequential(*list(model.children())[:-2])  # type: ignore[return-value]
 
 
-def _torchvision(name: str, channels: int) -> Trunk:
+def _torchvision(name: str, channels: int) -> Backbone:
     def classifier() -> nn.Module:
         import torchvision
 
@@ -92,7 +92,7 @@ def _torchvision(name: str, channels: int) -> Trunk:
             file, lambda: dict(weights.get_state_dict(progress=False, check_hash=True)), f"curl -LO {weights.url}", file
         )
 
-    return Trunk(classifier, channels, _features, published)
+    return Backbone(classifier, channels, _features, published)
 
 
 BACKBONES.register("resnet18")(_torchvision("resnet18", 512))
@@ -131,7 +131,7 @@ class TimmTrunk(nn.Module):
 
 
 @lru_cache
-def timm_trunk(name: str) -> Trunk:
+def timm_trunk(name: str) -> Backbone:
     """The trunk of a timm model (``name`` may carry a weight tag: model.tag). UnknownNameError names the nearest."""
     import timm
 
@@ -172,7 +172,7 @@ def timm_trunk(name: str) -> Trunk:
 
     with torch.device("meta"):
         channels = int(_timm_model(name).num_features)  # type: ignore[arg-type]
-    return Trunk(classifier, channels, strip, published, *norm)
+    return Backbone(classifier, channels, strip, published, *norm)
 
 
 def _timm_model(name: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""From pixels to modalities to fused tokens: experts, fusion and score ensembles."""
+"""Teachers: modality experts, fusions of token streams, and score ensembles."""
 
 
 class TeacherError(Exception):

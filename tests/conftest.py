@@ -20,3 +20,10 @@ def browser() -> Iterator[Browser]:
     """One Chromium for all tests of pages in this process."""
     with Browser() as browser:
         yield browser
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What opens a page in the browser is slow."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)

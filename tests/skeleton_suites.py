@@ -1,7 +1,11 @@
 """Tiny data sets in NW-UCLA's and MSR-Action3D's layouts, and suites of skeleton networks on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from fewdistill.benchmark.api import load_suite
 from fewdistill.benchmark.data.skeletons.topology import topology
@@ -13,6 +17,8 @@ from fewdistill.benchmark.protocols.episodic.skeleton_suite import SkeletonEpiso
 from fewdistill.benchmark.protocols.supervised.cells import OpenedSupervised, open_supervised
 from fewdistill.benchmark.protocols.supervised.suite import SkeletonSuite
 from fewdistill.benchmark.stage import Stage, needed
+from fewdistill.benchmark.training import train_stage
+from fewdistill.benchmark.training.loop import Plan, fit
 from tests.data.skeleton_files import body, write_msr, write_nw_ucla
 
 ACTIONS, SUBJECTS, VIEWS = (1, 2), (1, 2, 3), (1, 2, 3)
@@ -165,3 +171,26 @@ def make(stage: Stage) -> None:
     for missing in needed([stage]):
         assert missing.run is not None
         missing.run(missing)
+
+
+def make_interrupted(stage: Stage, stops: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """``make`` with an interruption in each training, the n-th of them after stops[n] steps; every step is saved."""
+    stopped: set[Path] = set()
+
+    def interrupted(
+        module: Any, plan: Plan, checkpoint: Path, device: Any, tick: Callable[[int, int], None], track: Any
+    ) -> Any:
+        def ticking(done: int, total: int) -> None:
+            if checkpoint not in stopped and done == stops[len(stopped)]:
+                stopped.add(checkpoint)
+                raise KeyboardInterrupt
+            tick(done, total)
+
+        return fit(module, replace(plan, save_seconds=0.0), checkpoint, device, ticking, track)
+
+    monkeypatch.setattr(train_stage, "fit", interrupted)
+    for number in range(1, len(stops) + 1):
+        with pytest.raises(KeyboardInterrupt):
+            make(stage)
+        assert len(stopped) == number, "each training is interrupted once"
+    make(stage)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fewdistill.benchmark.api import load_suite
 from fewdistill.benchmark.runtime.errors import UserError
-from fewdistill.benchmark.suite.load import SUITES, load_any, load_suite
+from fewdistill.benchmark.suite.load import SUITES
+from tests.video_suites import video_suite
 
 
 def write(tmp_path: Path, text: str) -> str:
@@ -16,7 +18,7 @@ def write(tmp_path: Path, text: str) -> str:
 
 @pytest.mark.parametrize("path", sorted(SUITES.glob("*.toml")), ids=lambda p: p.stem)
 def test_shipped_suites_load(path: Path) -> None:
-    assert load_any(path.stem).name == path.stem
+    assert load_suite(path.stem).name == path.stem
 
 
 def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
@@ -28,11 +30,11 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('students = ["resnet19"]', "unknown student 'resnet19': did you mean resnet1"),
+        ('students = ["resnet19"]', "unknown backbone 'resnet19': did you mean resnet1"),
         ("[evaluate]\nway = 11", "evaluate.way = 11 is larger than the val split's 8 classes"),
         ("[evaluate]\nway = 40", "larger than"),
         ("[data]\nclips_per_class = 5", r"shot \+ query = 9 is larger than clips_per_class = 5"),
-        ("[own.resnet19]\nbase = {epochs = 3}", "unknown student 'resnet19': did you mean resnet1"),
+        ("[own.resnet19]\nbase = {epochs = 3}", "unknown backbone 'resnet19': did you mean resnet1"),
         ("[own.resnet18]\nbase = {epochs = -1}", r"own\.resnet18: epochs: .*greater than or equal to 0"),
         ("[own.resnet18]\nbase = {epoch = 1}", r"own\.resnet18: epoch: unknown key"),
         ("[own.resnet18]\nepisodic = {way = 31}", r"own\.resnet18: episodic\.way = 31 is larger than the 30"),
@@ -68,7 +70,7 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
         ('[teacher.fusion]\nname = "score"', "token_target = 'fused': choose one of rgb, depth, flow"),
         ("seeds = []", "at least one"),
         ("seeds = [-1]", "seeds.*greater than or equal to 0"),
-        ('bf16 = ["resnet-18"]', "unknown student 'resnet-18': did you mean resnet18"),
+        ('bf16 = ["resnet-18"]', "unknown backbone 'resnet-18': did you mean resnet18"),
         ('[head]\nname = "hyrsm"\nattention_heads = 3', "attention_heads = 3 does not divide width = 2048"),
         ('[head]\nname = "otamm"', "unknown head 'otamm': did you mean otam"),
         ('[head]\nname = "otam"\ntuple_sizes = [2]', "'otam' does not read tuple_sizes"),
@@ -114,14 +116,14 @@ def test_impossible_values_are_refused(tmp_path: Path, text: str, message: str) 
 
 def test_overrides(tmp_path: Path) -> None:
     path = write(tmp_path, 'name = "mine"\n')
-    suite = load_suite(path, ("episodic.episodes=7", 'students=["resnet18"]', "weights=imagenet"))
+    suite = video_suite(path, ("episodic.episodes=7", 'students=["resnet18"]', "weights=imagenet"))
     assert (suite.episodic.episodes, suite.students, suite.weights) == (7, ("resnet18",), "imagenet")
     with pytest.raises(UserError, match=r"section\.key=value"):
         load_suite(path, ("episodes",))
 
 
 def test_a_run_may_leave_out_a_student_with_settings_of_its_own() -> None:
-    assert load_suite("demo", ('students=["resnet18"]',)).own
+    assert video_suite("demo", ('students=["resnet18"]',)).own
 
 
 def test_unknown_suite_names_the_nearest() -> None:

@@ -26,7 +26,7 @@ from fewdistill.teachers import TeacherError
 from fewdistill.teachers.modalities import Expert
 from fewdistill.teachers.modalities.skeleton import SkeletonImage
 from tests.command import TINY
-from tests.video_suites import read_suite, run_on, small_shards, version
+from tests.video_suites import run_on, small_shards, version, video_suite
 
 SPEC = EmbeddedSpec(size=32, frames=4, clips_per_class=6, train_classes=4, val_classes=3, test_classes=3)
 MODALITIES = ("depth", "flow", "gradient", "skeleton")
@@ -45,7 +45,7 @@ base = {token_target = "rgb"}
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     path = tmp_path_factory.mktemp("suite") / "tiny.toml"
     path.write_text(TINY.replace('"flow", "skeleton"', '"flow", "gradient", "skeleton"') + VARIANTS)
-    return read_suite(path)
+    return video_suite(path)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run_of(suite: Suite, data: Path, cache: Path) -> VideoRun:
-    return run_on(suite, VideoFolder(data, frames=4, image_size=32, resize=32), cache / "runs", cache)
+def run_of(suite: Suite, data: Path, home: Path) -> VideoRun:
+    return run_on(VideoFolder(data, frames=4, image_size=32, resize=32), suite, home)
 
 
 def entry_of(run: VideoRun, modality: str) -> Entry:

@@ -33,6 +33,8 @@ from tests.command import COMMAND, environment, fewdistill, start
 from tests.curves import shown_as_stored
 from tests.gloo_pair import take_part
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name = "small"
 seeds = [0]

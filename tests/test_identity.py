@@ -1,29 +1,39 @@
 """What a setting is part of: the pieces that read it change their identity, the others keep it."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from fewdistill.benchmark.protocols.episodic import identity
-from fewdistill.benchmark.protocols.episodic.student import base_weights
-from fewdistill.benchmark.protocols.episodic.suite import Suite
+from fewdistill.benchmark.protocols.episodic.student import base_stage, student_stage
+from fewdistill.benchmark.protocols.episodic.teacher import encoder_stage
+from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.errors import UserError
-from fewdistill.benchmark.suite.distillation import distillation
-from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.benchmark.training.initial_weights import weights_identity
+from tests.video_suites import run_on, small_folder, video_suite
+
+Opened = Callable[..., VideoRun]
 
 
-def suite(*changes: str) -> Suite:
-    return load_suite("embedded", changes)
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """Opens the embedded suite with changes."""
+    home = tmp_path_factory.mktemp("home")
+    folder = small_folder(home / "set")
+    return lambda *changes: run_on(folder, video_suite("embedded", changes), home)
 
 
-def base(of: Suite, setting: str, student: str = "resnet18") -> dict[str, object]:
-    return identity.base(of, "content", student, base_weights(of, distillation(setting)), "teacher", 0)
+def base(run: VideoRun, setting: str, student: str = "resnet18") -> dict[str, Any]:
+    return base_stage(run, student, setting, 0).identity
 
 
-def student(of: Suite, distillation: str) -> dict[str, object]:
-    return identity.student(of, "base", distillation, None, 0)
+def student(run: VideoRun, setting: str) -> dict[str, Any]:
+    """All but the base, which has a function of its own."""
+    return {
+        name: value for name, value in student_stage(run, "resnet18", setting, 0).identity.items() if name != "base"
+    }
 
 
 @pytest.mark.parametrize(
@@ -35,29 +45,28 @@ def student(of: Suite, distillation: str) -> dict[str, object]:
         ("base.lr=7e-7", {"none", "kd", "tokens", "d2m", "both", "tokens+kd"}),
     ],
 )
-def test_base_training_belongs_to_the_distillation_that_reads_it(change: str, changed: set[str]) -> None:
+def test_base_training_belongs_to_the_distillation_that_reads_it(suite: Opened, change: str, changed: set[str]) -> None:
     every = {"none", "kd", "tokens", "d2m", "both", "tokens+kd"}
     before, after = suite("base.relation_weight=1"), suite("base.relation_weight=1", change)
     assert {name for name in every if base(after, name) != base(before, name)} == changed
 
 
-def test_settings_share_a_base_that_they_train_alike() -> None:
-    assert base(suite(), "none") == base(suite(), "kd") and base(suite(), "tokens") == base(suite(), "tokens+kd")
-    without = suite("base.relation_weight=0")
+def test_settings_share_a_base_that_they_train_alike(suite: Opened) -> None:
+    plain, without, with_it = suite(), suite("base.relation_weight=0"), suite("base.relation_weight=1")
+    assert base(plain, "none") == base(plain, "kd") and base(plain, "tokens") == base(plain, "tokens+kd")
     assert base(without, "d2m") == base(without, "none") and base(without, "both") == base(without, "tokens")
-    with_it = suite("base.relation_weight=1")
     assert len({str(base(with_it, name)) for name in ("none", "tokens", "d2m", "both")}) == 4
 
 
-def test_a_students_own_settings_are_its_own() -> None:
+def test_a_students_own_settings_are_its_own(suite: Opened) -> None:
     own = suite("own.mobilenetv3_small.base.epochs=30", "own.mobilenetv3_small.episodic.lr=1e-9")
-    assert base(own.of("resnet18"), "none") == base(suite(), "none")
-    changed, plain = (base(of, "none", "mobilenetv3_small") for of in (own.of("mobilenetv3_small"), suite()))
+    assert base(own, "none") == base(suite(), "none")
+    changed, plain = (base(run, "none", "mobilenetv3_small") for run in (own, suite()))
     assert changed["base"] == {**plain["base"], "epochs": 30}
 
 
-def encoder(of: Suite, modality: str) -> dict[str, object]:
-    return identity.encoder(of, "content", modality, of.teacher.new_expert(modality).identity(), 0)
+def encoder(run: VideoRun, modality: str) -> dict[str, Any]:
+    return encoder_stage(run, modality, 0).identity
 
 
 @pytest.mark.parametrize(
@@ -75,12 +84,13 @@ def encoder(of: Suite, modality: str) -> dict[str, object]:
         ('bf16=["resnet18", "ctr_gcn"]', {"joints"}),
     ],
 )
-def test_an_encoder_is_its_own_network_and_training(change: str, changed: set[str]) -> None:
+def test_an_encoder_is_its_own_network_and_training(suite: Opened, change: str, changed: set[str]) -> None:
     every = {"rgb", "skeleton", "joints"}
-    assert {name for name in every if encoder(suite(change), name) != encoder(suite(), name)} == changed
+    before, after = suite(), suite(change)
+    assert {name for name in every if encoder(after, name) != encoder(before, name)} == changed
 
 
-def test_coordinates_are_read_by_the_network_that_is_named() -> None:
+def test_coordinates_are_read_by_the_network_that_is_named(suite: Opened) -> None:
     named = encoder(suite("teacher.expert.joints.network=dke_gcn"), "joints")
     assert (named["backbone"], named["weights"], named["bf16"]) == ("dke_gcn", "random", False)
     assert encoder(suite(), "rgb")["backbone"] == "resnet18"
@@ -95,20 +105,17 @@ def test_coordinates_are_read_by_the_network_that_is_named() -> None:
         ("episodic.lr=7e-7", {"none", "tokens", "d2m", "both"}),
     ],
 )
-def test_a_setting_belongs_to_the_distillation_that_reads_it(change: str, changed: set[str]) -> None:
+def test_a_setting_belongs_to_the_distillation_that_reads_it(suite: Opened, change: str, changed: set[str]) -> None:
     every = {"none", "tokens", "d2m", "both"}
-    assert {name for name in every if student(suite(change), name) != student(suite(), name)} == changed
+    before, after = suite(), suite(change)
+    assert {name for name in every if student(after, name) != student(before, name)} == changed
 
 
-def test_given_weights_still_follow_a_token_target() -> None:
+def test_given_weights_still_follow_a_token_target(suite: Opened) -> None:
     given = suite('weights="imagenet"', "base.relation_weight=0")
     other = suite('weights="imagenet"', "base.relation_weight=0", "base.token_target=rgb")
     assert base(given, "tokens") == base(other, "tokens") and student(given, "tokens") != student(other, "tokens")
     assert student(given, "none") == student(other, "none")
-
-
-def test_a_record_belongs_to_its_videos() -> None:
-    assert identity.cell("trained", "a", "episodes", 5, 1, 1) != identity.cell("trained", "b", "episodes", 5, 1, 1)
 
 
 def test_weights_are_known_by_content_not_by_path(tmp_path: Path) -> None:

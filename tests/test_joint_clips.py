@@ -21,7 +21,7 @@ from fewdistill.teachers.modalities.joints import Joints
 from tests.command import TINY
 from tests.skeleton_suites import make
 from tests.teachers.poses import SKELETON, SWAP, posed
-from tests.video_suites import read_suite, run_on, version
+from tests.video_suites import run_on, version, video_suite
 
 MOVES = np.cumsum(np.random.default_rng(0).normal(0, 0.05, (8, 3)), axis=0)
 CLIP = Joints(frames=8).derive(posed(MOVES))
@@ -81,7 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> VideoRun:
     text = TINY.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb", "joints"]')
     (root / "tiny.toml").write_text(text.replace('token_target = "skeleton"', "") + VARIANTS)
     folder = VideoFolder(root / "set", frames=4, image_size=32, resize=32)
-    return run_on(read_suite(root / "tiny.toml"), folder, root / "runs", root / "cache")
+    return run_on(folder, video_suite(root / "tiny.toml"), root)
 
 
 def test_networks_share_their_clips_and_nothing_else(run: VideoRun) -> None:

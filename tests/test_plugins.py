@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from fewdistill.benchmark.protocols.episodic import identity
+from fewdistill.benchmark.api import load_suite
+from fewdistill.benchmark.protocols.episodic.settings import head_settings
 from fewdistill.benchmark.runtime.errors import UserError
-from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.benchmark.suite.registry import load_plugins
 from fewdistill.students.heads import HEADS
 from fewdistill.teachers.modalities import EXPERTS
+from tests.video_suites import video_suite
 
 MODULE = """
 from dataclasses import dataclass
-from teachers.modalities import EXPERTS, Expert
+from fewdistill.teachers.modalities import EXPERTS, Expert
 
 @EXPERTS.register("night_vision")
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def test_entry_points_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 HEAD = """
-from students.heads import HEADS
-from students.heads.mean_token import ProtoNet
+from fewdistill.students.heads import HEADS
+from fewdistill.students.heads.mean_token import ProtoNet
 
 @HEADS.register("{name}")
 class Mine(ProtoNet):
@@ -65,14 +66,14 @@ def test_a_suite_names_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
         folder = tmp_path / part
         folder.mkdir()
         (folder / "head_of_mine.py").write_text(f"# {part}\n{HEAD.format(name='mine')}")
-        suite = load_suite(suite_of(folder, f'["{folder / "head_of_mine.py"}"]', "mine"))
-        found.append(identity.head(suite.head))
+        suite = video_suite(suite_of(folder, f'["{folder / "head_of_mine.py"}"]', "mine"))
+        found.append(head_settings(suite.head))
         sys.modules.pop("head_of_mine")
         sys.path.remove(str(folder))
         del HEADS._entries["mine"]
     assert found[0]["name"] == found[1]["name"] == "mine"
     assert found[0]["code"] != found[1]["code"], "an edited file is another head"
-    assert "code" not in identity.head(load_suite("demo").head), "the shipped ones keep their keys"
+    assert "code" not in head_settings(video_suite("demo").head), "the shipped ones keep their keys"
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,38 @@
 """Suites of skeleton episodes: what may not be asked for, whose classes train, resumption, what a teacher changes."""
 
-from collections.abc import Callable
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from fewdistill.benchmark.graph.place import standing
-from fewdistill.benchmark.protocols.episodic.arena import Arena, Material, split_labels
-from fewdistill.benchmark.protocols.episodic.skeleton_running import EPISODES, open_arena
-from fewdistill.benchmark.protocols.episodic.skeleton_stages import Lesson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fewdistill.benchmark.api import load_suite, open_loaded
+from fewdistill.benchmark.data.dataset import all_videos
 from fewdistill.benchmark.data.skeletons import LAYOUTS
 from fewdistill.benchmark.data.skeletons.class_splits import class_splits
 from fewdistill.benchmark.data.skeletons.readers.msr_action3d import CLASSES
 from fewdistill.benchmark.data.skeletons.readers.nw_ucla import CLASSES as UCLA
-from fewdistill.benchmark.graph import rules
-from fewdistill.benchmark.protocols.episodic import skeleton_stages as stages
-from fewdistill.benchmark.protocols.episodic.skeleton_suite import ClassSplit, FewShotSuite
-from fewdistill.benchmark.protocols.supervised import network as by_labels
+from fewdistill.benchmark.graph.protocol import RunOptions
+from fewdistill.benchmark.protocols.episodic import skeletons
+from fewdistill.benchmark.protocols.episodic.opening import OpenedSkeletons
+from fewdistill.benchmark.protocols.episodic.skeleton_suite import ClassSplit, SkeletonEpisodicSuite
+from fewdistill.benchmark.protocols.episodic.skeletons import (
+    JoinedData,
+    SkeletonRun,
+    network_stage,
+    split_labels,
+    token_rows,
+)
 from fewdistill.benchmark.runtime.errors import DataError, UserError
-from fewdistill.benchmark.suite.load import SUITES, load_any
+from fewdistill.benchmark.suite.load import SUITES
+from fewdistill.benchmark.training import episodic
 from fewdistill.benchmark.training.loop import Plan
+from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
-from tests.skeleton_suites import arena_of, write_clips, write_few_shot
+from tests.skeleton_suites import arena_of, make, make_interrupted, run_here, write_clips, write_few_shot
 from tests.test_skeleton_suite import a_set
 
 LIGHT = ('teacher="light_dke_gcn"', "students={}")
@@ -56,7 +62,7 @@ LIGHT = ('teacher="light_dke_gcn"', "students={}")
 )
 def test_what_cannot_be_is_refused_before_any_clip_is_read(tmp_path: Path, setting: str, says: str) -> None:
     with pytest.raises(UserError, match=r"few\.toml") as error:
-        load_any(str(write_few_shot(tmp_path, clips=False)), (setting,))
+        load_suite(str(write_few_shot(tmp_path, clips=False)), (setting,))
     assert says in str(error.value)
 
 
@@ -87,18 +93,19 @@ def test_shipped_splits_of_classes_follow_their_rule() -> None:
 
 
 def test_shipped_suites_are_sound_and_absent_data_are_one_line(tmp_path: Path) -> None:
+    options = RunOptions(tmp_path / "runs", tmp_path / "data", "cpu")
     for name in ("dke_gcn_msr_fewshot", "dke_gcn_ucla_to_msr", "dke_gcn_msr_to_ucla"):
-        suite = load_any(name, (f'data.root="{tmp_path / "none"}"',))
-        assert isinstance(suite, FewShotSuite) and (SUITES / f"{name}.toml").is_file()
+        suite = load_suite(name, (f'data.root="{tmp_path / "none"}"',))
+        assert isinstance(suite, SkeletonEpisodicSuite) and (SUITES / f"{name}.toml").is_file()
         with pytest.raises(DataError, match=r"https://wangjiangb\.github\.io/my_data\.html") as error:
-            open_arena(suite, tmp_path / "runs", tmp_path / "data", "cpu")
+            open_loaded(suite, options)
         assert LAYOUTS[suite.data.layout].download in str(error.value)
     write_clips(tmp_path / "ucla")
     other = (f'data.root="{tmp_path / "ucla"}"', f'test_data.root="{tmp_path / "lost"}"')
-    suite = load_any("dke_gcn_ucla_to_msr", other)
-    assert isinstance(suite, FewShotSuite)
+    suite = load_suite("dke_gcn_ucla_to_msr", other)
+    assert isinstance(suite, SkeletonEpisodicSuite)
     with pytest.raises(DataError, match=r"lost: no such folder.*MSR-Action3D"):
-        open_arena(suite, tmp_path / "runs", tmp_path / "data", "cpu")
+        open_loaded(suite, options)
     assert not (tmp_path / "runs").exists()
 
 
@@ -113,8 +120,8 @@ def test_no_class_leaks_from_one_split_into_another(names: list[str], train: int
         own = [name for name in names if name in "abcd"]
         data["classes"] = division = {"train": own[:2], "val": own[2:], "test": []}
         values["test_data"] = {"layout": "msr_action3d", "root": "y"}
-    suite = FewShotSuite.model_validate({**values, "data": data})
-    found = split_labels(suite, Material(clips, 4 if across else 7, ""))
+    suite = SkeletonEpisodicSuite.model_validate({**values, "data": data})
+    found = split_labels(suite, JoinedData(clips, 4 if across else 7, ""))
     told = {split: {clips.classes[label] for label in labels} for split, labels in found.items()}
     assert told == {**{k: set(v) for k, v in division.items()}, **({"test": set("efg")} if across else {})}
     assert sum(map(len, found.values())) == len(set().union(*found.values())), "no class is in two of them"
@@ -126,107 +133,111 @@ def test_a_class_that_both_sets_have_must_be_left_out() -> None:
     values |= {"data": {"layout": "nw_ucla", "root": "x", "classes": {"train": ["a", "b"], "val": ["c", "d"]}}}
     for left_out in ([], ["d"]):
         other = {"layout": "msr_action3d", "root": "y", "leave_out": left_out}
-        suite = FewShotSuite.model_validate({**values, "test_data": other})
+        suite = SkeletonEpisodicSuite.model_validate({**values, "test_data": other})
         if left_out:
-            assert split_labels(suite, Material(clips, 4, ""))["test"] == (5, 6, 7)
+            assert split_labels(suite, JoinedData(clips, 4, ""))["test"] == (5, 6, 7)
         else:
             with pytest.raises(DataError, match=r"class 'd' is in both data sets.*leave_out"):
-                split_labels(suite, Material(clips, 4, ""))
+                split_labels(suite, JoinedData(clips, 4, ""))
 
 
-LESSON = Lesson("light_dke_gcn", "assistant", 0)
-CHAIN = (LESSON, Lesson("dke_gcn", "dkd", 0), Lesson("ctr_gcn", "-", 0))
-ALONE = Lesson("dke_gcn", "none", 0)
+LEARNER = ("light_dke_gcn", "assistant", 0)
+TEACHER = ("dke_gcn", "dkd", 0)
+ITS_TEACHER = ("ctr_gcn", "-", 0)
+ALONE = ("dke_gcn", "none", 0)
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Arena:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("calm")
+
+
+@pytest.fixture(scope="module")
+def calm(home: Path) -> SkeletonRun:
     """A student alone, then a chain of three, trained undisturbed."""
-    arena = arena_of(tmp_path_factory.mktemp("calm"))
-    stages.train(arena, ALONE)
-    trained = {path.name.split("-s0")[0] for path in (arena.runs / "stages").iterdir()}
+    run = arena_of(home).run
+    make(network_stage(run, *ALONE))
+    trained = {path.name.split("-s0")[0] for path in (run.context.runs / "stages").iterdir()}
     assert trained == {"skeleton-base-dke_gcn-joint", "skeleton-episodes-dke_gcn-joint-none"}, "without a teacher"
-    stages.train(arena, LESSON)
-    return arena
+    make(network_stage(run, *LEARNER))
+    return run
 
 
-def test_training_interrupted_anywhere_ends_in_the_same_bits(calm: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = arena_of(calm.runs.parents[1], runs="broken")
-    assert stages.taught_by(broken, LESSON) == CHAIN[1] and stages.taught_by(broken, CHAIN[1]) == CHAIN[2]
-    real, stopped = stages.fit, set[Path]()
-
-    def interrupted(
-        module: object, plan: object, checkpoint: Path, device: object, tick: Callable[[int, int], None], track: object
-    ) -> object:
-        def ticking(done: int, total: int) -> None:
-            if checkpoint not in stopped:
-                stopped.add(checkpoint)
-                raise KeyboardInterrupt
-            tick(done, total)
-
-        return real(module, plan, checkpoint, device, ticking, track)  # type: ignore[arg-type]
-
-    for module in (stages, by_labels):
-        monkeypatch.setattr(module, "Plan", partial(Plan, save_seconds=0.0))
-        monkeypatch.setattr(module, "fit", interrupted)
-    for stops in range(1, 6):
-        with pytest.raises(KeyboardInterrupt):
-            stages.train(broken, LESSON)
-        assert len(stopped) == stops, "three trainings by labels and two in episodes, each stopped after its first step"
-    stages.train(broken, LESSON)
-    for one in CHAIN:
-        ours, theirs = (standing(stages.stage_of(arena, one)) for arena in (calm, broken))
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours), one
-    cached = [stages.cached_tokens(arena, CHAIN[1]).gather(calm.all_videos) for arena in (calm, broken)]
+def test_training_interrupted_anywhere_ends_in_the_same_bits(
+    home: Path, calm: SkeletonRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = arena_of(home, runs="broken", cache="other").run
+    one, two = (network_stage(run, *LEARNER) for run in (calm, broken))
+    for named, teacher in ((LEARNER, TEACHER), (TEACHER, ITS_TEACHER)):
+        assert network_stage(broken, *named).teacher is network_stage(broken, *teacher)
+    make_interrupted(two, (1,) * 5, monkeypatch)  # three trainings by labels and two in episodes
+    for ours, theirs in zip(one.walk(), two.walk(), strict=True):
+        weights = theirs.weights()
+        assert all(torch.equal(value, weights[name]) for name, value in ours.weights().items()), ours.label
+    cached = [token_rows(run, *TEACHER).open().gather(all_videos(calm.data)) for run in (calm, broken)]
     assert cached[0].dtype == "float32" and cached[0].shape == (24, 2, 256) and (cached[0] == cached[1]).all()
 
 
-def test_a_teacher_changes_the_student_and_nothing_that_the_other_one_sees(calm: Arena) -> None:
-    taught = CHAIN[1]
-    curves = [stages.stage_of(calm, lesson).summary()["curve"] for lesson in (ALONE, taught)]
+def test_a_teacher_changes_the_student_and_nothing_that_the_other_one_sees(home: Path, calm: SkeletonRun) -> None:
+    curves = [network_stage(calm, *named).summary()["curve"] for named in (ALONE, TEACHER)]
     first = [next(point for point in curve if "ce" in point) for curve in curves]
     assert first[0]["ce"] == first[1]["ce"], "the same weights on the same episodes, once without the other term"
     assert first[0]["loss"] == first[0]["ce"] < first[1]["loss"] and "target" in first[1] and "target" not in first[0]
     last = [curve[-2]["ce"] for curve in curves]
     assert last[0] != last[1], "the second step starts from other weights"
-    again = arena_of(calm.runs.parents[1], ("distiller.dkd.beta=800.0",))
-    assert stages.stage_of(again, ALONE).key == stages.stage_of(calm, ALONE).key
-    assert stages.stage_of(again, taught).key != stages.stage_of(calm, taught).key
+    again = arena_of(home, ("distiller.dkd.beta=800.0",)).run
+    assert network_stage(again, *ALONE).key == network_stage(calm, *ALONE).key
+    assert network_stage(again, *TEACHER).key != network_stage(calm, *TEACHER).key
     rows, labels = torch.tensor([0, 4, 1, 5]), torch.tensor([0, 1])
-    theirs = stages.answers_of(calm, CHAIN[2])(rows, labels, labels, 2).logits["fused"]
+    outputs = skeletons._teacher_outputs(calm, *TEACHER, frozenset())  # of the teacher's own teacher
+    theirs = outputs(rows, labels, labels, 2).logits["fused"]
     with torch.no_grad():
-        whole = stages.trained(calm, CHAIN[2])(calm.batch(calm.parts["train"][rows.numpy()], "joint"), labels, 2)
+        joints = calm.data.batch(calm.data.parts["train"][rows.numpy()], "joint")
+        whole = calm.trained(*ITS_TEACHER)(joints, labels, 2)
     assert torch.allclose(theirs, whole.logits["ce"], atol=1e-5), "cached tokens say what the network says"
+
+
+def finished(opened: OpenedSkeletons) -> list[str]:
+    """The names of the rows, all of which are run to their end."""
+    found = run_here(opened)
+    assert all(each.done for each in found)
+    return [each.row.name for each in found]
+
+
+def recorded(opened: OpenedSkeletons) -> list[Record]:
+    return RecordStore(opened.context.runs / "records").all()
 
 
 def test_across_data_sets_and_streams_rows_are_ordinary_ones(tmp_path: Path) -> None:
     write_clips(tmp_path / "ucla")
     classes = 'data.classes={train=["hammer", "bend"], val=["jogging", "side kick"]}'
     test_data = f'test_data={{layout="nw_ucla", root="{tmp_path / "ucla"}"}}'
-    arena = arena_of(tmp_path, (*LIGHT, classes, test_data, 'variant.bone.stream="bone"'))
-    assert arena.classes("test") == ("pick up with one hand", "pick up with two hands"), "those that have clips"
-    assert arena.trained_classes == ("hammer", "bend") and len(arena.videos("test")) == 18
-    assert arena.clips.skeleton.joints == LAYOUTS["msr_action3d"](tmp_path / "data" / "msr_action3d").skeleton.joints
-    found = rules.run(arena, EPISODES)
-    assert [standing.row.name for _, standing in found] == ["light_dke_gcn/-/s0", "light_dke_gcn/-/s0@bone"]
-    assert all(standing.done for _, standing in found)
-    records = RecordStore(arena.runs / "records").all()
+    opened = arena_of(tmp_path, (*LIGHT, classes, test_data, 'variant.bone.stream="bone"'))
+    data, layout = opened.run.data, LAYOUTS["msr_action3d"](tmp_path / "data" / "msr_action3d")
+    assert tuple(data.by_class("test")) == ("pick up with one hand", "pick up with two hands"), "those that have clips"
+    assert data.train_classes == ("hammer", "bend") and len(data.videos("test")) == 18
+    assert data.skeletons.skeleton.joints == layout.skeleton.joints
+    assert finished(opened) == ["light_dke_gcn/-/s0", "light_dke_gcn/-/s0@bone"]
+    records = recorded(opened)
     assert {record.cell.dataset for record in records} == {"msr_action3d to nw_ucla"} and len(records) == 4
     assert len({record.identity["episodes"] for record in records}) == 2, "one list a shot, whatever the stream"
     renamed = arena_of(tmp_path, (*LIGHT, classes, test_data, 'variant.bones.stream="bone"'))
-    assert all(standing.done for _, standing in rules.run(renamed, EPISODES))
-    assert {record.cell.variant for record in RecordStore(arena.runs / "records").all()} == {"", "bones"}
+    assert finished(renamed) == ["light_dke_gcn/-/s0", "light_dke_gcn/-/s0@bones"]
+    assert {record.cell.variant for record in recorded(opened)} == {"", "bones"}
 
 
 def test_another_head_and_a_teacher_trained_in_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "Plan", partial(Plan, select="last"))  # these clips are too easy for the start to lose
+    def last(*given: Any, **named: Any) -> Plan:
+        return Plan(*given, **named, select="last")
+
+    monkeypatch.setattr(episodic, "Plan", last)  # these clips are too easy for the start to lose
     head = 'head={name="trx", tuple_sizes=[2], width=8}'
     teach = "teacher_episodic={way=2, shot=1, query=1, episodes=2, validate_every=2}"
-    arena = arena_of(tmp_path, (*LIGHT, head, teach, "evaluate.val_way=2", 'bf16=["light_dke_gcn"]'))
-    assert all(standing.done for _, standing in rules.run(arena, EPISODES))
-    (record, _) = RecordStore(arena.runs / "records").all()
-    assert record.cell.head == "trx" and record.provenance["bf16"] == ["light_dke_gcn"]
-    stage = stages.stage_of(arena, Lesson("light_dke_gcn", "-", 0))
+    opened = arena_of(tmp_path, (*LIGHT, head, teach, "evaluate.val_way=2", 'bf16=["light_dke_gcn"]'))
+    finished(opened)
+    (record, _) = recorded(opened)
+    assert record.cell.head == "trx" and record.settings["base"]["bf16"] is True
+    stage = network_stage(opened.run, "light_dke_gcn", "-", 0)
     assert [point["step"] for point in stage.summary()["curve"] if "loss" in point] == [1, 2]
-    fresh = arena.new_student("light_dke_gcn", 0).state_dict()
-    assert any(name.startswith("head.") and not torch.equal(v, fresh[name]) for name, v in standing(stage).items())
+    fresh = opened.run.new_network("light_dke_gcn", 0).state_dict()
+    assert any(name.startswith("head.") and not torch.equal(v, fresh[name]) for name, v in stage.weights().items())

@@ -1,31 +1,27 @@
 """Suites of skeleton networks: what may not be asked for, whose clips train, stages that resume, sums of streams."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fewdistill.benchmark.graph.place import standing
-from fewdistill.benchmark.protocols.supervised.bench import parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fewdistill.benchmark.data.skeletons import Entry
-from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Recipe
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.api import load_suite
+from fewdistill.benchmark.data.skeletons import ClipEntry
+from fewdistill.benchmark.data.skeletons.sampling import SAMPLING, SamplingConfig
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.data.skeletons.topology import topology
-from fewdistill.benchmark.protocols.supervised import network as stages
-from fewdistill.benchmark.protocols.supervised import running
-from fewdistill.benchmark.protocols.supervised.suite import RecipeConfig, SkeletonData, SplitConfig
+from fewdistill.benchmark.protocols.supervised.network import network_stage, parts
+from fewdistill.benchmark.protocols.supervised.suite import SkeletonData, SplitConfig
 from fewdistill.benchmark.runtime.errors import DataError, UserError
-from fewdistill.benchmark.suite.load import load_any, load_suite
-from fewdistill.benchmark.training.loop import Plan
+from fewdistill.benchmark.suite.networks import RecipeConfig
 from fewdistill.results.records.store import RecordStore
-from tests.skeleton_suites import bench_of, write_suite
+from tests.skeleton_suites import bench_of, make, make_interrupted, run_here, write_suite
 
 
 @pytest.mark.parametrize(
@@ -37,7 +33,7 @@ from tests.skeleton_suites import bench_of, write_suite
         ('teacher="ctr_gnc"', "unknown skeleton student 'ctr_gnc': did you mean ctr_gcn"),
         ('teacher="dke_gcn"', "students.dke_gcn is the teacher"),
         ('students.dke_gcn.self="dke_gcn/dkdd"', "did you mean dke_gcn/dkd"),
-        ('students.dke_gcn.dkd="dke_gcn/self"', "it learns from itself in the end"),
+        ('students.dke_gcn.dkd="dke_gcn/self"', "its teachers lead back to itself"),
         ('students.dke_gcn.none="teacher"', "needs a name other than none"),
         ('streams=["joints"]', "unknown stream 'joints': did you mean joint"),
         ('streams=["joint"]', "ensembles.two: bone is not in streams"),
@@ -46,7 +42,7 @@ from tests.skeleton_suites import bench_of, write_suite
         ('data.split="cross_viev"', "is not of nw_ucla: did you mean cross_view"),
         ('data.layout="ucla"', "unknown skeleton layout 'ucla'"),
         ('data.split_by={field="view", train=[1], test=[2]}', "give split = one of cross_view, or split_by"),
-        ('protocol="supervisde"', "protocol"),
+        ('protocol="supervisde"', "unknown protocol 'supervisde': did you mean supervised"),
         ('bf16=["resnet18"]', "bf16"),
         ("seeds=[0, 0]", "each once"),
         ("variant.x.data.root=x", "variant.x: data.root must stay the suite's"),
@@ -56,16 +52,14 @@ from tests.skeleton_suites import bench_of, write_suite
 def test_what_cannot_be_is_refused_before_any_clip_is_read(tmp_path: Path, setting: str, says: str) -> None:
     path = write_suite(tmp_path, clips=False)
     with pytest.raises(UserError, match=r"tiny\.toml") as error:
-        load_any(str(path), (setting,))
+        load_suite(str(path), (setting,))
     assert says in str(error.value)
 
 
 def test_selection_of_the_best_needs_clips_to_select_on(tmp_path: Path) -> None:
     path = write_suite(tmp_path, clips=False)
     with pytest.raises(UserError, match=r"needs data\.val_subjects"):
-        load_any(str(path), ('recipe.select="best"', "data.val_subjects=[]"))
-    with pytest.raises(UserError, match="supervised protocol"):
-        load_suite(str(path))
+        load_suite(str(path), ('recipe.select="best"', "data.val_subjects=[]"))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +78,7 @@ def a_set(clips: list[tuple[int, int, int]], classes: tuple[str, ...] = ("a", "b
     """Clips of one frame: (label, subject, view)."""
     skeleton = topology("nw_ucla20")
     entries = tuple(
-        Entry(f"c{place:03}", Path(f"{place}"), label, subject=subject, view=view)
+        ClipEntry(f"c{place:03}", Path(f"{place}"), label, subject=subject, view=view)
         for place, (label, subject, view) in enumerate(clips)
     )
     frames = np.ones((len(clips), 3, 20, 1), np.float32)
@@ -119,11 +113,11 @@ def test_no_clip_leaks_from_one_part_into_another(
 
 
 def test_turns_are_given_in_degrees_and_default_to_the_layout() -> None:
-    def recipe(**settings: Any) -> Recipe:
+    def recipe(**settings: Any) -> SamplingConfig:
         return SkeletonData(layout="nw_ucla", root="x", split="cross_view", **settings).recipe
 
-    assert recipe() == RECIPES["nw_ucla"]
-    assert recipe(frames=26, mirror=True) == replace(RECIPES["nw_ucla"], frames=26, mirror=True)
+    assert recipe() == SAMPLING["nw_ucla"]
+    assert recipe(frames=26, mirror=True) == replace(SAMPLING["nw_ucla"], frames=26, mirror=True)
     assert recipe(rotation=(15, 60, 0)).rotation == pytest.approx((np.pi / 12, np.pi / 3, 0))
     with pytest.raises(ValidationError, match="rotation"):
         recipe(rotation=(15, 200, 0))
@@ -135,11 +129,13 @@ def test_turns_are_given_in_degrees_and_default_to_the_layout() -> None:
 
 
 def test_what_is_trained_tells_of_a_mirror_or_a_window_where_there_is_one(tmp_path: Path) -> None:
-    plain = bench_of(tmp_path).identity()["sampling"]
+    def sampling(*changes: str) -> dict[str, Any]:
+        return bench_of(tmp_path, changes).run.data_settings["sampling"]
+
+    plain = sampling()
     assert not {"mirror", "window"} & plain.keys()  # records from before them stay what they were
-    mirrored, cut = (bench_of(tmp_path, (f"data.{change}",)) for change in ("mirror=true", "window=[0.5,1]"))
-    assert mirrored.identity()["sampling"] == {**plain, "mirror": True}
-    assert cut.identity()["sampling"] == {**plain, "window": [0.5, 1.0]}
+    assert sampling("data.mirror=true") == {**plain, "mirror": True}
+    assert sampling("data.window=[0.5,1]") == {**plain, "window": [0.5, 1.0]}
 
 
 def test_the_rate_rises_by_epochs_and_falls_where_it_should() -> None:
@@ -158,39 +154,18 @@ def test_a_cosine_rises_and_falls_with_every_step() -> None:
 
 
 def test_training_interrupted_anywhere_ends_in_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calm, broken = bench_of(tmp_path), bench_of(tmp_path, runs="other")
-    lesson = stages.Lesson("light_dke_gcn", "bone", "assistant", 0)
-    chain = [lesson]
-    while (before := stages.taught_by(calm, chain[-1])) is not None:
-        chain.append(before)
-    assert [(one.network, one.setting) for one in chain[1:]] == [("dke_gcn", "dkd"), ("ctr_gcn", "-")]
-    stages.train(calm, lesson)
-
-    monkeypatch.setattr(stages, "Plan", partial(Plan, save_seconds=0.0))
-    real = stages.fit
-    for stop in (3, 2, 1):  # each time in the middle of another stage
-
-        def interrupted(*given: object, stop: int = stop) -> object:
-            module, plan, checkpoint, device, tick, track = given
-
-            def ticking(done: int, total: int) -> None:
-                if done == stop:
-                    raise KeyboardInterrupt
-                assert callable(tick)
-                tick(done, total)
-
-            return real(module, plan, checkpoint, device, ticking, track)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(stages, "fit", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            stages.train(broken, lesson)
-        monkeypatch.setattr(stages, "fit", real)
-        stages.train(broken, next(one for one in reversed(chain) if not stages.stage_of(broken, one).done))
-    stages.train(broken, lesson)
-    for one in chain:
-        ours, theirs = (standing(stages.stage_of(bench, one)) for bench in (calm, broken))
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours), one
-    summary = stages.stage_of(calm, lesson).summary()
+    calm, broken = (
+        network_stage(bench_of(tmp_path, runs=runs).run, "light_dke_gcn", "bone", "assistant", 0)
+        for runs in ("runs", "other")
+    )
+    chain = [stage.label for stage in calm.walk()]
+    assert chain == ["ctr_gcn-bone-teacher-s0", "dke_gcn-bone-dkd-s0", "light_dke_gcn-bone-assistant-s0"]
+    make(calm)
+    make_interrupted(broken, (3, 2, 1), monkeypatch)
+    for ours, theirs in zip(calm.walk(), broken.walk(), strict=True):
+        weights = theirs.weights()
+        assert all(torch.equal(value, weights[name]) for name, value in ours.weights().items()), ours.label
+    summary = calm.summary()
     validated = [point["step"] for point in summary["curve"] if "val_accuracy" in point]
     assert validated == [0, 2, 4] and summary["selected_step"] == 4, "eight clips in two batches, two epochs: the last"
     assert {"ce", "target", "non_target"} <= summary["curve"][1].keys()
@@ -198,12 +173,12 @@ def test_training_interrupted_anywhere_ends_in_the_same_bits(tmp_path: Path, mon
 
 def test_a_variant_shares_what_it_does_not_change_and_may_be_renamed(tmp_path: Path) -> None:
     alone = ('teacher="light_dke_gcn"', "students={}", "ensembles={}", 'streams=["joint"]')
-    bench = bench_of(tmp_path, (*alone, "variant.cold.dkd.temperature=2.0", "variant.slow.recipe.lr=0.01"))
-    found = running.run(bench)
-    assert [standing.row.variant for _, standing in found] == ["", "cold", "slow"]
-    assert all(standing.done for _, standing in found)
-    records = RecordStore(bench.runs / "records")
+    opened = bench_of(tmp_path, (*alone, "variant.cold.dkd.temperature=2.0", "variant.slow.recipe.lr=0.01"))
+    found = run_here(opened)
+    assert [each.row.name for each in found] == [f"light_dke_gcn-joint/-/s0{at}" for at in ("", "@cold", "@slow")]
+    assert all(each.done for each in found)
+    records = RecordStore(opened.context.runs / "records")
     assert sorted(record.cell.variant for record in records.all()) == ["", "slow"], "a teacher does not know of cold"
     renamed = bench_of(tmp_path, (*alone, "variant.late.recipe.lr=0.01"))
-    assert all(standing.done for _, standing in running.run(renamed))
+    assert all(each.done for each in run_here(renamed))
     assert sorted(record.cell.variant for record in records.all()) == ["", "late"]

@@ -192,6 +192,7 @@ def the_record(runs: Runs) -> Record:
     return record
 
 
+@pytest.mark.slow
 def test_no_result_depends_on_a_tracker(runs: Runs) -> None:
     plain, tracked = RecordStore(runs.plain / "records"), RecordStore(runs.tracked / "records")
     measured = {"provenance": True, "cost": {"latency_ms_p50", "latency_load", "peak_memory_mib", "training_seconds"}}
@@ -207,6 +208,7 @@ def test_no_result_depends_on_a_tracker(runs: Runs) -> None:
     assert {p.parent.name: p.read_bytes() for p in (runs.tracked / "stages").glob("*/weights.safetensors")} == stored
 
 
+@pytest.mark.slow
 def test_a_broken_tracker_is_told_of_and_the_run_goes_on(runs: Runs) -> None:
     [student] = [name for name in runs.stages() if name.startswith("student")]
     for where in ("open", "log", "close"):
@@ -216,6 +218,7 @@ def test_a_broken_tracker_is_told_of_and_the_run_goes_on(runs: Runs) -> None:
     assert "Traceback" not in runs.said
 
 
+@pytest.mark.slow
 def test_a_run_ends_although_its_tracker_sleeps(runs: Runs) -> None:
     before = the_record(runs)
     ended = tracked([sys.executable, "-c", IMPATIENT], runs.tracked.parents[1], "--overwrite", "--track", "sleeps")
@@ -224,6 +227,7 @@ def test_a_run_ends_although_its_tracker_sleeps(runs: Runs) -> None:
     assert the_record(runs).metrics == before.metrics and the_record(runs).provenance != before.provenance
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_the_curve_and_the_record(runs: Runs) -> None:
     folder = runs.tracked / "tracking" / "tensorboard"
     for name, curve in curves(runs).items():
@@ -244,6 +248,7 @@ def test_tensorboard_shows_the_curve_and_the_record(runs: Runs) -> None:
     assert b"mobilenetv3_small" in parameters.plugin_data.content
 
 
+@pytest.mark.slow
 def test_wandb_saves_the_curve_and_the_record(runs: Runs) -> None:
     found = {}
     for file in (runs.tracked / "tracking" / "wandb").glob("offline-run-*/*.wandb"):
@@ -269,6 +274,7 @@ def test_wandb_saves_the_curve_and_the_record(runs: Runs) -> None:
     assert summary["record/1-shot"] == scored.key
 
 
+@pytest.mark.slow
 def test_mlflow_holds_the_curve_and_the_record(runs: Runs) -> None:
     client = MlflowClient(f"sqlite:///{runs.tracked / 'tracking' / 'mlflow' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("watched")
@@ -317,6 +323,7 @@ def a_training(tmp_path: Path, names: list[str], stop: int = 0) -> tuple[Run, li
     return watched, curve
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_with_the_same_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -394,6 +401,7 @@ def test_a_long_training_is_thinned(tmp_path: Path, held: tuple[threading.Event,
     assert got[-1][0] == "done" and got[-1][1]["steps"] == 3001 and got[-1][1]["val/best_accuracy"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_row_that_failed_is_tracked_as_failed(runs: Runs, held: tuple[threading.Event, list[Any]]) -> None:
     release, got = held
     release.set()
@@ -420,6 +428,7 @@ def test_a_tracker_that_hangs_is_waited_for_once(
     release.set()
 
 
+@pytest.mark.slow
 def test_a_tracker_that_cannot_be_used_is_refused_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

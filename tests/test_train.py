@@ -138,8 +138,9 @@ def test_a_checkpoint_for_which_there_is_no_room_is_one_error_and_leaves_the_old
     path = tmp_path / "checkpoint.pt"
     write_torch(path, {"x": torch.ones(3)})
     script = (
-        "import resource, sys, torch; from pathlib import Path; from benchmark.train import write_torch\n"
-        "from feature_cache import CacheError\n"
+        "import resource, sys, torch; from pathlib import Path\n"
+        "from fewdistill.benchmark.training.loop import write_torch\n"
+        "from fewdistill.feature_cache import CacheError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))\n"
         "try: write_torch(Path(sys.argv[1]), {'x': torch.ones(500_000)})\n"
         "except CacheError as error: print(error)\n"

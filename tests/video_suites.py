@@ -1,5 +1,6 @@
-"""Suites of videos opened as the command opens them, and on data sets that are there."""
+"""Suites of videos: as the command opens them, or on a small generated data set, whatever data they ask for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 
 from fewdistill.benchmark.api import load_suite
 from fewdistill.benchmark.context import RunContext
+from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.graph.protocol import RunOptions
 from fewdistill.benchmark.protocols.episodic.opening import OpenedVideos, open_videos
@@ -16,22 +18,32 @@ from fewdistill.feature_cache import Entry, Store
 from fewdistill.teachers.modalities import Expert
 
 
-def read_suite(path: Path, *changes: str) -> Suite:
-    """A suite of videos from its file; changes are ``section.key=value``."""
-    suite = load_suite(str(path), changes)
+def video_suite(name_or_path: str | Path, changes: Sequence[str] = ()) -> Suite:
+    """A suite of videos, read and checked."""
+    suite = load_suite(str(name_or_path), changes)
     assert isinstance(suite, Suite)
     return suite
 
 
+def small_folder(root: Path, train: int = 2, val: int = 1, test: int = 1, clips: int = 2) -> VideoFolder:
+    """So many classes a split of so many clips: four frames of 32 pixels, with depth and joints."""
+    spec = EmbeddedSpec(
+        size=32, frames=4, clips_per_class=clips, train_classes=train, val_classes=val, test_classes=test
+    )
+    generate(root, spec, workers=1)
+    return VideoFolder(root, frames=4, image_size=32, resize=32, list_number=3)
+
+
+def run_on(folder: VideoFolder, suite: Suite, home: Path) -> VideoRun:
+    """The suite on these videos; its run folder and its cache are in ``home``."""
+    context = RunContext(home / "runs", Store(home / "cache"), torch.device("cpu"))
+    return VideoRun(suite, folder, context)
+
+
 def opened(path: Path, *changes: str, runs: str = "runs", **options: Any) -> OpenedVideos:
-    """The suite of a file, opened with runs and data beside it."""
+    """The suite of a file as the command opens it, with runs and data beside the file."""
     asked = RunOptions(path.parent / runs, path.parent / "data", "cpu", **options)
-    return open_videos(read_suite(path, *changes), asked)
-
-
-def run_on(suite: Suite, folder: VideoFolder, runs: Path, cache: Path) -> VideoRun:
-    """The run of a suite on a data set that is there."""
-    return VideoRun(suite, folder, RunContext(runs, Store(cache), torch.device("cpu")))
+    return open_videos(video_suite(path, changes), asked)
 
 
 def version(run: VideoRun, variant: str) -> VideoRun:
@@ -42,6 +54,6 @@ def version(run: VideoRun, variant: str) -> VideoRun:
 def small_shards(run: VideoRun, expert: Expert, rows: int) -> Entry:
     """An expert's entry of clips, made anew for shards of a few rows: an entry that is there keeps its own."""
     cached, store = run.clip_rows(expert), run.context.cache
-    if cached.folder.exists():
-        store.remove(cached.folder.name)
+    if (entry := store.find(cached.key)) is not None:
+        store.remove(entry.folder.name)
     return store.entry(cached.key, row_shape=cached.row(), dtype=cached.dtype, rows_per_shard=rows)

@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fewdistill.benchmark.runtime.errors import UserError
-from fewdistill.results.records.record import at_shot
 
 if TYPE_CHECKING:
     from fewdistill.results.comparison.compare import Comparison
-    from fewdistill.results.comparison.published import Beside
+    from fewdistill.results.comparison.published import VersusPublished
     from fewdistill.results.stats import Interval, Paired
 
 OUT = Console()
@@ -62,16 +61,16 @@ def compare_command(
     if any(named):
         if by_class:
             raise UserError("a published figure has no classes: leave --by-class out")
-        _beside(a, b, named[0], shot, as_json, out, runs)
+        _versus_published(a, b, named[0], shot, as_json, out, runs)
     else:
         _compare(a, b, shot, by_class, as_json, out, runs)
 
 
 def _compare(a: str, b: str, shot: int | None, by_class: bool, as_json: bool, out: Path | None, runs: Path) -> None:
     from fewdistill.results.comparison.compare import compare
-    from fewdistill.results.comparison.selector import find_side
+    from fewdistill.results.comparison.selection import find_selection
 
-    left, right = find_side(a, runs), find_side(b, runs)
+    left, right = find_selection(a, runs), find_selection(b, runs)
     found = compare(left, right, shot, by_class)
     rows, lines = _rows(found), _said(found, whole=left.whole)
     classes = _class_rows(found)
@@ -82,11 +81,11 @@ def _compare(a: str, b: str, shot: int | None, by_class: bool, as_json: bool, ou
         return
     _print_lines([f"A: {a}", f"B: {b}", "accuracies in percent, differences in percentage points", *_legend(found)])
     _print_table(rows)
-    for each in dict.fromkeys((row["setting"], row["shot"]) for row in classes):
-        chosen = [row for row in classes if (row["setting"], row["shot"]) == each]
+    for each in (difference for difference in found.differences if difference.classes):
+        chosen = [row for row in classes if (row["setting"], row["shot"]) == (each.a.name, each.shot)]
         _print_table(
             [{name: value for name, value in row.items() if name not in ("setting", "shot")} for row in chosen],
-            f"{each[0]}, {at_shot(each[1])}: by class, p Holm-corrected over {len(chosen)} classes",
+            f"{each.a.name}, {each.at}: by class, p Holm-corrected over {len(chosen)} classes",
         )
     _print_lines(lines)
 
@@ -99,9 +98,9 @@ def _said(found: "Comparison", whole: bool) -> list[str]:
     if whole:
         lines = [summary(found)]
     else:
-        lines = [f"{at_shot(d.shot)}: {verdict(d, *called(found, d), family)}" for d in found.differences]
+        lines = [f"{d.at}: {verdict(d, *called(found, d), family)}" for d in found.differences]
     for difference in found.differences:
-        lines += [f"{difference.a.name}, {at_shot(difference.shot)}: {note}" for note in difference.notes]
+        lines += [f"{difference.a.name}, {difference.at}: {note}" for note in difference.notes]
     lines += [f"only in {name}: {'; '.join(places)}" for name, places in zip("AB", found.only, strict=True) if places]
     return [*lines, *found.notes]
 
@@ -115,7 +114,9 @@ def _rows(found: "Comparison") -> Rows:
         name = d.a.name if d.a.name == d.b.name else f"{d.a.name} - {d.b.name}"
         row = {"setting": name, "shot": d.shot, "A": 100 * d.accuracy[0], "B": 100 * d.accuracy[1]}
         row |= _span(d.headline) | {"episodes": _ends(d.episodes) if d.episodes else "unpaired"}
-        row |= {"classes": _ends(d.elsewhere.interval) if d.elsewhere else "one class" if d.episodes else "unpaired"}
+        row |= {
+            "classes": _ends(d.other_classes.interval) if d.other_classes else "one class" if d.episodes else "unpaired"
+        }
         shown = str(d.n_seeds) if len(set(map(len, d.seeds))) == 1 else f"{len(d.seeds[0])}, {len(d.seeds[1])}"
         rows.append(row | {"seeds": shown, "p (Holm)": d.p, "better": outcome(d)})
     return rows
@@ -123,7 +124,7 @@ def _rows(found: "Comparison") -> Rows:
 
 def _legend(found: "Comparison") -> list[str]:
     """What the intervals beside the headline cover."""
-    videos = {d.elsewhere.videos for d in found.differences if d.elsewhere}
+    videos = {d.other_classes.videos for d in found.differences if d.other_classes}
     if not videos:
         return []
     also = "with their videos, and other seeds" if videos == {True} else "for these trained models"
@@ -164,41 +165,43 @@ def _as_json(found: "Comparison") -> dict[str, Any]:
     return asdict(found) | {"differences": differences}
 
 
-def _beside(a: str, b: str, first: bool, shot: int | None, as_json: bool, out: Path | None, runs: Path) -> None:
-    """One of ours beside a printed figure; first: the printed one is A."""
-    from fewdistill.results.comparison.published import beside, find_figures
-    from fewdistill.results.comparison.selector import find_side
-    from fewdistill.results.comparison.verdicts import beside_verdict
+def _versus_published(
+    a: str, b: str, first: bool, shot: int | None, as_json: bool, out: Path | None, runs: Path
+) -> None:
+    """One of ours against a printed figure; first: the printed one is A."""
+    from fewdistill.results.comparison.published import find_figures, versus_published
+    from fewdistill.results.comparison.selection import find_selection
+    from fewdistill.results.comparison.verdicts import published_verdict
     from fewdistill.results.published.figures import load
 
     published = load()
     printed, ours = (a, b) if first else (b, a)
     figures = find_figures(printed, published)
-    found = beside(find_side(ours, runs), figures, published, shot)
+    found = versus_published(find_selection(ours, runs), figures, published, shot)
     lines = []
     for each in found:
-        lines.append(f"{at_shot(each.shot)}: {beside_verdict(each, ours)}")
+        lines.append(f"{each.at}: {published_verdict(each, ours)}")
         lines += [f"  {text}" for text in each.differs]
         link = f", {each.source.link}" if each.source.link else ""
         lines.append(f"  source: {each.source.title}{link}. {each.source.note}".rstrip())
-    rows = [_beside_row(each) for each in found]
+    rows = [_published_row(each) for each in found]
     if out is not None:
         _write(out, rows, [], lines)
     if as_json:
-        _print_json([_beside_json(each, beside_verdict(each, ours)) for each in found])
+        _print_json([_published_json(each, published_verdict(each, ours)) for each in found])
         return
     _print_lines(lines)
 
 
-def _beside_row(found: "Beside") -> dict[str, Any]:
+def _published_row(found: "VersusPublished") -> dict[str, Any]:
     span = found.difference
-    row = {"setting": found.setting.name, "printed": found.figure.slug, "shot": found.shot}
+    row: dict[str, Any] = {"setting": found.setting.name, "printed": found.figure.slug, "shot": found.shot}
     row |= {"ours": 100 * found.ours.mean, "theirs": float(found.figure.accuracy), "ours - theirs": 100 * span.mean}
     row |= {"low": 100 * span.low, "high": 100 * span.high, "seeds": str(len(found.seeds))}
     return row | {"p": span.p if found.tested else "no interval"}
 
 
-def _beside_json(found: "Beside", verdict: str) -> dict[str, Any]:
+def _published_json(found: "VersusPublished", verdict: str) -> dict[str, Any]:
     figure = found.figure.model_dump(mode="json", exclude={"accuracy", "std"})
     figure |= {"accuracy": float(found.figure.accuracy) / 100}
     figure |= {"std": None if found.figure.std is None else float(found.figure.std) / 100}

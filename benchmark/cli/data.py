@@ -13,7 +13,7 @@ from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.runtime.progress import bar, say
 
 if TYPE_CHECKING:
-    from fewdistill.benchmark.data.problem import Problem
+    from fewdistill.benchmark.data.problem import DataProblem
 
 app = typer.Typer(no_args_is_help=True, help="Generate, look at, check and pack data sets.")
 OUT = Console()
@@ -104,12 +104,12 @@ def check_command(
 
 def _check_skeletons(root: Path, layout: str, as_json: bool) -> None:
     """`data check --layout`: what a skeleton set holds and what is wrong with it."""
-    from fewdistill.benchmark.data.skeletons.examine import examine, lines
+    from fewdistill.benchmark.data.skeletons.check import check, lines
     from fewdistill.benchmark.suite.registry import load_plugins
 
     load_plugins()  # a layout may be one of them
     with bar("check", "clips") as tick:
-        summary, problems = examine(root, layout, tick)
+        summary, problems = check(root, layout, tick)
     if as_json:
         found = {"summary": asdict(summary), "problems": [asdict(problem) for problem in problems]}
         OUT.print_json(json.dumps(found))
@@ -118,7 +118,7 @@ def _check_skeletons(root: Path, layout: str, as_json: bool) -> None:
     _conclude(root, problems, as_json)
 
 
-def _conclude(root: Path, problems: "list[Problem]", as_json: bool) -> None:
+def _conclude(root: Path, problems: "list[DataProblem]", as_json: bool) -> None:
     """Print the problems, unless that was done as JSON, and end with exit code 2 if there are any."""
     for problem in [] if as_json else problems:
         OUT.print(str(problem), markup=False, highlight=False, soft_wrap=True)
@@ -150,9 +150,9 @@ def pack_command(
     verify: Annotated[bool, typer.Option("--verify", help="Compare a pack's bytes to its checksums instead.")] = False,
 ) -> None:
     """Decode every listed video once into files that training maps into memory: set data.pack to the folder."""
-    from fewdistill.benchmark.data.video import packing
+    from fewdistill.benchmark.data.video import pack_writer
     from fewdistill.benchmark.data.video.folder import VideoFolder
-    from fewdistill.benchmark.data.video.pack import verify as verify_pack
+    from fewdistill.benchmark.data.video.pack_reader import verify as verify_pack
 
     _must_exist(root)
     out = out or root / "pack"
@@ -167,12 +167,12 @@ def pack_command(
         return
     folder = VideoFolder(root, frames=frames, image_size=resize, resize=resize, list_number=list_number)
     say(f"hashing the files of {sum(map(len, folder.splits.values()))} videos")  # minutes, the first time
-    plan = packing.plan(folder, out, keep)
+    plan = pack_writer.plan(folder, out, keep)
     if plan.missing:
-        room = f"about {packing.gib(plan.needed)} to write, {packing.gib(plan.free)} free"
+        room = f"about {pack_writer.gib(plan.needed)} to write, {pack_writer.gib(plan.free)} free"
         say(f"{plan.missing} of {len(plan.content)} videos to pack into {out}: {room}")
     with bar("pack", "videos") as tick:
-        packing.write(plan, workers=workers or os.cpu_count() or 1, progress=tick)
+        pack_writer.write(plan, workers=workers or os.cpu_count() or 1, progress=tick)
     OUT.print(f'{out}: {len(plan.content)} videos; to read them, set data.pack = "{out}"', soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ OUT = Console()
 LISTED = (
     "students",
     "skeletons",
+    "protocols",
     "heads",
     "distillers",
     "fusions",

@@ -1,4 +1,4 @@
-"""One thing wrong with a data set, as a value to list and as an error to raise."""
+"""Problems of data sets, as values to list and as errors to raise."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +9,8 @@ REPLACE = "copy it again or drop the video from the split lists"
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Where it is (a file, folder or file:line), what it is, and what to do about it."""
+class DataProblem:
+    """A problem of a data set: its place (a file, folder or file:line), what is wrong, and the remedy."""
 
     path: str
     message: str
@@ -25,7 +25,7 @@ class FileError(DataError):
 
     def __init__(self, path: Path | str, message: str, remedy: str = REPLACE) -> None:
         super().__init__(str(path), message, remedy)  # plain arguments, so that it survives pickling
-        self.problem = Problem(str(path), message, remedy)
+        self.problem = DataProblem(str(path), message, remedy)
 
     def __str__(self) -> str:
         return str(self.problem)

@@ -13,7 +13,8 @@ from fewdistill.benchmark.runtime.progress import bar
 from fewdistill.benchmark.stage import Stage, spelt_out, training_seconds
 from fewdistill.results import stats
 from fewdistill.results.records.arrays import Arrays
-from fewdistill.results.records.record import Cell, Cost, Metrics, Record
+from fewdistill.results.records.metrics import Accuracy
+from fewdistill.results.records.record import Cell, Cost, Record
 from fewdistill.students.heads.base import Head
 
 
@@ -34,6 +35,7 @@ def episodic_record(
     row: its name; named: the stage whose identity names the record; trained: whose weights were selected; tokens: of
     all test clips by branch, float32 (V, T, D), on the head's device; cost: without the time of training.
     """
+    assert cell.shot is not None  # of the episodic protocol
     episodes = frozen.test(cell.shot)
     with bar(f"{row}, {cell.shot}-shot test", "episodes") as tick:
         scores = score(match(head, project(head, tokens), episodes, tick), episodes)
@@ -71,7 +73,7 @@ def episodic_record(
     return record, arrays
 
 
-def _metrics(data: ClipDataset, scores: Scores, episodes: Episodes) -> Metrics:
+def _metrics(data: ClipDataset, scores: Scores, episodes: Episodes) -> Accuracy:
     per_episode = scores.correct.mean(1, dtype=np.float64)
     closed = stats.closed_interval(per_episode)
     count = len(episodes)
@@ -79,7 +81,7 @@ def _metrics(data: ClipDataset, scores: Scores, episodes: Episodes) -> Metrics:
     classes = tuple(data.by_class("test"))
     asked = np.bincount(scores.query_class.ravel(), minlength=len(classes))
     right = np.bincount(scores.query_class.ravel(), weights=scores.correct.ravel(), minlength=len(classes))
-    return Metrics(
+    return Accuracy(
         episodes=count,
         accuracy=scores.accuracy,
         closed_low=closed.low,

@@ -13,7 +13,8 @@ from fewdistill.benchmark.evaluation.provenance import provenance
 from fewdistill.benchmark.stage import Stage, spelt_out
 from fewdistill.results import stats
 from fewdistill.results.records.arrays import TIE, Arrays
-from fewdistill.results.records.record import Cell, Cost, Metrics, Record
+from fewdistill.results.records.metrics import SupervisedAccuracy
+from fewdistill.results.records.record import Cell, Cost, Record
 
 
 def supervised_record(
@@ -61,11 +62,11 @@ def supervised_record(
 
 def _metrics(
     names: tuple[str, ...], summed: NDArray[np.float64], predicted: NDArray[np.int16], labels: NDArray[np.int64]
-) -> Metrics:
+) -> SupervisedAccuracy:
     correct = (predicted == labels).astype(np.float64)
     closed = stats.closed_interval(correct)
     chances = log_softmax(summed, axis=1)
-    return Metrics(
+    return SupervisedAccuracy(
         episodes=len(labels),
         accuracy=float(correct.mean()),
         closed_low=closed.low,

@@ -18,7 +18,6 @@ from fewdistill.feature_cache import Store
 from fewdistill.results.records.arrays import Arrays
 from fewdistill.results.records.record import Cell, Record
 from fewdistill.students.heads.base import Head
-from fewdistill.students.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class OpenedSuite(Protocol):
 
 
 class SuiteProtocol(Protocol):
-    """What is measured, and how a suite of it becomes rows; registered under the name that suites give."""
+    """What is measured, and how a suite of it becomes rows; registered in suite.registry.PROTOCOLS."""
 
     def model(self, values: Mapping[str, Any]) -> type[BaseModel]:
         """The pydantic model of a suite with these values."""
@@ -100,6 +99,3 @@ class SuiteProtocol(Protocol):
     def open(self, suite: Any, options: RunOptions) -> OpenedSuite:
         """Open a suite of that model; UserError for what does not fit, DataError for data that are not there."""
         ...
-
-
-PROTOCOLS: Registry[SuiteProtocol] = Registry("protocol")

@@ -12,7 +12,7 @@ from fewdistill.benchmark.graph.watch import track_row
 from fewdistill.benchmark.stage import Stage
 from fewdistill.feature_cache import InUseError, run_lock
 from fewdistill.results import ResultError
-from fewdistill.results.records.record import SUPERVISED, Record, Status, at_shot
+from fewdistill.results.records.record import Record, Status
 from fewdistill.results.records.store import RecordStore
 
 
@@ -31,7 +31,7 @@ class RowStatus:
     @property
     def by_cell(self) -> dict[str, str]:
         """The status by what tells the cells of a row apart: "5-shot", "supervised"."""
-        return {at_shot(cell.shot): self.status[record.key] for cell, record in self.row.cells}
+        return {cell.at: self.status[record.key] for cell, record in self.row.cells}
 
     def lines(self, store: RecordStore) -> list[str]:
         """A line on the outcome of each finished record."""
@@ -120,7 +120,6 @@ def _lock(context: RunContext, row: Row) -> AbstractContextManager[None]:
 def _outcome(record: Record) -> str:
     found = record.metrics
     assert found is not None
-    if record.cell.protocol == SUPERVISED:
-        return f"  {found.accuracy:.2%} of {found.episodes} test clips"
-    half = (found.closed_high - found.closed_low) / 2
-    return f"  {record.cell.shot}-shot {found.accuracy:.2%} ± {half:.2%} ({found.episodes} episodes)"
+    main, (low, high) = found.main, found.interval
+    value, half = main.scale * found.value, main.scale * (high - low) / 2
+    return f"  {record.cell.at} {main.name} {value:.2f} ± {half:.2f} {main.unit} ({found.episodes} {found.sample}s)"

@@ -6,7 +6,7 @@ from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.graph.protocol import Row
 from fewdistill.benchmark.tracking import Run
 from fewdistill.benchmark.tracking.base import Value
-from fewdistill.results.records.record import Record, at_shot, key_of
+from fewdistill.results.records.record import Record, key_of
 
 
 def track_row(context: RunContext, row: Row, records: Sequence[Record], reason: str = "") -> None:
@@ -38,5 +38,5 @@ def record_values(record: Record) -> dict[str, Value]:
         values = part.model_dump(exclude={"per_class"}) if part is not None else {}
         for name, value in values.items():
             if value is not None:
-                found[f"{kind}/{at_shot(record.cell.shot)}/{name}"] = value
-    return found | {f"record/{at_shot(record.cell.shot)}": record.key}
+                found[f"{kind}/{record.cell.at}/{name}"] = value
+    return found | {f"record/{record.cell.at}": record.key}

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from fewdistill.benchmark.data.skeletons import LAYOUTS
-from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Recipe
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet, load
+from fewdistill.benchmark.data.skeletons.sampling import SAMPLING, SamplingConfig
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet, load
 from fewdistill.benchmark.data.skeletons.streams import STREAMS
 from fewdistill.benchmark.runtime.progress import bar
 from fewdistill.benchmark.suite.base import WithVariants, first_problem
@@ -43,14 +43,14 @@ def read_clips(data: ClipSource) -> SkeletonSet:
         return load(data.root, data.layout, progress=tick)
 
 
-def recipe_of(layout: str, frames: int | None) -> Recipe:
+def recipe_of(layout: str, frames: int | None) -> SamplingConfig:
     """The recipe of a layout, at another number of frames unless that is None."""
-    return RECIPES[layout] if frames is None else replace(RECIPES[layout], frames=frames)
+    return SAMPLING[layout] if frames is None else replace(SAMPLING[layout], frames=frames)
 
 
 def has_recipe(layout: str) -> None:
     """ValueError for a layout without a recipe of its own, which cannot train."""
-    if layout not in RECIPES:
+    if layout not in SAMPLING:
         raise ValueError(f"layout = {layout!r} has no recipe of its own")
 
 
@@ -124,6 +124,7 @@ class NetworkSuite(WithVariants):
     """Networks, the teacher of each, and their recipe."""
 
     name: str
+    plugins: tuple[str, ...] = Field((), description="files of your own networks, heads, losses or layouts")
     seeds: tuple[NotNegative, ...] = (0, 1, 2)
     teacher: str = "ctr_gcn"
     students: dict[str, dict[str, str | LearnsFrom]] = Field(

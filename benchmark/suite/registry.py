@@ -7,18 +7,24 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from fewdistill.benchmark.data.skeletons import LAYOUTS
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.tracking import TRACKERS
 from fewdistill.students.distill import DISTILLERS
 from fewdistill.students.heads import HEADS
+from fewdistill.students.registry import Registry
 from fewdistill.students.skeletons import SKELETONS
 from fewdistill.students.trunks import BACKBONES
 from fewdistill.teachers.fusions import FUSIONS
 from fewdistill.teachers.modalities import EXPERTS
 
+PROTOCOLS: Registry[Any] = Registry("protocol")
+"""Protocols by the name that suites give; see graph.protocol.SuiteProtocol."""
+
 CATALOGUES: dict[str, Iterable[str]] = {
+    "protocols": PROTOCOLS,
     "students": BACKBONES,
     "skeletons": SKELETONS,
     "heads": HEADS,

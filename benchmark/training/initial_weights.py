@@ -1,6 +1,7 @@
 """Initial weights of a backbone's trunk: published ImageNet weights, or a state_dict file."""
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -23,7 +24,15 @@ def weights_identity(backbone: str, weights: str) -> str:
         return weights
     if weights == "imagenet":
         return BACKBONES[backbone].published().name
-    with _existing(weights).open("rb") as file:
+    path = _existing(weights)
+    status = path.stat()
+    return _file_hash(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache
+def _file_hash(path: Path, size: int, changed_ns: int) -> str:
+    """sha256 of a file, remembered as long as its size and time stay the same."""
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

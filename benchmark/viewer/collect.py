@@ -106,7 +106,7 @@ def _network(shown: Shown) -> Network:
         return Network(shown.row.name, head)
     record = shown.scored.record
     assert record.metrics is not None  # a done record has them
-    return Network(shown.row.name, head, record.metrics.accuracy, record.key)
+    return Network(shown.row.name, head, record.metrics.value, record.key)
 
 
 def _rows(opened: OpenedSuite, asked: Sequence[str]) -> list[Row]:

@@ -6,14 +6,15 @@ import numpy as np
 
 from fewdistill.results import ResultError
 from fewdistill.results.comparison.matching import groups_of, named, nothing_shared, shared_settings, two_rows
-from fewdistill.results.comparison.other_classes import Elsewhere, over_classes
-from fewdistill.results.comparison.selector import Side
+from fewdistill.results.comparison.other_classes import OtherClasses, over_classes
+from fewdistill.results.comparison.selection import RecordSelection
+from fewdistill.results.records.metrics import MainFigure
 from fewdistill.results.records.record import at_shot
 from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Needed, Paired, detectable, holm, needed, paired_over_seeds
 from fewdistill.results.stats.unpaired import estimate, unpaired_difference
-from fewdistill.results.summary.by_class import Floats, class_names, episodes_asking, of_class
 from fewdistill.results.summary.pairing import by_episode
+from fewdistill.results.summary.per_class import Floats, class_name, class_names, episodes_asking, of_class
 from fewdistill.results.summary.rows import Setting
 
 
@@ -40,13 +41,13 @@ class Difference:
     seeds and episodes find with a probability of 80 %, None likewise; needed: what would find one as large as the
     measured one, None where seeds do not share their episodes, too. seeds: of A and of B, those that were used.
     unpaired: why there is no pairing, else "". same: every answer is alike. p: of the headline, Holm-corrected over
-    the comparison. elsewhere: over other test classes, for these trained models, None where A and B are not paired or
-    there is one class. notes: what else a reader must know. classes: empty where not asked for or not to be named.
+    the comparison. other_classes: over other test classes, for these trained models, None where A and B are not paired
+    or there is one class. notes: what else a reader must know. classes: empty where not asked for or not to be named.
     """
 
     a: Setting
     b: Setting
-    shot: int
+    shot: int | None
     accuracy: tuple[float, float]
     n_episodes: int
     seeds: tuple[tuple[int, ...], tuple[int, ...]]
@@ -57,9 +58,23 @@ class Difference:
     unpaired: str
     same: bool
     p: float
-    elsewhere: Elsewhere | None = None
+    other_classes: OtherClasses | None = None
     notes: tuple[str, ...] = ()
     classes: tuple[ClassDifference, ...] = ()
+
+    @property
+    def at(self) -> str:
+        """The shot in words: "5-shot", or the protocol's name where it has none."""
+        return at_shot(self.shot, self.a.protocol)
+
+    @property
+    def main(self) -> MainFigure:
+        """How to show what is compared: name, unit and scale."""
+        return self.a.metrics.main
+
+    @property
+    def a_is_better(self) -> bool:
+        return self.main.sign * self.headline.mean > 0
 
     @property
     def n_seeds(self) -> int:
@@ -77,7 +92,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
 
-def compare(a: Side, b: Side, shot: int | None = None, by_class: bool = False) -> Comparison:
+def compare(a: RecordSelection, b: RecordSelection, shot: int | None = None, by_class: bool = False) -> Comparison:
     """Two rows with each other, or every setting that two folders share; Holm's correction over all that comes of it.
 
     shot: this one alone. by_class: the classes, too. Raises ResultError where the two are of different data set,
@@ -96,26 +111,26 @@ def compare(a: Side, b: Side, shot: int | None = None, by_class: bool = False) -
         raise ResultError(nothing_shared(a, b, *groups))
     found = [_difference(groups[0][one], groups[1][other], by_class) for one, other in pairs]
     corrected = holm([difference.headline.p for difference in found])
-    used = [{pair[side] for pair in pairs} for side in (0, 1)]
-    alone = [named([place for place in group if place not in taken]) for group, taken in zip(groups, used, strict=True)]
+    used = [{pair[at] for pair in pairs} for at in (0, 1)]
+    alone = [named([match for match in group if match not in taken]) for group, taken in zip(groups, used, strict=True)]
     return Comparison(
         a.name,
         b.name,
         tuple(replace(difference, p=p) for difference, p in zip(found, corrected, strict=True)),
         only=(alone[0], alone[1]) if a.whole else ((), ()),
-        notes=tuple(note for name, side in (("A", a), ("B", b)) for note in _left_out(name, side)),
+        notes=tuple(note for name, selection in (("A", a), ("B", b)) for note in _left_out(name, selection)),
     )
 
 
-def _left_out(name: str, side: Side) -> list[str]:
+def _left_out(name: str, selection: RecordSelection) -> list[str]:
     """Records that are not finished (of a whole folder, how many) and files that could not be read."""
-    open_ = [r.record for r in side.results if r.record.status != "done"]
-    if side.whole:
+    open_ = [r.record for r in selection.results if r.record.status != "done"]
+    if selection.whole:
         notes = [f"{len(open_)} records of {name} are not finished"] if open_ else []
     else:
         told = [(r, f": {r.reason}" if r.reason else "") for r in open_]
-        notes = [f"seed {r.cell.seed} of {name}, {at_shot(r.cell.shot)}, {r.status}{reason}" for r, reason in told]
-    return notes + [f"not read: {line}" for line in side.left_out]
+        notes = [f"seed {r.cell.seed} of {name}, {r.cell.at}, {r.status}{reason}" for r, reason in told]
+    return notes + [f"not read: {line}" for line in selection.left_out]
 
 
 def _difference(ones: list[Result], others: list[Result], by_class: bool) -> Difference:
@@ -140,7 +155,7 @@ def _difference(ones: list[Result], others: list[Result], by_class: bool) -> Dif
         unpaired=why,
         same=not why and all(_alike(x, y) for x, y in zip(a, b, strict=True)),
         p=headline.p,
-        elsewhere=None if why else over_classes(a, b),
+        other_classes=None if why else over_classes(a, b),
         notes=_notes(first, second, (ones, a), (others, b)),
         classes=_by_class(a, b, shared, not why) if by_class else (),
     )
@@ -174,8 +189,9 @@ def _measure(a: list[Floats], b: list[Floats], shared: tuple[bool, bool], paired
 
 
 def _alike(a: Result, b: Result) -> bool:
-    assert a.correct is not None and b.correct is not None
-    return np.array_equal(a.correct, b.correct)
+    return np.array_equal(
+        by_episode(a) if a.correct is None else a.correct, by_episode(b) if b.correct is None else b.correct
+    )
 
 
 def _shared(group: list[Result]) -> bool:
@@ -201,10 +217,10 @@ def _by_class(a: list[Result], b: list[Result], shared: tuple[bool, bool], paire
     """Every class that each record asks in two episodes at least; without pairing, those of one name."""
     found = []
     for name, numbers in _same_classes(a[0], b[0], paired):
-        sides = list(zip(numbers, (a, b), strict=True))
-        if min(episodes_asking(number, result) for number, group in sides for result in group) < 2:
+        both = list(zip(numbers, (a, b), strict=True))
+        if min(episodes_asking(number, result) for number, group in both for result in group) < 2:
             continue
-        left, right = ([of_class(number)(result) for result in group] for number, group in sides)
+        left, right = ([of_class(number)(result) for result in group] for number, group in both)
         headline, _ = _measure(left, right, shared, paired)
         found.append(ClassDifference(name, _mean(left), _mean(right), headline, headline.p))
     corrected = holm([each.difference.p for each in found])
@@ -215,8 +231,9 @@ def _same_classes(a: Result, b: Result, paired: bool) -> list[tuple[str, tuple[i
     """Names of the classes that both ask, with their number in A and in B."""
     ours, theirs = class_names(a), class_names(b)
     if paired:  # the same queries: the same numbers
-        assert a.query_class is not None
+        if a.query_class is None:
+            return []
         numbers = np.unique(a.query_class).tolist()
-        return [((ours or theirs or {}).get(number, f"class {number}"), (number, number)) for number in numbers]
+        return [(class_name(number, ours, theirs), (number, number)) for number in numbers]
     there = {name: number for number, name in (theirs or {}).items()}
     return [(name, (number, there[name])) for number, name in (ours or {}).items() if name in there]

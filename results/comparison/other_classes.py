@@ -13,28 +13,28 @@ _SEED = 0  # of the draws: the same records give the same interval
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class OtherClasses:
     """A 95 % interval of a difference, fractions. videos: other videos and seeds count, too, not classes alone."""
 
     interval: Interval
     videos: bool
 
 
-def over_classes(a: Sequence[Result], b: Sequence[Result]) -> Elsewhere | None:
+def over_classes(a: Sequence[Result], b: Sequence[Result]) -> OtherClasses | None:
     """A - B over other test classes: finished records on the same episodes, seed by seed in the same order.
 
     Where the records name their videos, those are drawn within the classes and the seeds' spread is added; old records
-    do not, and have their classes drawn for the mean over seeds. None where all queries are of one class.
+    do not, and have their classes drawn for the mean over seeds. None where all queries are of one class, or of none.
     """
-    ours, theirs = ([np.asarray(result.correct, np.float64) for result in side] for side in (a, b))
     asked = [result.query_class for result in a if result.query_class is not None]
-    if len(asked) < len(a):
+    if any(result.record.status != "done" for result in (*a, *b)):
         raise ResultError("only finished records can be compared")
-    if len(np.unique(asked[0])) < 2:
+    if len(asked) < len(a) or len(np.unique(asked[0])) < 2:
         return None
+    ours, theirs = ([np.asarray(result.correct, np.float64) for result in group] for group in (a, b))
     rng = np.random.default_rng(_SEED)
     if all(result.query is not None for result in a):
         found = hierarchical_difference(ours, theirs, asked, [result.query for result in a], rng)
-        return Elsewhere(found, videos=True)
+        return OtherClasses(found, videos=True)
     difference = np.concatenate([one - other for one, other in zip(ours, theirs, strict=True)])
-    return Elsewhere(class_bootstrap(difference, np.concatenate(asked), rng), videos=False)
+    return OtherClasses(class_bootstrap(difference, np.concatenate(asked), rng), videos=False)

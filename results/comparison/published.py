@@ -1,12 +1,13 @@
-"""One of our rows beside a printed figure: never paired, since nobody else's episodes are ours."""
+"""One of our rows against a printed figure: never paired, since nobody else's episodes are ours."""
 
 import re
 from dataclasses import dataclass
 from decimal import Decimal
 
 from fewdistill.results import ResultError
-from fewdistill.results.comparison.selector import Side, nearest
+from fewdistill.results.comparison.selection import RecordSelection, nearest
 from fewdistill.results.published.figures import DATASETS, Figure, Protocol, Published, Source
+from fewdistill.results.records.record import at_shot, shot_order
 from fewdistill.results.stats import Paired
 from fewdistill.results.stats.unpaired import Estimate, estimate, unpaired_difference
 from fewdistill.results.summary.pairing import by_episode, done
@@ -26,19 +27,24 @@ _ALIASES = {
 
 
 @dataclass(frozen=True)
-class Beside:
+class VersusPublished:
     """Ours minus printed, fractions. ours: our accuracy. difference: with the error of ours, and of the figure where a
     spread over trainings is printed; ``p`` means something only then. differs: what the two do not share.
     """
 
     setting: Setting
-    shot: int
+    shot: int | None
     ours: Paired
     seeds: tuple[int, ...]
     figure: Figure
     source: Source
     difference: Paired
     differs: tuple[str, ...]
+
+    @property
+    def at(self) -> str:
+        """The shot in words."""
+        return at_shot(self.shot, self.setting.protocol)
 
     @property
     def tested(self) -> bool:
@@ -64,34 +70,37 @@ def find_figures(text: str, published: Published) -> list[Figure]:
     raise ResultError(f"{text!r}: no such figure{nearest(name, slugs)}; `fewdistill list published` shows all")
 
 
-def beside(side: Side, figures: list[Figure], published: Published, shot: int | None = None) -> list[Beside]:
-    """Our row beside figures of one method, at every shot that both have.
+def versus_published(
+    selection: RecordSelection, figures: list[Figure], published: Published, shot: int | None = None
+) -> list[VersusPublished]:
+    """Our row against figures of one method, at every shot that both have.
 
-    Raises ResultError unless the side is one row of the figure's data set and way with a finished record at its shot.
+    Raises ResultError unless the selection is one row of the figure's data set and way, finished at its shot.
     """
-    if side.whole:
-        raise ResultError(f"{side.name!r} is a whole folder: name a row, such as {side.name}:resnet18/d2m")
-    finished = done(side.results)
+    if selection.whole:
+        raise ResultError(f"{selection.name!r} is a whole folder: name a row, such as {selection.name}:resnet18/d2m")
+    finished = done(selection.results)
     if not finished:
-        raise ResultError(f"{side.name!r}: nothing finished to compare")
+        raise ResultError(f"{selection.name!r}: nothing finished to compare")
     setting = Setting.of(finished[0].record.cell)
     protocol = published.protocols[figures[0].protocol]
-    _refuse_other_task(side.name, setting, figures[0], protocol)
+    _refuse_other_task(selection.name, setting, figures[0], protocol)
     ours = {result.record.cell.shot for result in finished}
     common = [f for f in figures if f.shot in ours and shot in (None, f.shot)]
     if not common:
         theirs = ", ".join(str(figure.shot) for figure in figures)
         wanted = f", asked for is {shot}" if shot is not None else ""
-        raise ResultError(f"{side.name!r} has shot {', '.join(map(str, sorted(ours)))}, printed is {theirs}{wanted}")
+        shots = ", ".join(map(str, sorted(ours, key=shot_order)))
+        raise ResultError(f"{selection.name!r} has shot {shots}, printed is {theirs}{wanted}")
     found = []
     for figure in common:
         group = [result for result in finished if result.record.cell.shot == figure.shot]
         values = [by_episode(result) for result in group]
         if len(values[0]) < 2:
-            raise ResultError(f"{side.name!r}: one episode says nothing of its error")
+            raise ResultError(f"{selection.name!r}: one episode says nothing of its error")
         known = estimate(values, len({result.episodes for result in group}) == 1)
         found.append(
-            Beside(
+            VersusPublished(
                 setting=setting,
                 shot=group[0].record.cell.shot,
                 ours=unpaired_difference(known, Estimate(0.0, ())),

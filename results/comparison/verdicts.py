@@ -1,7 +1,7 @@
 """What a comparison says, in words. Differences are shown in percentage points."""
 
 from fewdistill.results.comparison.compare import Comparison, Difference
-from fewdistill.results.comparison.published import Beside
+from fewdistill.results.comparison.published import VersusPublished
 from fewdistill.results.stats import Paired
 from fewdistill.results.summary.rows import ALPHA, FEWEST_SEEDS
 
@@ -14,7 +14,7 @@ def outcome(found: Difference) -> str:
         return "same"
     if found.p >= ALPHA:
         return "open"
-    better = "A" if found.headline.mean > 0 else "B"
+    better = "A" if found.a_is_better else "B"
     return better if found.n_seeds >= FEWEST_SEEDS else f"{better}, these models"
 
 
@@ -24,7 +24,7 @@ def verdict(found: Difference, a: str, b: str, family: int) -> str:
     if found.same:
         return f"{a} and {b} are the same: every answer alike over {found.n_episodes:,} episodes, {of}."
     unpaired = f"unpaired ({found.unpaired}): " if found.unpaired else ""
-    span, is_better = found.headline, found.headline.mean > 0
+    span, is_better = found.headline, found.a_is_better
     if found.p >= ALPHA:
         return unpaired + _open(found, a, b, family)
     better, worse = (a, b) if is_better else (b, a)
@@ -84,7 +84,7 @@ def called(found: Comparison, difference: Difference) -> tuple[str, str]:
     return (a, b) if a != b else (found.a, found.b)
 
 
-def beside_verdict(found: Beside, ours: str) -> str:
+def published_verdict(found: VersusPublished, ours: str) -> str:
     """Our row beside a printed figure."""
     printed, mean = found.figure, found.ours.mean
     gap = float(printed.accuracy) / 100 - mean

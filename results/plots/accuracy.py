@@ -24,9 +24,10 @@ from fewdistill.results.plots.style import (
     shapes,
     used_distillations,
 )
-from fewdistill.results.records.record import Record, at_shot, gmacs_of
+from fewdistill.results.records.metrics import macs_of
+from fewdistill.results.records.record import Record
 from fewdistill.results.stats import pareto_front
-from fewdistill.results.summary.rows import Row, RowCost, Setting, labels
+from fewdistill.results.summary.rows import Row, RowCost, Setting, at_of, labels
 
 Line = tuple[Setting, tuple[int, ...], tuple[float, ...]]
 
@@ -39,14 +40,14 @@ COSTS: dict[str, tuple[str, Callable[[RowCost], float | None]]] = {
 """Axes of cost: label, and where a row keeps it."""
 
 
-def has_cost(rows: Iterable[Row], shot: int, cost: str) -> bool:
+def has_cost(rows: Iterable[Row], shot: int | None, cost: str) -> bool:
     """Whether there is anything to draw: students with an accuracy and this cost."""
     pick = COSTS[cost][1]
     return any(row.shot == shot and row.accuracy and pick(row.cost) for row in rows)
 
 
-def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: str = "macs") -> list[Path]:
-    """Accuracy (%) over a cost (log; a key of COSTS) at one shot, and the Pareto front.
+def accuracy_over_cost(rows: Sequence[Row], shot: int | None, stem: Path | str, cost: str = "macs") -> list[Path]:
+    """Accuracy, or the protocol's main figure, over a cost (log; a key of COSTS) at one shot, and the Pareto front.
 
     A colour and a marker per distillation, the model's name beside its points, teachers as stars. Thick bars: closed
     95 % over episodes; thin ones: lowest to highest training seed. Settings of one model that cost the same, in the
@@ -55,10 +56,12 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
     paths; raises ResultError when no row has both an accuracy and this cost.
     """
     axis, pick = COSTS[cost]
-    axis = gmacs_of([shot]) if cost == "macs" else axis
     points = [(row, at, row.accuracy) for row in rows if row.shot == shot and row.accuracy and (at := pick(row.cost))]
     if not points:
-        raise ResultError(f"no {at_shot(shot)} record has both an accuracy and {axis}; nothing to plot")
+        raise ResultError(f"no {at_of(rows, shot)} record has both an accuracy and {axis}; nothing to plot")
+    first = points[0][0]
+    main, scale = first.main, first.main.scale
+    axis = macs_of({row.setting.protocol for row, _, _ in points}) if cost == "macs" else axis
     everything = [row.setting for row in rows]  # so that all figures of these rows have the same colours
     colour, shape = colours(everything), shapes(everything)
     settings = [row.setting for row, _, _ in points]
@@ -67,9 +70,9 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
     step = 0.014 * math.log10(2.6 * high / low)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 2.9), layout="constrained")
-        front = pareto_front([at for _, at, _ in points], [100 * value.mean for _, _, value in points])
+        front = pareto_front([at for _, at, _ in points], [main.sign * value.mean for _, _, value in points])
         [line] = axes.step(
-            [points[i][1] for i in front], [100 * points[i][2].mean for i in front],
+            [points[i][1] for i in front], [scale * points[i][2].mean for i in front],
             where="post", color="#999999", lw=0.9, ls=(0, (4, 2)), zorder=1, label="Pareto front",
         )  # fmt: skip
         clusters: dict[str, list[Bar]] = defaultdict(list)
@@ -79,13 +82,13 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
             for place, (row, value) in enumerate(group):
                 x = 10 ** (middle + step * (place - (len(group) - 1) / 2))
                 kind = row.setting.distillation
-                mean, seeds = 100 * value.mean, [100 * accuracy for _, accuracy in row.by_seed]
+                mean, seeds = scale * value.mean, [scale * accuracy for _, accuracy in row.by_seed]
                 axes.vlines(x, min(seeds), max(seeds), color=colour[kind], lw=0.6, zorder=2)
                 axes.errorbar(
-                    x, mean, yerr=100 * value.half_width, fmt=shape[kind], color=colour[kind], elinewidth=1.4,
+                    x, mean, yerr=scale * value.half_width, fmt=shape[kind], color=colour[kind], elinewidth=1.4,
                     ms=8 if kind == "-" else 4.5, mew=0.4, mec="white", zorder=3,
                 )  # fmt: skip
-                low_end, high_end = mean - 100 * value.half_width, mean + 100 * value.half_width
+                low_end, high_end = mean - scale * value.half_width, mean + scale * value.half_width
                 clusters[name].append((x, min(low_end, *seeds), max(high_end, *seeds)))
         axes.set_xscale("log")
         axes.set_xlim(low / 1.8, high * 1.8)
@@ -94,7 +97,7 @@ def accuracy_over_cost(rows: Sequence[Row], shot: int, stem: Path | str, cost: s
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(axis)
-        axes.set_ylabel(f"{at_shot(shot)} accuracy (%)")
+        axes.set_ylabel(f"{first.at} {main.axis}")
         axes.grid(True, which="major")
         seeds_line = plt.Line2D([], [], color="#444444", lw=0.6, label="lowest to highest seed")
         kinds = [kind for kind in used_distillations(everything) if any(kind == s.distillation for s in settings)]
@@ -200,10 +203,12 @@ def _equals(points: Sequence[tuple[Row, float, Any]], model: dict[Setting, str])
     """Points of one model at one cost, by its name; of the streams of one network together, by its name and theirs."""
     groups: dict[tuple[str, float], list[Any]] = defaultdict(list)
     for row, at, value in points:
-        network = model[row.setting] if row.shot else row.setting.model.removesuffix(f"-{row.setting.stream}")
+        setting = row.setting
+        by_stream = setting.metrics.stream_teachers
+        network = setting.model.removesuffix(f"-{setting.stream}") if by_stream else model[setting]
         groups[network, at].append((row, value))
     named = {}
     for (name, at), group in groups.items():
-        streams = dict.fromkeys(row.setting.stream for row, _ in group if not row.shot)
+        streams = dict.fromkeys(row.setting.stream for row, _ in group if row.setting.metrics.stream_teachers)
         named[f"{name}{'-' if len(streams) == 1 else ': ' if streams else ''}{', '.join(streams)}", at] = group
     return named

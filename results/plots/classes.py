@@ -29,7 +29,7 @@ from fewdistill.results.summary.per_class import ClassScores
 _LINE = 0.19  # inches
 
 
-def class_plot(scores: Sequence[ClassScores], model: str, shot: int, stem: Path | str) -> list[Path]:
+def class_plot(scores: Sequence[ClassScores], model: str, shot: int | None, stem: Path | str) -> list[Path]:
     """Accuracy (%) of each class: a mark for each distillation of one student, and for the teachers.
 
     scores: of one shot. Thick bars: closed 95 % over episodes; thin ones: lowest to highest training seed. Hardest
@@ -38,7 +38,7 @@ def class_plot(scores: Sequence[ClassScores], model: str, shot: int, stem: Path 
     """
     drawn = [one for one in scores if one.setting.role == "teacher" or one.setting.model == model]
     if all(one.setting.role == "teacher" for one in drawn):
-        raise ResultError(f"no finished {at_shot(shot)} record of {model}; nothing to plot by class")
+        raise ResultError(f"no finished {_at(scores, shot)} record of {model}; nothing to plot by class")
     everything, settings = [one.setting for one in scores], [one.setting for one in drawn]
     colour, shape = colours(everything), shapes(everything)
     first = drawn[0]  # teachers stand first
@@ -66,7 +66,7 @@ def class_plot(scores: Sequence[ClassScores], model: str, shot: int, stem: Path 
         axes.set_yticks(range(len(names)), [folded(name, 26) for name in names])
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.axvline(100 / settings[0].way, color="#444444", lw=0.7, ls=(0, (1, 1.5)), zorder=0)
-        axes.set_xlabel(f"{model}: {at_shot(shot)} accuracy (%)")
+        axes.set_xlabel(f"{model}: {_at(scores, shot)} {settings[0].metrics.main.axis}")
         axes.grid(True, axis="x")
         chance = plt.Line2D([], [], color="#444444", lw=0.7, ls=(0, (1, 1.5)), label="chance")
         seeds_line = plt.Line2D([], [], color="#444444", lw=0.6, label="lowest to highest seed")
@@ -74,7 +74,7 @@ def class_plot(scores: Sequence[ClassScores], model: str, shot: int, stem: Path 
         return save(figure, stem)
 
 
-def confusion_plot(plain: ClassScores, taught: ClassScores, shot: int, stem: Path | str) -> list[Path]:
+def confusion_plot(plain: ClassScores, taught: ClassScores, shot: int | None, stem: Path | str) -> list[Path]:
     """Confusions (%) of a student without distillation, with it, and the difference; rows are the true classes.
 
     Classes are numbered alike in rows and columns; ties have no column. Writes ``stem``.svg, .png and .pdf; raises
@@ -82,7 +82,7 @@ def confusion_plot(plain: ClassScores, taught: ClassScores, shot: int, stem: Pat
     """
     for one in (plain, taught):
         if one.confusion is None:
-            raise ResultError(f"{one.setting.name}, {at_shot(shot)}: the records keep no answers; nothing to plot")
+            raise ResultError(f"{one.setting.name}, {_at([one], shot)}: the records keep no answers; nothing to plot")
     rows = sorted(set(plain.accuracy) | set(taught.accuracy))
     columns = sorted(set(plain.answers) | set(taught.answers))
     without, after = (100 * _placed(scores, rows, columns) for scores in (plain, taught))
@@ -104,8 +104,12 @@ def confusion_plot(plain: ClassScores, taught: ClassScores, shot: int, stem: Pat
             _ticks(axes, [f"{name} {numbers[name]}" for name in rows], [str(numbers[name]) for name in columns])
             axes.set_title(title)
         panels[-1].set_xlabel("answered class")
-        figure.suptitle(f"{taught.setting.model}, {at_shot(shot)}: answers to each class (%)", fontsize=7.5)
+        figure.suptitle(f"{taught.setting.model}, {_at([taught], shot)}: answers to each class (%)", fontsize=7.5)
         return save(figure, stem)
+
+
+def _at(scores: Sequence[ClassScores], shot: int | None) -> str:
+    return at_shot(shot, scores[0].setting.protocol) if scores else f"{shot}-shot"
 
 
 def _placed(scores: ClassScores, rows: Sequence[str], columns: Sequence[str]) -> NDArray[np.float64]:

@@ -9,14 +9,13 @@ from matplotlib.axes import Axes
 
 from fewdistill.results import ResultError
 from fewdistill.results.plots.style import SMALLEST, STYLE, WIDTH, colours, folded, legend_above, save, shapes
-from fewdistill.results.records.record import at_shot
-from fewdistill.results.summary.rows import Row, Setting, labels
+from fewdistill.results.summary.rows import Row, Setting, at_of, labels
 
 _LINE = 0.165  # inches
 _LETTERS = 28  # of a name, to a line
 
 
-def gains_plot(rows: Sequence[Row], shot: int, stem: Path | str, variants: bool = False) -> list[Path]:
+def gains_plot(rows: Sequence[Row], shot: int | None, stem: Path | str, variants: bool = False) -> list[Path]:
     """Gains of one shot in points of accuracy, students above and teachers below on a scale of their own.
 
     What each distillation gains over plain training, or each variant over the suite as it stands.
@@ -27,7 +26,8 @@ def gains_plot(rows: Sequence[Row], shot: int, stem: Path | str, variants: bool 
     found = [row for row in rows if row.shot == shot and row.gain and bool(row.setting.variant) == variants]
     if not found:
         what = "variant" if variants else "record"
-        raise ResultError(f"no {at_shot(shot)} {what} has a paired gain; nothing to plot")
+        raise ResultError(f"no {at_of(rows, shot)} {what} has a paired gain; nothing to plot")
+    main = found[0].main
     settings = [row.setting for row in found]
     parts = [
         _grouped([row for row in found if row.setting.role == role], labels(settings))
@@ -42,10 +42,10 @@ def gains_plot(rows: Sequence[Row], shot: int, stem: Path | str, variants: bool 
         )  # fmt: skip
         for axes, part in zip(panels[:, 0], parts, strict=True):
             _panel(axes, part, [row.setting for row in rows])
-        panels[-1, 0].set_xlabel(f"{at_shot(shot)} gain (points of accuracy)")
+        panels[-1, 0].set_xlabel(f"{found[0].at} gain ({main.points} of {main.name})")
         dot = functools.partial(plt.Line2D, [], [], ls="", color="#444444", marker="o", ms=4.5)
         handles = [
-            plt.Line2D([], [], color="#444444", lw=2.2, label=f"95 %, {'episodes' if shot else 'clips'}"),
+            plt.Line2D([], [], color="#444444", lw=2.2, label=f"95 %, {found[0].setting.metrics.sample}s"),
             plt.Line2D([], [], color="#444444", lw=0.8, label="95 %, seeds too"),
             dot(label="claimed"),
             dot(label="not claimed", mfc="white"),
@@ -60,7 +60,7 @@ def _grouped(rows: Sequence[Row], model: dict[Setting, str]) -> dict[str, list[R
         setting = row.setting
         name = model[setting] if not setting.variant else f"{model[setting]} / {setting.distillation}"
         if setting.role == "teacher":  # of one suite, or one for every stream
-            name = "teacher" if row.shot else f"teacher {model[setting]}"
+            name = f"teacher {model[setting]}" if setting.metrics.stream_teachers else "teacher"
         groups.setdefault(name, []).append(row)
     return groups
 
@@ -80,19 +80,21 @@ def _panel(axes: Axes, part: dict[str, list[Row]], settings: Sequence[Setting]) 
         y -= _more(name)
         for row in group:
             y -= 1
-            gain, kind = row.gain, row.setting.distillation
+            gain, kind, scale = row.gain, row.setting.distillation, row.main.scale
             assert gain
             spans = [(gain.headline, 0.8), (gain.episodes, 2.2)]
             for span, width in spans:
                 axes.plot(
-                    [100 * span.low, 100 * span.high], [y, y], color=colour[kind], lw=width, solid_capstyle="butt"
+                    [scale * span.low, scale * span.high], [y, y], color=colour[kind], lw=width, solid_capstyle="butt"
                 )
             axes.plot(
-                100 * gain.mean, y, marker=shape[kind], ms=6 if kind == "-" else 4.5, mew=0.9, mec=colour[kind],
+                scale * gain.mean, y, marker=shape[kind], ms=6 if kind == "-" else 4.5, mew=0.9, mec=colour[kind],
                 mfc=colour[kind] if row.claimed else "white", zorder=3,
             )  # fmt: skip
             wide = gain.headline
-            figures = f"{100 * gain.mean:+.1f} [{100 * wide.low:.1f}, {100 * wide.high:.1f}]".replace("-", "\u2212")
+            figures = f"{scale * gain.mean:+.1f} [{scale * wide.low:.1f}, {scale * wide.high:.1f}]".replace(
+                "-", "\u2212"
+            )
             axes.text(1.02, y, figures, transform=axes.get_yaxis_transform(), fontsize=SMALLEST, va="center")
             ticks.append((y, row.setting.variant or kind, False))
         y -= 1

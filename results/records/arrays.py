@@ -5,7 +5,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -14,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewdistill.results import ResultError
+from fewdistill.results.records.metrics import Metrics
 from fewdistill.results.records.record import Record
 
 Arrays = dict[str, NDArray[np.generic]]
 
-OWN: Final = {"correct": np.uint8, "predicted": np.int16}
-"""A record's outcome, (E, Q) both: 1 where an answer is right; the class answered, or TIE (not in schema 2)."""
+OWN: Final = ("correct", "predicted", "values")
+"""A record's own arrays, which its protocol's metrics choose from. correct uint8 and predicted int16, (E, Q): 1 where
+an answer is right; the class answered, or TIE (not in schema 2). values float64 (E,): each sample's main figure."""
 DRAWN: Final = {"classes": np.int16, "query_class": np.int16, "support": np.int32, "query": np.int32}
 """The episodes it met: class numbers (E, way) and (E, Q), video numbers (E, S) and (E, Q) within the split."""
 NAMES: Final = {"class_names": np.str_, "videos": np.str_}
 """What the numbers stand for, (C,) and (V,): names and ids, fixed-width unicode."""
-OPTIONAL: Final = {"support", "query", *NAMES}
-"""May be missing. Records made by this program carry all."""
+CLASSES: Final = {"classes", "query_class"}
+"""What answers are right or wrong by; without them, ``query`` says what was scored."""
 
 UNREADABLE: Final = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 """What reading a damaged zip, or a member of it, raises."""
@@ -82,18 +84,15 @@ def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
 def check_drawn(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Names, dtypes and shapes of the episodes' arrays, and that every number has its name; raises ResultError."""
     wanted = DRAWN | NAMES
-    _named(path, arrays, wanted)
+    _named(path, arrays, wanted, CLASSES if CLASSES & arrays.keys() or "query" not in arrays else set())
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, wanted[name]) or array.ndim != (1 if name in NAMES else 2):
             raise ResultError(f"{path}: {name} is {array.dtype} {array.shape}, wanted {wanted[name].__name__}")
     rows = {name: len(arrays[name]) for name in DRAWN if name in arrays}
     if len(set(rows.values())) != 1:
         raise ResultError(f"{path}: rows {rows} must be the same; run the cell again")
-    if "query" in arrays and arrays["query"].shape != arrays["query_class"].shape:
-        raise ResultError(f"{path}: query must have the shape of query_class {arrays['query_class'].shape}")
-    asked = (arrays["query_class"][:, :, None] == arrays["classes"][:, None, :]).any(2)
-    if not asked.all():
-        raise ResultError(f"{path}: query_class names classes that are not in their episode; run the cell again")
+    if arrays.keys() >= CLASSES:
+        _check_classes(path, arrays)
     for name, names in (("classes", "class_names"), ("query_class", "class_names"), ("support", "videos"),
                         ("query", "videos")):  # fmt: skip
         if name in arrays and arrays[name].size:
@@ -102,36 +101,59 @@ def check_drawn(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
                 raise ResultError(f"{path}: {name} goes from {low} to {high}, outside the {names} there are")
 
 
+def _check_classes(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """That each query has one of its episode's classes."""
+    if "query" in arrays and arrays["query"].shape != arrays["query_class"].shape:
+        raise ResultError(f"{path}: query must have the shape of query_class {arrays['query_class'].shape}")
+    asked = (arrays["query_class"][:, :, None] == arrays["classes"][:, None, :]).any(2)
+    if not asked.all():
+        raise ResultError(f"{path}: query_class names classes that are not in their episode; run the cell again")
+
+
 def check_outcome(path: Path, record: Record, own: Mapping[str, NDArray[np.generic]], drawn: Arrays) -> None:
-    """A done record's outcome against its episodes and the accuracy that it claims; raises ResultError."""
-    wanted = OWN if record.schema_version > 2 else {"correct": np.uint8}
-    _named(path, own, wanted)
+    """A done record's outcome against its episodes and the main figure that it claims; raises ResultError."""
     metrics = record.metrics
     assert metrics is not None  # a done record has them
-    shape = (metrics.episodes, drawn["query_class"].shape[1])
+    wanted = {name: kind for name, kind in metrics.arrays.items() if record.schema_version > 2 or name != "predicted"}
+    _named(path, own, wanted, wanted.keys())
+    asked = drawn["query_class" if "query_class" in drawn else "query"]
+    if len(asked) != metrics.episodes:
+        raise ResultError(f"{path}: {metrics.episodes} episodes, of {len(asked)} drawn; run it again")
     for name, array in own.items():
+        shape = asked.shape[: 1 if name == "values" else 2]
         if array.dtype != wanted[name] or array.shape != shape:
             raise ResultError(f"{path}: {name} is {array.dtype} {array.shape}, wanted {wanted[name].__name__} {shape}")
-    if len(drawn["query_class"]) != metrics.episodes:
-        raise ResultError(f"{path}: {metrics.episodes} episodes, of {len(drawn['query_class'])} drawn; run it again")
+    if "values" in own:
+        mean = float(np.mean(own["values"].astype(np.float64)))
+        if not abs(mean - metrics.value) <= 1e-6:
+            raise ResultError(f"{path}: values average {mean:.6f}, the record says {metrics.value:.6f}")
+    if "correct" in own:
+        _check_answers(path, metrics, own, drawn)
+
+
+def _check_answers(path: Path, metrics: Metrics, own: Mapping[str, NDArray[np.generic]], drawn: Arrays) -> None:
+    if not drawn.keys() >= CLASSES:
+        raise ResultError(f"{path}: answers, but no classes that they were chosen from; run the cell again")
     correct = own["correct"]
     if correct.size == 0 or correct.max() > 1:
         raise ResultError(f"{path}: correct must hold zeros and ones, at least one; run the cell again")
     accuracy = np.count_nonzero(correct) / correct.size
-    if abs(accuracy - metrics.accuracy) > 1e-6:
-        raise ResultError(f"{path}: correct averages {accuracy:.6f}, the record says {metrics.accuracy:.6f}")
+    if abs(accuracy - metrics.value) > 1e-6:
+        raise ResultError(f"{path}: correct averages {accuracy:.6f}, the record says {metrics.value:.6f}")
     if "predicted" in own:
         predicted = own["predicted"]
         if not np.array_equal(correct, predicted == drawn["query_class"]):
             raise ResultError(f"{path}: predicted and correct contradict each other; run the cell again")
         known = predicted == TIE
-        for place in drawn["classes"].T:
-            known |= predicted == place[:, None]
+        for column in drawn["classes"].T:
+            known |= predicted == column[:, None]
         if not known.all():
             raise ResultError(f"{path}: predicted names classes that are not in their episode; run the cell again")
 
 
-def _named(path: Path, arrays: Mapping[str, NDArray[np.generic]], wanted: Mapping[str, type]) -> None:
-    missing, foreign = sorted(wanted.keys() - arrays.keys() - OPTIONAL), sorted(arrays.keys() - wanted.keys())
+def _named(
+    path: Path, arrays: Mapping[str, NDArray[np.generic]], known: Collection[str], needed: Collection[str]
+) -> None:
+    missing, foreign = sorted(set(needed) - arrays.keys()), sorted(arrays.keys() - set(known))
     if missing or foreign:
-        raise ResultError(f"{path}: arrays missing {missing}, unknown {foreign}; wanted {sorted(wanted)}")
+        raise ResultError(f"{path}: arrays missing {missing}, unknown {foreign}; wanted {sorted(known)}")

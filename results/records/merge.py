@@ -10,7 +10,7 @@ import numpy as np
 
 from fewdistill.results.records.bundle import open_records
 from fewdistill.results.records.differences import differences, differences_but_seed
-from fewdistill.results.records.record import Cell, at_shot
+from fewdistill.results.records.record import Cell
 from fewdistill.results.records.result import Problem, Result
 
 _TOLD = 6  # differences named of two records
@@ -26,7 +26,7 @@ class _Found:
         return self.result.record.status == "done"
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def axes(self) -> tuple[str, str, str]:
         """Its key, and the suite and variant whose cell it is."""
         record = self.result.record
         return record.key, record.cell.suite, record.cell.variant
@@ -52,14 +52,14 @@ def merge(folders: Iterable[Path | str], keys: Collection[str] | None = None) ->
                 path = records.path_of(result.record.key)
                 assert path is not None
                 by_key[result.record.key].append(_Found(path, result))
-    chosen = {found.place: found for key in sorted(by_key) for found in _of_key(by_key[key], problems)}
+    chosen = {found.axes: found for key in sorted(by_key) for found in _of_key(by_key[key], problems)}
     by_cell: dict[Cell, list[_Found]] = defaultdict(list)
     for found in chosen.values():
         if found.done:
             by_cell[found.result.record.cell].append(found)
     for twins in by_cell.values():
         if len(twins) > 1:
-            chosen |= {found.place: found for found in _set_aside(twins, _mismatch(twins), problems)}
+            chosen |= {found.axes: found for found in _set_aside(twins, _mismatch(twins), problems)}
     _note_seeds(list(chosen.values()), problems)
     return [found.result for found in chosen.values()], problems
 
@@ -69,11 +69,11 @@ def _of_key(same: Sequence[_Found], problems: list[Problem]) -> list[_Found]:
     done = [found for found in same if found.done]
     if any(not _same_outcome(done[0].result, other.result) for other in done[1:]):
         same = _set_aside(done, "the same cell with different results: delete all but one", problems)
-        return list({found.place: found for found in same}.values())
-    places: dict[tuple[str, str, str], list[_Found]] = defaultdict(list)
+        return list({found.axes: found for found in same}.values())
+    by_axes: dict[tuple[str, str, str], list[_Found]] = defaultdict(list)
     for found in same:
-        places[found.place].append(found)
-    return [_one_of(places[place], problems) for place in sorted(places)]
+        by_axes[found.axes].append(found)
+    return [_one_of(by_axes[axes], problems) for axes in sorted(by_axes)]
 
 
 def _one_of(same: Sequence[_Found], problems: list[Problem]) -> _Found:
@@ -94,15 +94,15 @@ def _one_of(same: Sequence[_Found], problems: list[Problem]) -> _Found:
 
 def _same_outcome(one: Result, two: Result) -> bool:
     """Whether the answers are the same, and all that follows from them; scores may differ as float32 does."""
-    assert one.correct is not None and two.correct is not None
-    same = one.episodes == two.episodes and np.array_equal(one.correct, two.correct)
-    if one.predicted is not None and two.predicted is not None:
-        same = same and np.array_equal(one.predicted, two.predicted)
+    same = one.episodes == two.episodes
+    for ours, theirs in ((one.correct, two.correct), (one.predicted, two.predicted), (one.values, two.values)):
+        if ours is not None and theirs is not None:
+            same = same and np.array_equal(ours, theirs)
     a, b = one.record.metrics, two.record.metrics
     assert a is not None and b is not None
-    scores = [(a.nll, b.nll), (a.ece, b.ece)]
+    scores = [(getattr(a, name), getattr(b, name)) for name in a.inexact]
     near = all(x == y or (x is not None and y is not None and isclose(x, y, rel_tol=1e-3)) for x, y in scores)
-    return same and near and a == b.model_copy(update={"nll": a.nll, "ece": a.ece})
+    return same and near and a == b.model_copy(update={name: getattr(a, name) for name in a.inexact})
 
 
 def _set_aside(found: Sequence[_Found], why: str, problems: list[Problem]) -> list[_Found]:
@@ -122,7 +122,7 @@ def _others(one: _Found, found: Sequence[_Found]) -> str:
 
 def _mismatch(twins: Sequence[_Found]) -> str:
     cell, first = twins[0].result.record.cell, twins[0].result.record
-    name = f"{cell.model}/{cell.distillation}, {at_shot(cell.shot)}, seed {cell.seed} of {cell.suite}"
+    name = f"{cell.model}/{cell.distillation}, {cell.at}, seed {cell.seed} of {cell.suite}"
     name += f" ({cell.variant})" if cell.variant else ""
     told = "; ".join(_told(differences(first, twin.result.record)) for twin in twins[1:])
     return f"{name} with different identities ({told}): name the variants apart in the suite, or remove one"

@@ -3,21 +3,18 @@
 import hashlib
 import json
 import math
-from collections.abc import Collection
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from fewdistill.results import ResultError
+from fewdistill.results.records.metrics import EPISODIC, METRICS, SUPERVISED, Frozen, Metrics
 
 SCHEMA_VERSION: Final = 3
 OLDEST_READ: Final = 2
 
 PLAIN: Final = "plain"
 """Context of a validation whose input is known to be plain JSON: the walk through it takes longer than all the rest."""
-
-EPISODIC: Final = "episodic"
-SUPERVISED: Final = "supervised"
 
 Status = Literal["started", "done", "failed", "diverged", "skipped"]
 
@@ -34,17 +31,13 @@ def key_of(identity: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class Cell(_Frozen):
+class Cell(Frozen):
     """The axes of a suite. ``distillation`` is "none" for a student trained alone and "-" for a teacher.
 
     variant: name of the suite's variant, "" for the suite as it stands.
-    protocol: "episodic", or "supervised": every test clip once, among all classes (way) that were trained; shot is 0,
-    nothing supports them, and query 1. Records from before there were two have none written, and are episodic.
-    image_size: pixels, 0 of joints.
+    protocol: one of METRICS. "episodic", or "supervised": every test clip once, among all classes (way) that were
+    trained; nothing supports them, and query is 1. Records from before there were two have none written, and are
+    episodic. shot: None in a protocol without shots. image_size: pixels, 0 of joints.
     """
 
     suite: str
@@ -54,52 +47,48 @@ class Cell(_Frozen):
     head: str
     distillation: str
     way: int = Field(ge=2)
-    shot: int = Field(ge=0)
+    shot: int | None = Field(ge=1)
     query: int = Field(ge=1)
     frames: int = Field(ge=1)
     image_size: int = Field(ge=0)
     split: str
     seed: int = Field(ge=0)
     variant: str = ""
-    protocol: Literal["episodic", "supervised"] = EPISODIC
+    protocol: str = EPISODIC
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_shots(cls, data: Any) -> Any:
+        """Supervised records were once written with 0 for a shot."""
+        if isinstance(data, dict) and data.get("protocol") == SUPERVISED and data.get("shot") == 0:
+            return data | {"shot": None}
+        return data
 
     @model_validator(mode="after")
     def _of_its_protocol(self) -> Self:
-        if (self.shot == 0) != (self.protocol == SUPERVISED):
-            raise ValueError(f"shot {self.shot} in the {self.protocol} protocol: 0 is of the supervised one alone")
+        if self.protocol not in METRICS:
+            raise ValueError(f"protocol {self.protocol!r} is not one of {', '.join(METRICS)}: import what adds it")
+        if (self.shot is None) == (self.protocol == EPISODIC):
+            raise ValueError(f"shot {self.shot} in the {self.protocol} protocol: episodes alone have one")
         return self
 
-
-class Metrics(_Frozen):
-    """Test results. Accuracies and interval ends are fractions in [0, 1]; nll in nats; ece in [0, 1].
-
-    episodes: how many; in the supervised protocol test clips, each one its own.
-    closed: mean +- 1.96 sd / sqrt(n) over episodes. open: the same question asked of disjoint episodes only,
-    None where too few exist. per_class: class name -> fraction of its queries that were right.
-    """
-
-    episodes: int = Field(ge=1)
-    accuracy: float = Field(ge=0, le=1)
-    closed_low: float
-    closed_high: float
-    open_low: float | None = None
-    open_high: float | None = None
-    per_class: dict[str, float] = Field(default_factory=dict)
-    nll: float | None = None
-    ece: float | None = None
+    @property
+    def at(self) -> str:
+        """Its shot in words: "5-shot", or the protocol's name where it has none."""
+        return at_shot(self.shot, self.protocol)
 
 
-def at_shot(shot: int) -> str:
-    """A cell's shot in words: "5-shot", or "supervised", which has none."""
-    return f"{shot}-shot" if shot else SUPERVISED
+def at_shot(shot: int | None, protocol: str) -> str:
+    """A cell's shot in words: "5-shot"; its protocol's name where it has none."""
+    return protocol if shot is None else f"{shot}-shot"
 
 
-def gmacs_of(shots: Collection[int]) -> str:
-    """What MACs of cells of these shots are of: in the supervised protocol, which has no shot, an episode is a clip."""
-    return "GMACs per episode" if any(shots) or not shots else "GMACs per clip"
+def shot_order(shot: int | None) -> int:
+    """Sorts what has no shot before what has."""
+    return 0 if shot is None else shot
 
 
-class Cost(_Frozen):
+class Cost(Frozen):
     """What the cell costs; None where it was not measured.
 
     macs_per_video: backbone on one clip; macs_per_episode: support, query and head; ``counter`` names who counted.
@@ -124,8 +113,8 @@ class Cost(_Frozen):
     training_seconds: float | None = None
 
 
-class Record(_Frozen):
-    """One cell. ``key`` must be ``key_of(identity)``; a done record has metrics, a failed one says why.
+class Record(Frozen):
+    """One cell. ``key`` must be ``key_of(identity)``; a done record has its protocol's metrics, a failed one a reason.
 
     settings: what hashes stand for: ``settings["trained"]`` has the identity's "trained" for its sha256, and the other
     entries ("base", "teacher", "encoder rgb" ...) spell out the hashes in it. Empty in schema 2.
@@ -140,17 +129,24 @@ class Record(_Frozen):
     status: Status
     reason: str = ""
     cell: Cell
-    metrics: Metrics | None = None
+    metrics: SerializeAsAny[Metrics] | None = None
     cost: Cost | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     selection: dict[str, Any] = Field(default_factory=dict)
     curve: list[dict[str, Any]] = Field(default_factory=list)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _of_its_protocol(cls, value: Any, info: ValidationInfo) -> Any:
+        cell = info.data.get("cell")
+        model = METRICS[cell.protocol] if isinstance(cell, Cell) else Metrics
+        return model.model_validate(value) if isinstance(value, dict) else value
+
     @field_validator("identity", "settings", "selection", "curve", "provenance")
     @classmethod
     def _plain_json(cls, value: Any, info: ValidationInfo) -> Any:
-        bad = None if info.context == PLAIN else next(_unspeakable(value, ""), None)
+        bad = None if info.context == PLAIN else next(_not_json(value, ""), None)
         if bad:
             raise ValueError(f"{bad}: JSON has no such value, write None, a number or a string")
         return value
@@ -164,6 +160,9 @@ class Record(_Frozen):
                 raise ValueError(f"settings.{name} is not what the identity's {name} is the sha256 of")
         if self.status == "done" and self.metrics is None:
             raise ValueError("a done record needs metrics")
+        if self.metrics is not None and type(self.metrics) is not METRICS[self.cell.protocol]:
+            wanted = METRICS[self.cell.protocol].__name__
+            raise ValueError(f"{type(self.metrics).__name__} in the {self.cell.protocol} protocol: wanted {wanted}")
         if self.status in ("failed", "diverged", "skipped") and not self.reason:
             raise ValueError(f"a {self.status} record needs a reason")
         for index, point in enumerate(self.curve):
@@ -179,16 +178,16 @@ class Record(_Frozen):
         return f"{self.status}: {self.reason}" if self.reason else self.status
 
 
-def _unspeakable(value: Any, where: str) -> Any:
+def _not_json(value: Any, where: str) -> Any:
     """Yield a description of every leaf that would not come back from JSON as it went in."""
     if isinstance(value, dict):
         for name, item in value.items():
             if not isinstance(name, str):
                 yield f"{where}: key {name!r} is not a string"
-            yield from _unspeakable(item, f"{where}.{name}")
+            yield from _not_json(item, f"{where}.{name}")
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from _unspeakable(item, f"{where}[{index}]")
+            yield from _not_json(item, f"{where}[{index}]")
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{where.lstrip('.')} is {value}"
     elif value is not None and not isinstance(value, str | int | float | bool):

@@ -27,7 +27,7 @@ def command(record: Record) -> str:
     return f"{shlex.join([*start, 'run', suite or record.cell.suite, *settings])} --only '{row}'"
 
 
-def told(record: Record) -> bool:
+def has_command(record: Record) -> bool:
     """Whether the record says how its run was started, so that the command holds every setting."""
     argv = [str(part) for part in record.provenance.get("argv") or ()]
     return argv[1:2] in (["run"], ["demo"])

@@ -48,7 +48,8 @@ class Result:
     the split; predicted: int16 (E, Q), the class answered, TIE (-1) where several shared the highest score. classes:
     int16 (E, way), the classes to choose from. support int32 (E, S), query int32 (E, Q): video numbers within the
     split. class_names (C,), videos (V,): unicode, what the numbers stand for. A record of schema 2 has None for
-    predicted, support, query, class_names and videos; see ``no_answers``.
+    predicted, support, query, class_names and videos; see ``no_answers``. values: float64 (E,), the main figure of each
+    sample in a protocol that is not about right answers, which then has None for correct, predicted and the classes.
     episodes: sha256 that is equal exactly when two cells met the same episodes of the same videos: over classes,
     query_class and the identity's "content" (hash of the videos' files) and "episodes" (hash of all drawn numbers).
     """
@@ -63,13 +64,21 @@ class Result:
     query: NDArray[np.int32] | None = None
     class_names: NDArray[np.str_] | None = None
     videos: NDArray[np.str_] | None = None
+    values: NDArray[np.float64] | None = None
 
     @property
     def no_answers(self) -> str:
         """Why ``predicted`` is None, for a table's empty cell; "" where it is not."""
         if self.record.status != "done":
             return self.record.standing
-        return f"record of schema {self.record.schema_version} keeps no answers" if self.predicted is None else ""
+        if self.predicted is not None:
+            return ""
+        of = (
+            f"schema {self.record.schema_version}"
+            if self.values is None
+            else f"the {self.record.cell.protocol} protocol"
+        )
+        return f"record of {of} keeps no answers"
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,8 @@ class Drawn:
         if digest_of(arrays) != digest:
             raise ResultError(f"{path}: corrupt (not what its name says); {remedy}")
         check_drawn(path, arrays)
-        return cls(arrays, digest, digest_of({name: arrays[name] for name in ("classes", "query_class")}))
+        kept: Arrays = {name: arrays[name] for name in ("classes", "query_class") if name in arrays}
+        return cls(arrays, digest, digest_of(kept or arrays))
 
 
 class Records(ABC):

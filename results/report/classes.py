@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fewdistill.results.records.metrics import Accuracy
 from fewdistill.results.records.result import Result
 from fewdistill.results.report.rows import groups
 from fewdistill.results.summary.rows import Row
@@ -30,7 +31,8 @@ def class_tables(rows: Sequence[Row], results: Sequence[Result]) -> list[Classes
     for index, (row, group) in enumerate(zip(rows, groups(rows, results), strict=True)):
         by_class: dict[str, list[tuple[int, float]]] = defaultdict(list)
         for result in group:
-            for name, value in (result.record.metrics.per_class if result.record.metrics else {}).items():
+            metrics = result.record.metrics
+            for name, value in (metrics.per_class if isinstance(metrics, Accuracy) else {}).items():
                 by_class[name].append((result.record.cell.seed, value))
         if by_class:
             tables[row.setting.dataset, row.setting.split][index] = by_class

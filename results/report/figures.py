@@ -8,19 +8,18 @@ from pathlib import Path
 from fewdistill.results.plots.accuracy import COSTS, accuracy_over_cost, has_cost, learning_curves, quantities
 from fewdistill.results.plots.classes import class_plot, confusion_plot
 from fewdistill.results.plots.gains import gains_plot
-from fewdistill.results.records.record import at_shot
+from fewdistill.results.records.record import at_shot, shot_order
 from fewdistill.results.records.result import Result
-from fewdistill.results.summary.per_class import (
+from fewdistill.results.summary.per_class import ClassScores, by_class
+from fewdistill.results.summary.rows import Row, Setting, table_of
+from fewdistill.results.tables.classes import (
     CLASSES_NOTE,
     CONFUSION_NOTE,
-    ClassScores,
-    by_class,
     class_table,
     confusion_table,
     readable_classes,
     readable_confusion,
 )
-from fewdistill.results.summary.rows import Row, Setting, table_of
 from fewdistill.results.tables.files import write_table
 
 Draw = Callable[[Path], list[Path]]
@@ -37,7 +36,11 @@ class Part:
     prefix: str
     results: Sequence[Result]
     rows: Sequence[Row]
-    scores: dict[int, list[ClassScores]]
+    scores: dict[int | None, list[ClassScores]]
+
+    def name_at(self, shot: int | None) -> str:
+        """The end of the names of its files at a shot."""
+        return f"{self.prefix}{at_shot(shot, self.rows[0].setting.protocol)}"
 
     @property
     def plain(self) -> list[Row]:
@@ -52,7 +55,7 @@ def parts(results: Sequence[Result], rows: Sequence[Row]) -> list[Part]:
         name = "-".join("".join(c if c.isalnum() else "_" for c in str(k)) for k in kind) + "-"
         of_kind = [result for result in results if table_of(Setting.of(result.record.cell)) == kind]
         in_kind = [row for row in rows if table_of(row.setting) == kind]
-        scores = {shot: by_class(of_kind, shot) for shot in sorted({row.shot for row in in_kind})}
+        scores = {shot: by_class(of_kind, shot) for shot in sorted({row.shot for row in in_kind}, key=shot_order)}
         found.append(Part(name if len(kinds) > 1 else "", of_kind, in_kind, scores))
     return found
 
@@ -62,7 +65,7 @@ def write_class_tables(part: Part, tables: Path) -> list[Path]:
     files: list[Path] = []
     for shot, scores in part.scores.items():
         if scores:
-            name, classes, confusions = f"{part.prefix}{at_shot(shot)}", class_table(scores), confusion_table(scores)
+            name, classes, confusions = part.name_at(shot), class_table(scores), confusion_table(scores)
             files += write_table(classes, tables / f"classes-{name}", readable_classes(classes), [CLASSES_NOTE])
             shown = readable_confusion(confusions)
             files += write_table(confusions, tables / f"confusions-{name}", shown, [CONFUSION_NOTE])
@@ -75,9 +78,9 @@ def plots(part: Part) -> dict[str, Draw]:
     Accuracy over MACs and gains for every shot; the other costs and the students class by class for the largest shot.
     """
     found: dict[str, Draw] = {}
-    last = max(part.scores, default=None)
+    last = max(part.scores, key=shot_order)
     for shot, scores in part.scores.items():
-        name = f"{part.prefix}{at_shot(shot)}"
+        name = part.name_at(shot)
         for cost in COSTS if shot == last else ("macs",):
             if has_cost(part.plain, shot, cost):
                 stem = "accuracy-over-cost" if cost == "macs" else f"accuracy-over-{cost}"
@@ -102,7 +105,7 @@ def plots(part: Part) -> dict[str, Draw]:
 
 
 def _with_and_without(
-    rows: Sequence[Row], scores: Sequence[ClassScores], model: str, shot: int
+    rows: Sequence[Row], scores: Sequence[ClassScores], model: str, shot: int | None
 ) -> tuple[ClassScores, ClassScores] | None:
     """A student without distillation and with the one that brings it most, where both keep their answers."""
     answered = {one.setting: one for one in scores if one.confusion is not None}

@@ -1,11 +1,11 @@
-"""Which records a folder of tables and plots was made from, so that nobody draws them again or trusts old ones."""
+"""The fingerprint of the records behind a report, so that nobody draws it again or trusts an old one."""
 
 import hashlib
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-NAME = "made-from.json"
+NAME = "fingerprint.json"
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
@@ -16,7 +16,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def made_from(folder: Path) -> str:
+def stored_fingerprint(folder: Path) -> str:
     """The fingerprint of the records behind the folder; "" where it does not say."""
     try:
         return str(json.loads((folder / NAME).read_text(encoding="utf-8"))["records"])
@@ -24,8 +24,8 @@ def made_from(folder: Path) -> str:
         return ""
 
 
-def tell(folder: Path, fingerprint: str) -> None:
-    """Have the folder say what it was made from."""
+def store_fingerprint(folder: Path, fingerprint: str) -> None:
+    """Write the fingerprint of the records that a folder was drawn from."""
     (folder / NAME).write_text(json.dumps({"records": fingerprint}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -39,10 +39,10 @@ def refresh(records: Path, out: Path, keys: Collection[str]) -> Path:
     found = records.iterdir() if records.is_dir() else ()
     reported = [path for path in found if path.stem in keys or path.name.startswith("episodes-")]
     now, page = f"{fingerprint(reported)} {fingerprint(drawing)}", out / "report.html"
-    if made_from(out) != now or not page.is_file():
+    if stored_fingerprint(out) != now or not page.is_file():
         from fewdistill.results.report.page import write_report  # some seconds of imports
 
         (out / NAME).unlink(missing_ok=True)
         write_report([records], out, keys)
-        tell(out, now)
+        store_fingerprint(out, now)
     return page

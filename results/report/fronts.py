@@ -10,7 +10,7 @@ from fewdistill.results.records.result import Result
 from fewdistill.results.report.rows import COSTS, groups
 from fewdistill.results.stats import Interval, accuracy_draws, front_probability, hypervolume_interval
 from fewdistill.results.summary.findings import Front, fronts
-from fewdistill.results.summary.pairing import by_episode
+from fewdistill.results.summary.pairing import by_episode, done
 from fewdistill.results.summary.rows import Row, table_of
 
 Draws = dict[tuple[object, ...], tuple[list[int], np.ndarray]]
@@ -20,9 +20,9 @@ def front_draws(rows: Sequence[Row], results: Sequence[Result]) -> Draws:
     """By table and shot, the numbers of its finished rows (variants aside) and draws (draws, n) of their accuracy."""
     points: dict[tuple[object, ...], dict[int, list[Result]]] = defaultdict(dict)
     for index, (row, group) in enumerate(zip(rows, groups(rows, results), strict=True)):
-        finished = [result for result in group if result.correct is not None]
-        enough = all(result.correct is not None and len(result.correct) > 1 for result in finished)
-        if finished and enough and not row.setting.variant:
+        finished = done(group)
+        enough = all(len(by_episode(result)) > 1 for result in finished)
+        if finished and enough and row.main.higher_is_better and not row.setting.variant:
             points[table_of(row.setting), row.shot][index] = finished
     found: Draws = {}
     for place, chosen in points.items():

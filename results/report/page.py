@@ -10,7 +10,6 @@ from plotly.offline import get_plotlyjs
 from fewdistill.results import ResultError
 from fewdistill.results.published.figures import load
 from fewdistill.results.records.merge import merge
-from fewdistill.results.records.record import at_shot
 from fewdistill.results.records.result import Problem, Result
 from fewdistill.results.report.classes import class_tables, confusions
 from fewdistill.results.report.figures import Part, parts, plots, write_class_tables
@@ -64,7 +63,6 @@ def write_report(
         "number": _minus(number),
         "signed": _minus("{:+.2f}".format),
         "p_text": p_text,
-        "at_shot": at_shot,
     }
     environment.tests["reason"] = lambda value: isinstance(value, Why)
     html = environment.get_template("report.html").render(
@@ -120,6 +118,7 @@ def _context(
         },
         "warnings": warnings(results, rows, problems),
         "rows": rows,
+        "main": rows[0].main,
         "columns": columns(rows),
         "filters": filters(rows),
         "costs": cost_axes(rows),
@@ -134,6 +133,7 @@ def _context(
         "published": load(),
         "data": {
             "axes": AXES,
+            "main": {"axis": rows[0].main.axis, "sign": rows[0].main.sign},
             "rows": row_data(rows, results),
             "records": record_data(rows, results, places, out),
             "curves": curve_data(rows, results),

@@ -8,8 +8,9 @@ from typing import Any
 
 from fewdistill.results.plots.accuracy import mean_curve, quantities, title
 from fewdistill.results.records.bundle import open_records
-from fewdistill.results.records.record import Record, at_shot
-from fewdistill.results.records.reproduce import command, told
+from fewdistill.results.records.metrics import Accuracy
+from fewdistill.results.records.record import Record
+from fewdistill.results.records.reproduce import command, has_command
 from fewdistill.results.records.result import Records, Result
 from fewdistill.results.report.rows import groups, over_classes, thin
 from fewdistill.results.summary.rows import Row, Setting
@@ -55,17 +56,17 @@ def _panel(result: Result) -> dict[str, Any]:
         "Provenance": pairs(record.provenance),
     }
     return {
-        "name": f"{Setting.of(record.cell).name}, {at_shot(record.cell.shot)}, seed {record.cell.seed}",
+        "name": f"{Setting.of(record.cell).name}, {record.cell.at}, seed {record.cell.seed}",
         "seed": record.cell.seed,
         "status": record.status,
         "reason": record.reason,
-        "accuracy": 100 * metrics.accuracy if metrics else None,
-        "shown": f"{100 * metrics.accuracy:.2f} %" if metrics else record.status,
+        "accuracy": metrics.main.scale * metrics.value if metrics else None,
+        "shown": f"{metrics.main.scale * metrics.value:.2f} {metrics.main.unit}".rstrip() if metrics else record.status,
         "intervals": _intervals(result),
-        "classes": _classes(metrics.per_class) if metrics else [],
+        "classes": _classes(metrics.per_class) if isinstance(metrics, Accuracy) else [],
         "curves": _curves(record),
         "command": command(record),
-        "told": told(record),
+        "told": has_command(record),
         "blocks": {name: block for name, block in blocks.items() if block},
     }
 
@@ -75,6 +76,11 @@ def _intervals(result: Result) -> list[tuple[str, str, str]]:
     m = result.record.metrics
     if not m:
         return []
+    if not isinstance(m, Accuracy):
+        low, high = m.interval
+        others = m.model_dump(exclude={m.main.field, m.main.low, m.main.high})
+        found = [("closed", _span(low, high, m.main.scale), f"other draws of {m.episodes:,} {m.sample}s")]
+        return found + [(label(name), _text(value), "") for name, value in others.items()]
     found = [("closed", _span(m.closed_low, m.closed_high), f"other draws of {m.episodes:,} episodes of these videos")]
     if m.open_low is not None and m.open_high is not None:
         found.append(("open", _span(m.open_low, m.open_high), "episodes that share no video"))
@@ -96,8 +102,8 @@ def _classes(per_class: Mapping[str, float]) -> list[tuple[str, float, str]]:
     return [(name, value, f"{100 * value:.1f}") for name, value in best_first]
 
 
-def _span(low: float, high: float) -> str:
-    return f"{100 * low:.2f} to {100 * high:.2f}"
+def _span(low: float, high: float, scale: float = 100) -> str:
+    return f"{scale * low:.2f} to {scale * high:.2f}"
 
 
 def _curves(record: Record) -> list[dict[str, Any]]:

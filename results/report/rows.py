@@ -9,11 +9,12 @@ import numpy as np
 
 from fewdistill.results.plots.accuracy import by_setting, mean_curve, quantities, title
 from fewdistill.results.plots.style import colours, markers
-from fewdistill.results.records.record import SUPERVISED, Record, at_shot, gmacs_of
+from fewdistill.results.records.metrics import Accuracy, macs_of
+from fewdistill.results.records.record import Record
 from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Interval, Paired, class_bootstrap
 from fewdistill.results.summary.ranks import Rank
-from fewdistill.results.summary.rows import Row, Setting, table_of
+from fewdistill.results.summary.rows import Match, Row, Setting, table_of
 from fewdistill.results.tables.files import number, p_text
 from fewdistill.results.tables.tables import axes_of
 
@@ -37,19 +38,21 @@ _SYMBOLS = {
 
 def cost_axes(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """The cost axes that any of the rows has a value on: name in the page's address, what the axis says."""
-    said = {"gmacs": gmacs_of([row.shot for row in rows])}
+    said = {"gmacs": macs_of({row.setting.protocol for row in rows})}
     return [(name, said.get(name, text)) for name, field, text in COSTS if any(getattr(r.cost, field) for r in rows)]
 
 
 def axis(row: Row, name: str) -> str:
-    return str(row.shot if name == "shot" else getattr(row.setting, name))
+    """The value of an axis as text, "" for a shot where there is none."""
+    value = row.shot if name == "shot" else getattr(row.setting, name)
+    return "" if value is None else str(value)
 
 
 def filters(rows: Sequence[Row]) -> dict[str, list[str]]:
     """The axes in which rows differ, with their values in the order of the table, numbers by size."""
     found = {name: list(dict.fromkeys(axis(row, name) for row in rows)) for name in AXES}
     for name in ("shot", "way", "query", "frames", "image_size"):
-        found[name].sort(key=int)
+        found[name].sort(key=lambda value: int(value or 0))
     found["variant"].sort()
     return {name: values for name, values in found.items() if len(values) > 1}
 
@@ -61,55 +64,60 @@ def columns(rows: Sequence[Row]) -> list[str]:
     return [*(name for name in first if name in axes), *(name for name in axes if name not in first)]
 
 
+def _at(row: Row) -> str:
+    remark = row.setting.metrics.remark
+    return f"{row.at} ({remark})" if remark else row.at
+
+
 def protocol(rows: Sequence[Row]) -> str:
     """What all rows share of the protocol, in words."""
     says: dict[str, Callable[[Row], str]] = {
-        "way": lambda row: f"{row.setting.way}-way" if row.shot else f"{row.setting.way} classes",
-        "shot": lambda row: at_shot(row.shot) if row.shot else f"{SUPERVISED} (an episode is one test clip)",
+        "way": lambda row: f"{row.setting.way} classes" if row.shot is None else f"{row.setting.way}-way",
+        "shot": _at,
         "query": lambda row: f"query {row.setting.query}",
         "frames": lambda row: f"{row.setting.frames} frames",
         "image_size": lambda row: f"{row.setting.image_size} px" if row.setting.image_size else "joints",
         "head": lambda row: f"head {row.setting.head}",
     }
-    unasked = {"query"} if not any(row.shot for row in rows) else set()  # of clips, each by itself
+    unasked = {"query"} if all(row.shot is None for row in rows) else set()  # of clips, each by itself
     shared = {name: {say(row) for row in rows} for name, say in says.items() if name not in unasked}
     return ", ".join(values.pop() for values in shared.values() if len(values) == 1)
 
 
 def groups(rows: Sequence[Row], results: Sequence[Result]) -> list[list[Result]]:
     """The results behind each row, by seed."""
-    found: dict[tuple[Setting, int], list[Result]] = defaultdict(list)
+    found: dict[Match, list[Result]] = defaultdict(list)
     for result in sorted(results, key=lambda result: result.record.cell.seed):
         found[Setting.of(result.record.cell), result.record.cell.shot].append(result)
     return [found.get((row.setting, row.shot), []) for row in rows]
 
 
 def row_data(rows: Sequence[Row], results: Sequence[Result]) -> list[dict[str, Any]]:
-    """One entry for each row: axes, marks, costs, and what a hover tells; accuracies and gains in percent."""
+    """One entry for each row: axes, marks, costs, and what a hover tells; figures and gains in their unit (percent)."""
     settings = [row.setting for row in rows]
     colour, marker = colours(settings), markers(settings)
     behind = groups(rows, results)
     keys = {(row.setting, row.shot): [r.record.key for r in group] for row, group in zip(rows, behind, strict=True)}
     found = []
     for row, group in zip(rows, behind, strict=True):
-        gain = row.gain
+        gain, scale = row.gain, row.main.scale
         found.append(
             {
                 "name": row.setting.name,
                 "table": str(table_of(row.setting)),
-                "at": at_shot(row.shot),
+                "at": row.at,
                 "axes": {name: axis(row, name) for name in AXES},
                 "records": keys[row.setting, row.shot],
                 "compared": row.against.name if row.against else "",
                 "against": keys.get((row.against, row.shot), []) if row.against else [],
-                "accuracy": 100 * row.accuracy.mean if row.accuracy else None,
-                "half": 100 * row.accuracy.half_width if row.accuracy else None,
+                "accuracy": scale * row.accuracy.mean if row.accuracy else None,
+                "half": scale * row.accuracy.half_width if row.accuracy else None,
                 "cost": {name: getattr(row.cost, field) for name, field, _ in COSTS},
                 "gain": gain
                 and {
-                    "mean": 100 * gain.mean,
-                    "episodes": [100 * gain.episodes.low, 100 * gain.episodes.high],
-                    "span": [100 * gain.headline.low, 100 * gain.headline.high],
+                    "mean": scale * gain.mean,
+                    "episodes": [scale * gain.episodes.low, scale * gain.episodes.high],
+                    "span": [scale * gain.headline.low, scale * gain.headline.high],
                     "claimed": row.claimed,
                 },
                 "colour": colour[row.setting.distillation],
@@ -122,25 +130,26 @@ def row_data(rows: Sequence[Row], results: Sequence[Result]) -> list[dict[str, A
 
 def tip(row: Row, group: Sequence[Result]) -> list[str]:
     """What a hover over a row tells, a line each: every interval of its accuracy and gain, and its cost."""
-    lines = [f"{row.setting.name}, {at_shot(row.shot)}"]
+    lines = [f"{row.setting.name}, {row.at}"]
     if not row.accuracy:
         return [*lines, row.why]
-    mean = 100 * row.accuracy.mean
-    lines.append(f"{mean:.2f} ± {100 * row.accuracy.half_width:.2f} %, mean of {_many(len(row.by_seed), 'seed')}")
+    main, scale = row.main, row.main.scale
+    shown = f"{scale * row.accuracy.mean:.2f} ± {scale * row.accuracy.half_width:.2f} {main.unit}".rstrip()
+    lines.append(f"{shown}, mean of {_many(len(row.by_seed), 'seed')}")
     if row.rank:
         lines.append(f"rank {rank_text(row.rank)}")
-    lines.append(f"closed: {_span(row.accuracy)} over {_many(row.accuracy.n, 'episode' if row.shot else 'clip')}")
+    lines.append(f"closed: {_span(row.accuracy, scale)} over {_many(row.accuracy.n, row.setting.metrics.sample)}")
     lines += [f"open: {text}" for text in _open(group)]
-    lines.append(f"seeds: {_span(row.seeds)}" if row.seeds else "seeds: one, so no interval")
+    lines.append(f"seeds: {_span(row.seeds, scale)}" if row.seeds else "seeds: one, so no interval")
     classes = over_classes(group)
     lines.append(f"classes: {_span(classes)}, bootstrap over {classes.n}" if classes else "classes: fewer than two")
     if len(row.by_seed) > 1:
-        lines.append("by seed: " + ", ".join(f"{seed}: {100 * value:.2f}" for seed, value in row.by_seed))
+        lines.append("by seed: " + ", ".join(f"{seed}: {scale * value:.2f}" for seed, value in row.by_seed))
     if row.gain:
         gain = row.gain
-        lines.append(f"gain {100 * gain.mean:+.2f} points, {p_text(row.p or 0.0)} (Holm)")
+        lines.append(f"gain {scale * gain.mean:+.2f} {main.points}, {p_text(row.p or 0.0)} (Holm)")
         for name, part in (("episodes", gain.episodes), ("seeds", gain.seeds), ("both", gain.both)):
-            lines += [f"gain over {name}: {_span(part)}"] if part else []
+            lines += [f"gain over {name}: {_span(part, scale)}"] if part else []
     elif row.gain_why not in ("the reference", "a teacher"):
         lines.append(f"no gain: {row.gain_why}")
     return [*lines[:1], *(_typeset(line) for line in [*lines[1:], *_cost_lines(row)])]
@@ -168,8 +177,9 @@ def over_classes(group: Sequence[Result]) -> Interval | None:
 def _open(group: Sequence[Result]) -> list[str]:
     found = []
     for record in (result.record for result in group):
-        if record.metrics and record.metrics.open_low is not None and record.metrics.open_high is not None:
-            low, high = 100 * record.metrics.open_low, 100 * record.metrics.open_high
+        metrics = record.metrics
+        if isinstance(metrics, Accuracy) and metrics.open_low is not None and metrics.open_high is not None:
+            low, high = 100 * metrics.open_low, 100 * metrics.open_high
             found.append(f"{low:.2f} to {high:.2f} over disjoint episodes, seed {record.cell.seed}")
     return found or ["too few disjoint episodes"]
 
@@ -178,7 +188,7 @@ def _cost_lines(row: Row) -> list[str]:
     cost = row.cost
     lines = []
     if cost.gmacs_per_episode is not None:
-        lines.append(f"{number(cost.gmacs_per_episode)} {gmacs_of([row.shot])}")
+        lines.append(f"{number(cost.gmacs_per_episode)} {macs_of({row.setting.protocol})}")
     if cost.latency_ms is not None:
         threads = f", {_many(cost.latency_threads, 'thread')}" if cost.latency_threads else ""
         lines.append(f"{number(cost.latency_ms)} ms per video{threads}")
@@ -187,8 +197,8 @@ def _cost_lines(row: Row) -> list[str]:
     return lines
 
 
-def _span(part: Interval | Paired) -> str:
-    return f"{100 * part.low:.2f} to {100 * part.high:.2f}"
+def _span(part: Interval | Paired, scale: float = 100) -> str:
+    return f"{scale * part.low:.2f} to {scale * part.high:.2f}"
 
 
 def _typeset(line: str) -> str:

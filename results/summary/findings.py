@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fewdistill.results.records.record import at_shot
+from fewdistill.results.records.record import shot_order
 from fewdistill.results.records.result import Problem, Result
 from fewdistill.results.stats import hypervolume
 from fewdistill.results.summary.rows import FEWEST_SEEDS, Row, Setting, table_of
@@ -29,7 +29,7 @@ def headline(rows: Sequence[Row]) -> str:
     if not tested:
         return f"{len(finished)} settings measured; none has a plainly trained twin to compare distillation with."
     claims = [row for row in tested if row.claimed]
-    wins = [row for row in claims if row.gain and row.gain.mean > 0]
+    wins = [row for row in claims if row.helps]
     losses = len(claims) - len(wins)
     few = sum(1 for row in tested if row.gain and row.gain.n_seeds < FEWEST_SEEDS)
     if not wins:
@@ -43,14 +43,15 @@ def headline(rows: Sequence[Row]) -> str:
         )
     text = f"Distillation is shown to help in {len(wins)} of {len(tested)} comparisons"
     text += f" and to harm in {losses}." if losses else "."
-    best = max(wins, key=lambda row: row.gain.mean if row.gain else 0.0)
+    best = max(wins, key=lambda row: abs(row.gain.mean) * row.main.scale if row.gain else 0.0)
     assert best.gain and best.accuracy
-    span = best.gain.headline
+    span, main = best.gain.headline, best.main
+    scale, unit = main.scale, f" {main.unit}" if main.unit else ""
     text += (
         f' Most: "{best.setting.distillation}" takes {best.setting.model} from'
-        f" {100 * (best.accuracy.mean - best.gain.mean):.1f} to {100 * best.accuracy.mean:.1f} %"
-        f"{f' at {at_shot(best.shot)}' if best.shot else ''} ({100 * best.gain.mean:+.1f} points,"
-        f" 95 % interval {100 * span.low:.1f} to {100 * span.high:.1f}, {best.gain.n_seeds} seeds)"
+        f" {scale * (best.accuracy.mean - best.gain.mean):.1f} to {scale * best.accuracy.mean:.1f}{unit}"
+        f"{'' if best.shot is None else f' at {best.at}'} ({scale * best.gain.mean:+.1f} {main.points},"
+        f" 95 % interval {scale * span.low:.1f} to {scale * span.high:.1f}, {best.gain.n_seeds} seeds)"
     )
     return text + _against_teacher(best, rows) + "."
 
@@ -63,13 +64,13 @@ def _against_teacher(best: Row, rows: Iterable[Row]) -> str:
         and not row.setting.variant
         and row.accuracy
         and (table_of(row.setting), row.shot) == (table_of(best.setting), best.shot)
-        and (row.shot or row.setting.stream == best.setting.stream)
+        and (row.setting.stream == best.setting.stream or not row.setting.metrics.stream_teachers)
     ]
     if not teachers or not best.accuracy:
         return ""
-    teacher = max(teachers, key=lambda row: row.accuracy.mean if row.accuracy else 0.0)
+    teacher = max(teachers, key=lambda row: row.main.sign * row.accuracy.mean if row.accuracy else 0.0)
     assert teacher.accuracy
-    text = f", {100 * best.accuracy.mean / teacher.accuracy.mean:.0f} % of its teacher's accuracy"
+    text = f", {100 * best.accuracy.mean / teacher.accuracy.mean:.0f} % of its teacher's {best.main.name}"
     ours, theirs = best.cost.gmacs_per_episode, teacher.cost.gmacs_per_episode
     return text + (f" for {100 * ours / theirs:.2g} % of its MACs" if ours and theirs else "")
 
@@ -82,13 +83,13 @@ def warnings(results: Sequence[Result], rows: Sequence[Row], problems: Sequence[
         Notice(
             "problem",
             "Cells which are not finished",
-            tuple(f"{row.setting.name}, {at_shot(row.shot)}: {line}" for row in rows for line in row.unfinished),
+            tuple(f"{row.setting.name}, {row.at}: {line}" for row in rows for line in row.unfinished),
         ),
         Notice(
             "caution",
             f"Fewer than {FEWEST_SEEDS} training seeds: no claim is made for these",
             tuple(
-                f"{row.setting.name}, {at_shot(row.shot)} ({len(row.by_seed)})"
+                f"{row.setting.name}, {row.at} ({len(row.by_seed)})"
                 for row in rows
                 if row.accuracy and len(row.by_seed) < FEWEST_SEEDS
             ),
@@ -97,7 +98,7 @@ def warnings(results: Sequence[Result], rows: Sequence[Row], problems: Sequence[
             "caution",
             "Gains that could not be tested",
             tuple(
-                f"{row.setting.name}, {at_shot(row.shot)}: {row.gain_why}"
+                f"{row.setting.name}, {row.at}: {row.gain_why}"
                 for row in rows
                 if row.accuracy and not row.gain and row.gain_why not in ("the reference", "a teacher")
             ),
@@ -113,14 +114,14 @@ def warnings(results: Sequence[Result], rows: Sequence[Row], problems: Sequence[
 
 
 def _chosen_on(results: Iterable[Result], split: str) -> tuple[str, ...]:
-    seeds: dict[tuple[str, int], list[int]] = defaultdict(list)
+    seeds: dict[tuple[str, int, str], list[int]] = defaultdict(list)
     for result in results:
         cell = result.record.cell
         if result.record.status == "done" and result.record.selection.get("split") == split:
-            seeds[Setting.of(cell).name, cell.shot].append(cell.seed)
+            seeds[Setting.of(cell).name, shot_order(cell.shot), cell.at].append(cell.seed)
     return tuple(
-        f"{name}, {at_shot(shot)}, seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"
-        for (name, shot), numbers in sorted(seeds.items())
+        f"{name}, {at}, seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"
+        for (name, _, at), numbers in sorted(seeds.items())
     )
 
 
@@ -129,7 +130,7 @@ class Front:
     """Hypervolume of one distillation's students, in decades of MACs x percentage points above chance."""
 
     table: str
-    shot: int
+    shot: int | None
     distillation: str
     students: int
     area: float
@@ -147,7 +148,8 @@ def fronts(rows: Sequence[Row]) -> list[Front]:
     """
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if row.accuracy and row.cost.gmacs_per_episode and not row.setting.variant:
+        comparable = row.main.higher_is_better and not row.setting.variant
+        if row.accuracy and row.cost.gmacs_per_episode and comparable:
             groups[table_of(row.setting), row.shot].append(row)
     found = []
     for group in groups.values():

@@ -13,14 +13,16 @@ from fewdistill.results.stats import PairedOverSeeds, paired_over_seeds
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Outcome of one seed. accuracy: float64 (E,), of each episode; episodes: digest of the episodes it met."""
+    """Outcome of one seed. accuracy: float64 (E,), the main figure of each episode; episodes: their digest."""
 
     accuracy: NDArray[np.float64]
     episodes: str
 
 
 def by_episode(result: Result) -> NDArray[np.float64]:
-    """Accuracy of each episode, float64 (E,)."""
+    """The main figure of each episode or sample, float64 (E,), whose mean is the record's; ResultError without one."""
+    if result.values is not None:
+        return result.values
     if result.correct is None:
         raise ResultError(f"record {result.record.key} is {result.record.status} and has no episodes")
     return result.correct.mean(axis=1, dtype=np.float64)

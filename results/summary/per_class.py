@@ -1,25 +1,18 @@
-"""Accuracy of each test class, and which classes are taken for which."""
+"""Accuracy of each test class, which classes are taken for which, and a record's outcome class by class."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from fewdistill.results import ResultError
+from fewdistill.results.records.metrics import Accuracy
 from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Interval
 from fewdistill.results.summary.pairing import done
-from fewdistill.results.summary.rows import Setting, labels, model_order
-from fewdistill.results.tables.files import Why, number
+from fewdistill.results.summary.rows import Setting, model_order
 
-NO_ANSWERS = Why("the records keep no answers")
-CLASSES_NOTE = "Accuracy of each class over its own queries: mean over seeds, ± closed 95 % over the episodes it is in."
-CONFUSION_NOTE = (
-    "Share of each class's queries that were given each answer, over all seeds; rows add up to 1. An answer must be"
-    " one of the episode's classes, so that a confusion needs both in one episode. A tie is no answer."
-)
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -37,94 +30,76 @@ class ClassScores:
     confusion: NDArray[np.float64] | None
 
 
-def by_class(results: Iterable[Result], shot: int) -> list[ClassScores]:
-    """Class scores of every finished setting of one shot, variants aside, teachers first."""
+def by_class(results: Iterable[Result], shot: int | None) -> list[ClassScores]:
+    """Class scores of every finished setting of one shot whose queries have classes, variants aside, teachers first."""
     groups: dict[Setting, list[Result]] = {}
     for result in done(sorted(results, key=lambda result: result.record.cell.seed)):
         setting = Setting.of(result.record.cell)
-        if result.record.cell.shot == shot and not setting.variant:
+        asked = result.correct is not None and result.query_class is not None
+        if result.record.cell.shot == shot and asked and not setting.variant:
             groups.setdefault(setting, []).append(result)
     return [_scores(setting, groups[setting]) for setting in sorted(groups, key=lambda s: (model_order(s), s))]
 
 
-def class_table(scores: Sequence[ClassScores]) -> pd.DataFrame:
-    """A line for each class, columns (model, distillation, "accuracy %" | "±"); a last line for the spread."""
-    _some(scores)
-    names = sorted({name for one in scores for name in one.accuracy})
-    model = labels(one.setting for one in scores)
-    absent = Why("in no episode")
-    table: dict[tuple[str, str, str], list[object]] = {}
-    for one in scores:
-        column = model[one.setting], one.setting.distillation
-        found = [one.accuracy.get(name) for name in names]
-        table[*column, "accuracy %"] = [100 * value.mean if value else absent for value in found]
-        table[*column, "±"] = [100 * value.half_width if value else absent for value in found]
-    frame = pd.DataFrame(table, index=pd.Index(names, name="class"), dtype=object)
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    return frame
-
-
-def readable_classes(table: pd.DataFrame) -> pd.DataFrame:
-    """The class table as text: "39.41 ± 0.96"."""
-    shown = {}
-    for column in dict.fromkeys(column[:2] for column in table.columns):
-        pairs = zip(table[*column, "accuracy %"], table[*column, "±"], strict=True)
-        shown[column] = [
-            mean if isinstance(mean, Why) else f"{number(mean, 2)} ± {number(half, 2)}" for mean, half in pairs
-        ]
-    frame = pd.DataFrame(shown, index=table.index, dtype=object)
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    return frame
-
-
-def confusion_table(scores: Sequence[ClassScores]) -> pd.DataFrame:
-    """Lines (model, distillation, true class), columns the classes answered and "tie": shares in [0, 1].
-
-    A setting whose records keep no answers has one line that says so.
-    """
-    _some(scores)
-    answers = sorted({name for one in scores for name in one.answers})
-    model = labels(one.setting for one in scores)
-    records: list[dict[str, object]] = []
-    for one in scores:
-        line: dict[str, object] = {"model": model[one.setting], "distillation": one.setting.distillation}
-        if one.confusion is None:
-            records.append(line | {"class": "any"} | dict.fromkeys([*answers, "tie"], NO_ANSWERS))
-            continue
-        for name, row in zip(one.accuracy, one.confusion.tolist(), strict=True):
-            shares = dict(zip([*one.answers, "tie"], row, strict=True))
-            records.append(line | {"class": name} | {a: shares.get(a, Why("in no episode")) for a in [*answers, "tie"]})
-    return pd.DataFrame(records, dtype=object).set_index(["model", "distillation", "class"])
-
-
-def readable_confusion(table: pd.DataFrame) -> pd.DataFrame:
-    return table.map(lambda value: value if isinstance(value, Why) else number(value, 3))
-
-
-def class_names(result: Result) -> dict[int, str]:
-    """Name of each class number among the queries and the answers.
+def class_names(result: Result) -> dict[int, str] | None:
+    """Name of each class number among the queries and the answers; None where a record does not say.
 
     A record without names has its accuracies by name: the numbers follow the names' order where these agree with the
-    outcome, and are called "class 3" where they do not.
+    outcome.
     """
-    assert result.query_class is not None and result.correct is not None and result.record.metrics
+    if result.query_class is None or result.correct is None:
+        return None
     asked = np.unique(result.query_class).tolist()
     answered = [] if result.predicted is None else np.unique(result.predicted[result.predicted >= 0]).tolist()
     numbers = sorted({*asked, *answered})
     if result.class_names is not None:
         return {number: str(result.class_names[number]) for number in numbers}
-    named = sorted(result.record.metrics.per_class.items())
+    metrics = result.record.metrics
+    named = sorted(metrics.per_class.items()) if isinstance(metrics, Accuracy) else []
     if len(named) == len(numbers) == len(asked):
         measured = [float(result.correct[result.query_class == number].mean()) for number in numbers]
         if np.allclose(measured, [value for _, value in named], rtol=0, atol=1e-9):
             return dict(zip(numbers, (name for name, _ in named), strict=True))
-    return {number: f"class {number}" for number in numbers}
+    return None
+
+
+def class_name(number: int, *names: dict[int, str] | None) -> str:
+    """The name of a class number in the first of ``names`` that knows any, "class 3" where none does."""
+    return next((known[number] for known in names if known and number in known), f"class {number}")
+
+
+def of_class(number: int) -> Callable[[Result], Floats]:
+    """Per-episode values of one class: float64 (n,) over the episodes that ask it, whose mean is its accuracy.
+
+    Accuracy of a class is a ratio, hits over questions. Where episodes ask it unequally often, the values are the
+    ratio plus each episode's linearised part (delta method), so that their variance is that of the ratio.
+    """
+
+    def values(result: Result) -> Floats:
+        assert result.correct is not None and result.query_class is not None
+        here = result.query_class == number
+        asked = here.sum(axis=1, dtype=np.float64)
+        hits = np.where(here, result.correct, 0).sum(axis=1, dtype=np.float64)[asked > 0]
+        asked = asked[asked > 0]
+        ratio = hits.sum() / asked.sum()
+        return np.asarray(ratio + (hits - ratio * asked) / asked.mean(), np.float64)
+
+    return values
+
+
+def episodes_asking(number: int, result: Result) -> int:
+    assert result.query_class is not None
+    return int((result.query_class == number).any(axis=1).sum())
 
 
 def _scores(setting: Setting, group: Sequence[Result]) -> ClassScores:
     naming: dict[int, str] = {}
     for result in group:
-        naming |= class_names(result)
+        assert result.query_class is not None
+        known = class_names(result)
+        shown = [result.query_class] if result.predicted is None else [result.query_class, result.predicted]
+        numbered = np.unique(np.concatenate([part.ravel() for part in shown])).tolist()
+        naming |= {number: class_name(number, known) for number in numbered if number >= 0}
     numbers = sorted(naming)
     tallies = [_tally(result, numbers) for result in group]
     shared = len({result.episodes for result in group}) == 1
@@ -181,8 +156,3 @@ def _confusion(group: Sequence[Result], numbers: Sequence[int]) -> NDArray[np.fl
         total += np.bincount(flat, minlength=total.size).reshape(total.shape)
     asked = total[total.any(axis=1)]
     return asked / asked.sum(axis=1, keepdims=True)
-
-
-def _some(scores: Sequence[ClassScores]) -> None:
-    if not scores:
-        raise ResultError("no finished record of this shot; nothing to tabulate by class")

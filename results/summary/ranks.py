@@ -26,10 +26,13 @@ class Rank:
     of: int
 
 
-def ranks(field: Sequence[Sequence[Result]]) -> list[Rank]:
-    """Rank of each setting, given as its finished seeds (at least one); pairs without common episodes stay open."""
+def ranks(field: Sequence[Sequence[Result]], sign: int = 1) -> list[Rank]:
+    """Rank of each setting, given as its finished seeds (at least one); pairs without common episodes stay open.
+
+    sign: 1 where a higher figure is better, -1 where a lower one is.
+    """
     # Means that are equal as fractions may differ in their last bits.
-    means = [round(float(np.mean([by_episode(result).mean() for result in seeds])), 9) for seeds in field]
+    means = [sign * round(float(np.mean([by_episode(result).mean() for result in seeds])), 9) for seeds in field]
     places = [1 + sum(other > mean for other in means) for mean in means]
     count = len(field)
     if count > MOST:
@@ -39,10 +42,11 @@ def ranks(field: Sequence[Sequence[Result]]) -> list[Rank]:
     for i in range(count):
         for j in range(i):
             gain, _ = pair(scored[i], scored[j])
-            if gain and gain.headline.low > 0:
-                better[j], worse[i] = better[j] + 1, worse[i] + 1
-            elif gain and gain.headline.high < 0:
-                better[i], worse[j] = better[i] + 1, worse[j] + 1
+            if gain and gain.headline.low <= 0 <= gain.headline.high:
+                continue
+            if gain:
+                ahead, behind = (i, j) if sign * gain.mean > 0 else (j, i)
+                better[behind], worse[ahead] = better[behind] + 1, worse[ahead] + 1
     # The means are over all seeds of a setting and the pairs over common ones: a place may lie outside its range.
     return [
         Rank(place, min(place, 1 + up), max(place, count - down), count)

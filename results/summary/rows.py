@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 from statistics import median
 
 from fewdistill.results import ResultError
-from fewdistill.results.records.record import Cell, Cost, at_shot
+from fewdistill.results.records.metrics import EPISODIC, METRICS, MainFigure, Metrics
+from fewdistill.results.records.record import Cell, Cost, at_shot, shot_order
 from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Interval, PairedOverSeeds, closed_over_seeds, holm, seed_interval
 from fewdistill.results.summary.pairing import by_seed, done, pair
@@ -34,6 +35,7 @@ class Setting:
     model: str
     distillation: str
     variant: str = ""
+    protocol: str = EPISODIC
 
     @classmethod
     def of(cls, cell: Cell) -> "Setting":
@@ -46,8 +48,17 @@ class Setting:
 
     @property
     def stream(self) -> str:
-        """What a network of the supervised protocol reads, which is the end of its name: "joint" of "ctr_gcn-joint"."""
+        """What a network of streams reads, which is the end of its name: "joint" of "ctr_gcn-joint"."""
         return self.model.rpartition("-")[2]
+
+    @property
+    def metrics(self) -> type[Metrics]:
+        """What its protocol measures, and the words for it."""
+        return METRICS[self.protocol]
+
+
+Match = tuple[Setting, int | None]
+"""A setting at a shot (None in a protocol without): what records of different seeds share."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,9 @@ class RowCost:
 
 @dataclass(frozen=True)
 class Row:
-    """A setting at one shot. Accuracies and gains are fractions.
+    """A setting at one shot (None in a protocol without). Accuracies and gains are as records have them: fractions.
+
+    accuracy is the main figure of the protocol's metrics, whatever ``main`` calls it.
 
     why: reason for an empty row, else "". accuracy: mean over seeds with its closed interval. seeds: interval over
     training seeds (None with one). by_seed: (seed, accuracy). planned: records of any status. unfinished: one line
@@ -78,7 +91,7 @@ class Row:
     """
 
     setting: Setting
-    shot: int
+    shot: int | None
     why: str
     accuracy: Interval | None
     seeds: Interval | None
@@ -94,6 +107,21 @@ class Row:
     cost: RowCost
 
     @property
+    def at(self) -> str:
+        """The shot in words: "5-shot", or the protocol's name where it has none."""
+        return at_shot(self.shot, self.setting.protocol)
+
+    @property
+    def main(self) -> MainFigure:
+        """How to show its figure: name, unit and scale."""
+        return self.setting.metrics.main
+
+    @property
+    def helps(self) -> bool:
+        """Whether the measured gain is for the better."""
+        return self.gain is not None and self.main.sign * self.gain.mean > 0
+
+    @property
     def claimed(self) -> bool:
         """Enough seeds, and a corrected p under 5 %: the gain (or loss) may be stated."""
         return self.gain is not None and self.p is not None and self.gain.n_seeds >= FEWEST_SEEDS and self.p < ALPHA
@@ -104,12 +132,12 @@ def summarise(results: Iterable[Result]) -> list[Row]:
 
     Raises ResultError when two finished records claim the same cell: which of them to show is not ours to choose.
     """
-    groups: dict[tuple[Setting, int], list[Result]] = defaultdict(list)
+    groups: dict[Match, list[Result]] = defaultdict(list)
     for result in sorted(results, key=lambda result: result.record.cell.seed):
         groups[Setting.of(result.record.cell), result.record.cell.shot].append(result)
     for group in groups.values():
         _refuse_twins(group)
-    shots: dict[object, set[int]] = defaultdict(set)
+    shots: dict[object, set[int | None]] = defaultdict(set)
     for setting, shot in groups:
         shots[table_of(setting)].add(shot)
     settings = {setting for setting, _ in groups}
@@ -120,7 +148,7 @@ def summarise(results: Iterable[Result]) -> list[Row]:
     placed = _ranks(groups)
     rows = []
     for setting, shot in wanted:
-        against = reference_of(setting, shot, present[table_of(setting), shot])
+        against = reference_of(setting, present[table_of(setting), shot])
         plain = groups[against, shot] if against else []
         rows.append(_row(setting, shot, groups.get((setting, shot), []), against, plain, placed.get((setting, shot))))
     tested = [index for index, row in enumerate(rows) if row.gain]
@@ -128,6 +156,11 @@ def summarise(results: Iterable[Result]) -> list[Row]:
     for index, p in zip(tested, corrected, strict=True):
         rows[index] = replace(rows[index], p=p)
     return rows
+
+
+def at_of(rows: Sequence[Row], shot: int | None) -> str:
+    """A shot in words among rows of one protocol."""
+    return at_shot(shot, rows[0].setting.protocol if rows else EPISODIC)
 
 
 def table_of(setting: Setting) -> tuple[object, ...]:
@@ -148,11 +181,19 @@ def labels(settings: Iterable[Setting]) -> dict[Setting, str]:
     return {s: ", ".join([s.model, *(words[name].format(getattr(s, name)) for name in told)]) for s in settings}
 
 
-def _order(place: tuple[Setting, int]) -> tuple[object, ...]:
+def _order(match: Match) -> tuple[object, ...]:
     """Teachers first, then by model and shot, plain training before distillation."""
-    setting, shot = place
+    setting, shot = match
     first = (setting.suite, setting.dataset, setting.split, setting.way, setting.query, setting.role != "teacher")
-    return *first, setting.model, setting.head, shot, setting.distillation != "none", setting.variant != "", setting
+    return (
+        *first,
+        setting.model,
+        setting.head,
+        shot_order(shot),
+        setting.distillation != "none",
+        setting.variant != "",
+        setting,
+    )
 
 
 def _refuse_twins(group: Sequence[Result]) -> None:
@@ -162,7 +203,7 @@ def _refuse_twins(group: Sequence[Result]) -> None:
         if twin is not result:
             raise ResultError(
                 f"records {twin.record.key}.json and {result.record.key}.json are both the finished cell"
-                f" {Setting.of(cell).name}, {at_shot(cell.shot)}, seed {cell.seed} of {cell.suite}, with different"
+                f" {Setting.of(cell).name}, {cell.at}, seed {cell.seed} of {cell.suite}, with different"
                 f" identities ({_difference(twin, result)}): name the variants apart in the suite, or remove one"
             )
 
@@ -173,20 +214,20 @@ def _difference(one: Result, two: Result) -> str:
     return ", ".join(names)
 
 
-def reference_of(setting: Setting, shot: int, others: Collection[Setting]) -> Setting | None:
+def reference_of(setting: Setting, others: Collection[Setting]) -> Setting | None:
     """The one of ``others``, at its shot, that a setting is compared with; None where a gain makes no sense or there
     is none.
 
     A student is compared with its plainly trained twin, a variant with the same setting of the suite as it stands. A
-    teacher of other modalities has another name, and is still compared with the suite's one teacher; but in the
-    supervised protocol (shot 0), where there is a teacher for every stream, with that of its own.
+    teacher of other modalities has another name, and is still compared with the suite's one teacher; but where there
+    is a teacher for every stream, with that of its own.
     """
     if not setting.variant:
         plain = replace(setting, distillation="none")
         return plain if _has_gain(setting) and plain in others else None
     if setting.role == "teacher":
         same = [s for s in others if s.role == "teacher" and not s.variant and table_of(s) == table_of(setting)]
-        same = [s for s in same if shot or s.model == setting.model]
+        same = [s for s in same if s.model == setting.model or not s.metrics.stream_teachers]
     else:  # a variant's head may be another
         same = [s for s in others if replace(s, head=setting.head) == replace(setting, variant="")]
     return same[0] if len(same) == 1 else None
@@ -197,21 +238,21 @@ def _has_gain(setting: Setting) -> bool:
     return bool(setting.variant) or (setting.role != "teacher" and setting.distillation not in ("none", "-"))
 
 
-def _ranks(groups: Mapping[tuple[Setting, int], list[Result]]) -> dict[tuple[Setting, int], Rank]:
+def _ranks(groups: Mapping[Match, list[Result]]) -> dict[Match, Rank]:
     """Place of every finished student of the suites as they stand, among those of its table and shot."""
-    rivals: dict[object, dict[tuple[Setting, int], list[Result]]] = defaultdict(dict)
+    rivals: dict[object, dict[Match, list[Result]]] = defaultdict(dict)
     for (setting, shot), group in groups.items():
         if setting.role == "student" and not setting.variant and done(group):
             rivals[table_of(setting), shot][setting, shot] = done(group)
-    placed: dict[tuple[Setting, int], Rank] = {}
+    placed: dict[Match, Rank] = {}
     for field in rivals.values():
-        placed |= dict(zip(field, ranks(list(field.values())), strict=True))
+        placed |= dict(zip(field, ranks(list(field.values()), next(iter(field))[0].metrics.main.sign), strict=True))
     return placed
 
 
 def _row(
     setting: Setting,
-    shot: int,
+    shot: int | None,
     group: list[Result],
     against: Setting | None,
     plain: list[Result],

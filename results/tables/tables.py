@@ -9,7 +9,7 @@ from dataclasses import fields
 import pandas as pd
 
 from fewdistill.results import ResultError
-from fewdistill.results.records.record import at_shot
+from fewdistill.results.records.record import shot_order
 from fewdistill.results.stats import Paired
 from fewdistill.results.summary.rows import Row, Setting, model_order
 from fewdistill.results.tables.files import Why
@@ -33,8 +33,8 @@ def main_table(rows: Sequence[Row]) -> pd.DataFrame:
     axes = _places(rows)
     places: dict[tuple[str, ...], tuple[object, ...]] = {}
     table: dict[tuple[str, ...], dict[tuple[str, ...], object]] = {}
-    for row in sorted(rows, key=lambda row: (row.setting.dataset, row.shot)):
-        group = (row.setting.dataset, at_shot(row.shot)) if several else (at_shot(row.shot),)
+    for row in sorted(rows, key=lambda row: (row.setting.dataset, shot_order(row.shot))):
+        group = (row.setting.dataset, row.at) if several else (row.at,)
         place = _place(row, axes)
         places.setdefault(place, model_order(row.setting))
         for name, value in _numbers(row).items():
@@ -54,7 +54,7 @@ def main_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def cost_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """What each setting costs at each shot; G means 1e9 multiply-accumulates, MB 1e6 bytes.
+    """What each setting costs at each shot ("-" in a protocol without); G means 1e9 multiply-accumulates, MB 1e6 bytes.
 
     A column that no row measured is left out.
     """
@@ -75,7 +75,7 @@ def cost_table(rows: Sequence[Row]) -> pd.DataFrame:
             "training s": cost.training_seconds,
         }
         record: dict[str, object] = dict(zip(axes_of(rows), place, strict=True))
-        record["shot"] = row.shot
+        record["shot"] = _shot(row)
         record |= {name: _cost(row, value, NOT_COUNTED) for name, value in counted.items()}
         record |= {name: _cost(row, value, NOT_MEASURED) for name, value in measured.items()}
         records.append(record)
@@ -92,7 +92,7 @@ def gains_table(rows: Sequence[Row]) -> pd.DataFrame:
     for row, place in zip(rows, _index(rows), strict=True):
         if not row.gain and row.gain_why in ("a teacher", "the reference"):
             continue
-        record: dict[str, object] = dict(zip(axes_of(rows), place, strict=True)) | {"shot": row.shot}
+        record: dict[str, object] = dict(zip(axes_of(rows), place, strict=True)) | {"shot": _shot(row)}
         records.append(record | _gain_numbers(row))
     frame = pd.DataFrame(records, dtype=object)
     return frame.set_index([*axes_of(rows), "shot"]) if records else frame
@@ -104,24 +104,32 @@ def ablation_table(rows: Sequence[Row]) -> pd.DataFrame:
     "as it stands %" is the accuracy of the setting without the variant, over all its seeds. Raises ResultError
     without a variant.
     """
-    standing = {(row.setting, row.shot): row for row in rows}
+    by_match = {(row.setting, row.shot): row for row in rows}
     varied = [row for row in rows if row.setting.variant]
     if not varied:
         raise ResultError("no record has a variant; nothing to set against the suite as it stands")
     axes = [name for name in axes_of(rows) if name != "variant"]
     records = []
-    for row in sorted(varied, key=lambda row: (row.setting.suite, row.setting.dataset, row.shot, row.setting.variant)):
-        other = standing.get((row.against, row.shot)) if row.against else None
+    for row in sorted(
+        varied, key=lambda row: (row.setting.suite, row.setting.dataset, shot_order(row.shot), row.setting.variant)
+    ):
+        other = by_match.get((row.against, row.shot)) if row.against else None
         cells, gain = _numbers(row), _gain_numbers(row)
-        record: dict[str, object] = {"variant": row.setting.variant, "shot": row.shot}
+        record: dict[str, object] = {"variant": row.setting.variant, "shot": _shot(row)}
         record |= dict(zip(axes, _place(row, axes), strict=True))
-        record |= {name: cells[name] for name in ("accuracy %", "±", "seeds", "planned")}
-        record["as it stands %"] = (
-            100 * other.accuracy.mean if other and other.accuracy else Why(other.why if other else "no such setting")
+        record |= {name: cells[name] for name in (row.main.column, "±", "seeds", "planned")}
+        record[f"as it stands {row.main.unit}".strip()] = (
+            row.main.scale * other.accuracy.mean
+            if other and other.accuracy
+            else Why(other.why if other else "no such setting")
         )
         record |= {"gain": gain["gain"], "gain low": cells["gain low"], "gain high": cells["gain high"]}
         records.append(record | {"p (Holm)": gain["p (Holm)"], "claimed": gain["claimed"]})
     return pd.DataFrame(records, dtype=object).set_index(["variant", "shot", *axes])
+
+
+def _by_variant(row: Row) -> tuple[object, ...]:
+    return row.setting.suite, row.setting.dataset, shot_order(row.shot), row.setting.variant
 
 
 def axes_of(rows: Sequence[Row]) -> list[str]:
@@ -129,6 +137,10 @@ def axes_of(rows: Sequence[Row]) -> list[str]:
     varied = {name for name in _SHOWN_IF_MIXED if len({getattr(row.setting, name) for row in rows}) > 1}
     order = [field.name for field in fields(Setting)]
     return [name for name in order if name in varied or name in _ALWAYS]
+
+
+def _shot(row: Row) -> object:
+    return "-" if row.shot is None else row.shot
 
 
 def _places(rows: Sequence[Row]) -> list[str]:
@@ -140,39 +152,39 @@ def _places(rows: Sequence[Row]) -> list[str]:
 
 
 def _numbers(row: Row) -> dict[str, object]:
-    accuracy, gain, rank = row.accuracy, row.gain, row.rank
+    accuracy, gain, rank, scale = row.accuracy, row.gain, row.rank, row.main.scale
     span = gain.headline if gain else None
     why, gain_why, rank_why = Why(row.why), Why(row.gain_why), Why(row.rank_why)
     bound = Why("too many to compare") if rank else rank_why
     values: dict[str, object] = {
-        "accuracy %": 100 * accuracy.mean if accuracy else why,
-        "±": 100 * accuracy.half_width if accuracy else why,
+        row.main.column: scale * accuracy.mean if accuracy else why,
+        "±": scale * accuracy.half_width if accuracy else why,
         "seeds": len(row.by_seed) if accuracy else why,
         "planned": row.planned if accuracy else why,
         "rank": rank.place if rank else rank_why,
         "rank best": rank.best if rank and rank.best else bound,
         "rank worst": rank.worst if rank and rank.worst else bound,
         "ranked": rank.of if rank else rank_why,
-        "gain": 100 * gain.mean if gain else gain_why,
-        "gain low": 100 * span.low if span else gain_why,
-        "gain high": 100 * span.high if span else gain_why,
+        "gain": scale * gain.mean if gain else gain_why,
+        "gain low": scale * span.low if span else gain_why,
+        "gain high": scale * span.high if span else gain_why,
         "p (Holm)": gain_why if row.p is None else row.p,
         "GMACs/episode": _cost(row, row.cost.gmacs_per_episode, NOT_COUNTED),
         "thop GMACs/episode": _cost(row, row.cost.thop_gmacs_per_episode, NOT_COUNTED),
         "latency ms/video": _cost(row, row.cost.latency_ms, NOT_MEASURED),
     }
-    return {name: values[name] for name in PER_SHOT}
+    return {name: values[name] for name in (row.main.column, *PER_SHOT)}
 
 
 def _gain_numbers(row: Row) -> dict[str, object]:
-    gain, why = row.gain, Why(row.gain_why)
+    gain, why, scale = row.gain, Why(row.gain_why), row.main.scale
 
     def ends(name: str, span: Paired | None) -> dict[str, object]:
         none = Why("one seed") if gain else why
-        return {f"{name} low": 100 * span.low if span else none, f"{name} high": 100 * span.high if span else none}
+        return {f"{name} low": scale * span.low if span else none, f"{name} high": scale * span.high if span else none}
 
     return {
-        "gain": 100 * gain.mean if gain else why,
+        "gain": scale * gain.mean if gain else why,
         "seeds": gain.n_seeds if gain else why,
         **ends("episodes", gain.episodes if gain else None),
         **ends("seeds", gain.seeds if gain else None),

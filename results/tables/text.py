@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from fewdistill.results.records.record import SUPERVISED
+from fewdistill.results.records.metrics import METRICS, MainFigure
 from fewdistill.results.tables.files import Best, number, p_text, three_digits
 
-# Numbers of one data set and shot, as they stand in the CSV.
+# Numbers of one data set and shot, as they stand in the CSV behind the protocol's main figure.
 PER_SHOT = (
-    "accuracy %", "±", "seeds", "planned", "rank", "rank best", "rank worst", "ranked", "gain", "gain low",
+    "±", "seeds", "planned", "rank", "rank best", "rank worst", "ranked", "gain", "gain low",
     "gain high", "p (Holm)", "GMACs/episode", "thop GMACs/episode", "latency ms/video",
 )  # fmt: skip
 PARAMETERS = "parameters M"
@@ -21,7 +21,6 @@ MAIN_NOTE = (
     " episodes, with its 95 % interval over seeds and episodes (over episodes alone with one seed); p after Holm over"
     " all gains of the records. Bold: the best student's accuracy."
 )
-SUPERVISED_NOTE = "Supervised: the classes are those of training, and an episode is one test clip."
 GAINS_NOTE = (
     "Points of accuracy, with 95 % intervals over other test episodes, other training seeds, and both at once. p and"
     " Holm's correction are of the widest of these. Claimed: three seeds or more and a corrected p under 0.05."
@@ -40,12 +39,14 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     The number of seeds is left out where it is the same everywhere (``main_notes`` says it).
     """
     shown: dict[tuple[str, ...], list[str]] = {}
-    counts = uniform_seeds(table) is None
+    counts, figures = uniform_seeds(table) is None, main_figures()
     for group in dict.fromkeys(column[:-1] for column in table.columns if column[-1] != PARAMETERS):
-        lines = zip(*(table[*group, name] for name in PER_SHOT), strict=True)
-        block = [dict(zip(PER_SHOT, line, strict=True)) for line in lines]
-        best = _best(block)
-        shown[*group, "accuracy %"] = [_bold(_accuracy_text(cells, counts), cells, best) for cells in block]
+        main = next(figure for figure in figures if (*group, figure.column) in table.columns)
+        names = main.column, *PER_SHOT
+        lines = zip(*(table[*group, name] for name in names), strict=True)
+        block = [dict(zip(names, line, strict=True)) for line in lines]
+        best = _best(block, main)
+        shown[*group, main.column] = [_bold(_figure_text(cells, counts, main), cells, best, main) for cells in block]
         shown[*group, "rank"] = [_rank_text(cells) for cells in block]
         shown[*group, "gain (95 %)"] = [_gain_text(cells) for cells in block]
         shown[*group, "GMACs/episode"] = [_short(cells["GMACs/episode"]) for cells in block]
@@ -60,7 +61,8 @@ def main_notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the main table must know."""
     seeds = uniform_seeds(table)
     notes = [MAIN_NOTE] + ([] if seeds is None else [f"Training seeds of each accuracy: {seeds}."])
-    return notes + ([SUPERVISED_NOTE] if any(SUPERVISED in column for column in table.columns) else [])
+    said = {name: model.note for name, model in METRICS.items() if model.note}
+    return notes + [note for name, note in said.items() if any(name in column for column in table.columns)]
 
 
 def uniform_seeds(table: pd.DataFrame) -> int | None:
@@ -94,20 +96,26 @@ def readable_gains(gains: pd.DataFrame) -> pd.DataFrame:
 def readable_ablation(table: pd.DataFrame) -> pd.DataFrame:
     """The ablation as text, as ``readable`` has it."""
     lines = [dict(zip(table.columns, line, strict=True)) for line in table.values.tolist()]
-    shown = {
-        "accuracy %": [_accuracy_text(cells, True) for cells in lines],
-        "as it stands %": [_fixed(cells["as it stands %"], 2) for cells in lines],
-        "gain (95 %)": [_gain_text(cells) for cells in lines],
-    }
+    shown: dict[str, list[str]] = {}
+    for main in (figure for figure in main_figures() if figure.column in table.columns):
+        plain = f"as it stands {main.unit}".strip()
+        shown[main.column] = [_figure_text(cells, True, main) for cells in lines]
+        shown[plain] = [_fixed(cells[plain], 2) for cells in lines]
+    shown["gain (95 %)"] = [_gain_text(cells) for cells in lines]
     return pd.DataFrame(shown, index=table.index, dtype=object)
 
 
-def _accuracy_text(cells: Mapping[str, object], counts: bool) -> str:
-    if not _is_number(cells["accuracy %"]):
-        return _words(cells["accuracy %"])
+def main_figures() -> list[MainFigure]:
+    """The main figures of all protocols, each once."""
+    return list({model.main.column: model.main for model in METRICS.values()}.values())
+
+
+def _figure_text(cells: Mapping[str, object], counts: bool, main: MainFigure) -> str:
+    if not _is_number(cells[main.column]):
+        return _words(cells[main.column])
     seeds, planned = cells["seeds"], cells["planned"]
     count = f"{seeds}" if seeds == planned else f"{seeds} of {planned}"
-    text = f"{number(cells['accuracy %'], 2)} ± {number(cells['±'], 2)}"
+    text = f"{number(cells[main.column], 2)} ± {number(cells['±'], 2)}"
     return f"{text} ({count} seed{'s' if planned != 1 else ''})" if counts else text
 
 
@@ -152,18 +160,18 @@ def _words(value: object) -> str:
     return value
 
 
-def _best(block: Sequence[Mapping[str, object]]) -> float | None:
-    """The highest accuracy among the ranked settings, as printed; None where one stands alone."""
-    values = [_printed(cells) for cells in block if _is_number(cells["rank"])]
-    return max(values) if len(values) > 1 else None
+def _best(block: Sequence[Mapping[str, object]], main: MainFigure) -> float | None:
+    """The best figure among the ranked settings, as printed; None where one stands alone."""
+    values = [_printed(cells, main) for cells in block if _is_number(cells["rank"])]
+    return max(values, key=lambda value: main.sign * value) if len(values) > 1 else None
 
 
-def _bold(text: str, cells: Mapping[str, object], best: float | None) -> str:
-    return Best(text) if _is_number(cells["rank"]) and _printed(cells) == best else text
+def _bold(text: str, cells: Mapping[str, object], best: float | None, main: MainFigure) -> str:
+    return Best(text) if _is_number(cells["rank"]) and _printed(cells, main) == best else text
 
 
-def _printed(cells: Mapping[str, object]) -> float:
-    return float(number(cells["accuracy %"], 2))
+def _printed(cells: Mapping[str, object], main: MainFigure) -> float:
+    return float(number(cells[main.column], 2).replace(",", ""))
 
 
 def _is_number(value: object) -> bool:

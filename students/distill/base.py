@@ -1,4 +1,4 @@
-"""What distillers share: labels beside knowledge, and which part of a network's output each reads."""
+"""The interface of distillers and their base classes: cross entropy on the labels plus weighted distillation terms."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -30,7 +30,7 @@ from fewdistill.students.output import EpisodeOutput, query_logits
 @DISTILLERS.register("d2m")
 @dataclass(frozen=True, kw_only=True)
 class D2M(Labelled):
-    """The loss of the file's title. Reads logits and support distances of student and teacher."""
+    """Dual distillation; reads logits and support distances of student and teacher."""
 
     temperature: Temperature = 4.0
     query_weight: Weight = 1.0

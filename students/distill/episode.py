@@ -22,7 +22,7 @@ from fewdistill.students.output import EpisodeOutput
 @DISTILLERS.register("episode")
 @dataclass(frozen=True, kw_only=True)
 class EpisodeRelational(TokenDistiller):
-    """Who is near whom: softened rows of the support-support and the query-support distances, video by video.
+    """Matches distances between videos: softened rows of the support-support and the query-support distances.
 
     A distance is the squared one of ordered frame tokens; each matrix is divided by its mean, so that only shape
     counts, and rows are compared by T^2 KL(teacher || student). Generalises D2M's support level from class

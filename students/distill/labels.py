@@ -13,7 +13,7 @@ from fewdistill.students.output import EpisodeOutput
 @DISTILLERS.register("none")
 @dataclass(frozen=True, kw_only=True)
 class LabelsOnly(Labelled):
-    """The file's title; what every gain is measured against."""
+    """Cross entropy alone: the baseline that every gain is measured against."""
 
     reads: ClassVar[frozenset[str]] = frozenset()
 

@@ -1,4 +1,4 @@
-"""The distances and rescalings that several distillers are made of. Each takes student first, teacher second."""
+"""Distances and rescalings shared by several distillers; student first, teacher second."""
 
 import torch
 import torch.nn.functional as F

@@ -1,8 +1,8 @@
 """Token distillation: the student's frame tokens follow the teacher's, video by video.
 
-Mean squared error between layer-normalised tokens, so that the scale of either network does not matter. What all
-teacher tokens have in common says nothing about a video and would be most of that error, so the teacher's tokens are
-standardised first, channel by channel over the training videos.
+Mean squared error between layer-normalised tokens, so that the scale of either network does not matter. The part
+that all teacher tokens have in common carries no information about a video and would dominate the error, so the
+teacher's tokens are standardised first, channel by channel over the training videos.
 """
 
 from collections.abc import Mapping

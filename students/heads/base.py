@@ -1,4 +1,4 @@
-"""What every head is: a projection made once per video, and a match of labelled support against queries."""
+"""The interface of heads: project each video once, then match queries against labelled support."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fewdistill.students.heads.matched import Matched
 
 Keys = tuple[Tensor, ...]
-"""What a head computes once per video: a tuple of tensors whose first axis is the video."""
+"""The projection of videos by a head: a tuple of tensors whose first axis is the video."""
 
 
 class Head(nn.Module):
@@ -62,21 +62,3 @@ def split_keys(keys: Keys, support: int) -> tuple[Keys, Keys]:
 def gather_keys(keys: Keys, videos: Tensor) -> Keys:
     """Keys (V, ...) of all videos at int64 rows (B, n) -> keys (B, n, ...)."""
     return tuple(k[videos] for k in keys)
-
-
-def class_shares(labels: Tensor, way: int, like: Tensor) -> Tensor:
-    """How much of its class each support video is: labels int64 (B, S) -> (B, S, way), each column sums to 1.
-
-    ``values (B, Q, S) @ class_shares`` is the mean over the videos of each class. dtype and device are those of
-    ``like``. A class without support raises StudentError.
-    """
-    member = torch.zeros(*labels.shape, way, dtype=like.dtype, device=like.device).scatter_(2, labels[..., None], 1)
-    count = member.sum(1, keepdim=True)
-    if float(count.min()) == 0:
-        raise StudentError(f"the support labels do not cover all {way} classes of the episode")
-    return member / count
-
-
-def class_means(keys: Tensor, labels: Tensor, way: int) -> Tensor:
-    """Mean over the support videos of each class: keys (B, S, ...), labels (B, S) -> (B, way, ...)."""
-    return torch.einsum("bsc,bs...->bc...", class_shares(labels, way, keys), keys)

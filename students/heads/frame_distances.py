@@ -1,12 +1,13 @@
-"""Frame-to-frame cosine distances between queries and support, what alignment rules start from."""
+"""Frame-to-frame cosine distances between queries and support, and the base class of heads that match by them."""
 
 from abc import abstractmethod
 
 import torch
 from torch import Tensor
 
-from fewdistill.students.heads.base import Keys, TokenHead, class_shares
+from fewdistill.students.heads.base import Keys, TokenHead
 from fewdistill.students.heads.matched import Matched, Rule, matched_frames, pair_weights
+from fewdistill.students.heads.support import class_shares
 
 EPS = 0.01  # added to the product of the norms, as released with OTAM
 

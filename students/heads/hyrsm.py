@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from fewdistill.students import StudentError
 from fewdistill.students.heads import HEADS
-from fewdistill.students.heads.base import Keys, TokenHead, class_means, class_shares
+from fewdistill.students.heads.base import Keys, TokenHead
 from fewdistill.students.heads.frame_distances import EPS
 from fewdistill.students.heads.matched import Matched, matched_frames, pair_weights
 from fewdistill.students.heads.set_matching import both_ways
+from fewdistill.students.heads.support import class_means, class_shares
 
 
 class Relation(nn.Module):

@@ -1,4 +1,4 @@
-"""Which frames a head matched: what ``Head.explain`` returns, and how rules on frame distances come by it."""
+"""Frame matches of a head, as ``Head.explain`` returns them, and how rules on frame distances compute them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fewdistill.students.heads.base import class_shares
+from fewdistill.students.heads.support import class_shares
 
 Rule = Literal["attention", "alignment", "nearest"]
 

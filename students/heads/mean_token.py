@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewdistill.students.heads import HEADS
-from fewdistill.students.heads.base import Keys, TokenHead, class_means, class_shares
+from fewdistill.students.heads.base import Keys, TokenHead
+from fewdistill.students.heads.support import class_means, class_shares
 
 _EPS = 1e-6
 
 
 class _MeanToken(TokenHead):
-    """What the rules of this file share: the key of a video is its mean token (N, D)."""
+    """Base of the rules here: the key of a video is its mean token (N, D)."""
 
     def project(self, tokens: Tensor) -> Keys:
         """Tokens float32 (N, T, D) -> mean tokens (N, D); another T or D raises StudentError."""

@@ -58,13 +58,13 @@ class _OTAM(FrameDistanceHead):
 
 @HEADS.register("otam")
 class OTAM(_OTAM):
-    """The paper's recurrence; see the file's title."""
+    """OTAM by the paper's recurrence."""
 
     down_in_first = False
 
 
 @HEADS.register("otam_released")
 class OTAMReleased(_OTAM):
-    """The recurrence in common use. The released teacher passes softmax(logits) on, which no loss here expects."""
+    """OTAM by the recurrence in common use. The released teacher returns softmax(logits); no loss here expects that."""
 
     down_in_first = True

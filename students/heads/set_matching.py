@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from fewdistill.students.heads import HEADS
-from fewdistill.students.heads.base import Keys, class_means
+from fewdistill.students.heads.base import Keys
 from fewdistill.students.heads.frame_distances import FrameDistanceHead, frame_distances
 from fewdistill.students.heads.matched import Matched, matched_frames, pair_weights
+from fewdistill.students.heads.support import class_means
 
 
 @HEADS.register("hausdorff")

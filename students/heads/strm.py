@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from fewdistill.students import StudentError
 from fewdistill.students.enrichment import FrameEnrichment
 from fewdistill.students.heads import HEADS
-from fewdistill.students.heads.base import Keys, TokenHead, class_shares
+from fewdistill.students.heads.base import Keys, TokenHead
 from fewdistill.students.heads.matched import Matched
+from fewdistill.students.heads.support import class_shares
 from fewdistill.students.heads.trx import TRX, frame_tuples, per_position, tuple_members
 
 

@@ -1,4 +1,4 @@
-"""What the networks on joints share: the plan of their ten blocks, input normalisation, tokens and classifier."""
+"""Base class of networks on joints: the plan of their ten blocks, input normalisation, tokens and classifier."""
 
 from abc import abstractmethod
 

@@ -1,4 +1,4 @@
-"""Joint graphs as numbers: which joints hang together, and the normalised arrays that graph convolutions start from."""
+"""Joint graphs: edges between joints, and the normalised adjacency arrays that graph convolutions start from."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,14 +58,14 @@ class JointGraph:
         """float32 (3, V, V): ST-GCN's "spatial" partition, [v, w] being what joint w takes from joint v.
 
         The joint itself, then its neighbours, columns summing to 1 over all three: those no nearer to the centre than
-        the joint, those nearer. As released, a distance of more than one edge is not told from another, so that only
+        the joint, those nearer. As released, distances of more than one edge all count the same, so that only
         joints up to two edges from the centre have a nearer neighbour.
         """
         adjacency = self._zeros() + torch.eye(self.joints, dtype=torch.float64)
         for a, b in self.edges:
             adjacency[a, b] = adjacency[b, a] = 1
-        told = torch.tensor(self.hops).clamp(max=2)
-        nearer = told[:, None] < told[None]
+        hops = torch.tensor(self.hops).clamp(max=2)
+        nearer = hops[:, None] < hops[None]
         itself = torch.eye(self.joints, dtype=torch.bool)
         normal = _per_column(adjacency)
         return torch.stack([normal * itself, normal * ~(itself | nearer), normal * nearer]).float()

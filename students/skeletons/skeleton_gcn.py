@@ -24,10 +24,10 @@ class SkeletonGCN(SkeletonNetwork):
         nn.init.normal_(self.classifier.weight, 0, (2 / classes) ** 0.5)
 
     def block(self, channels: int, width: int, stride: int, *, residual: bool) -> nn.Module:
-        return Block(channels, width, self.graph.directed(), stride, residual=residual)
+        return CTRGCNBlock(channels, width, self.graph.directed(), stride, residual=residual)
 
 
-class Block(nn.Module):
+class CTRGCNBlock(nn.Module):
     """ReLU( temporal(spatial(x)) + residual(x) ): maps (n, channels, V, T) -> (n, width, V, ceil(T / stride))."""
 
     def __init__(self, channels: int, width: int, graph: Tensor, stride: int, *, residual: bool) -> None:

@@ -18,10 +18,10 @@ class STGCN(SkeletonNetwork):
         super().__init__(graph, classes, depth=10, bodies=bodies, channels=channels, shared_norm=True)
 
     def block(self, channels: int, width: int, stride: int, *, residual: bool) -> nn.Module:
-        return Block(channels, width, self.graph.partitioned(), stride, residual=residual)
+        return STGCNBlock(channels, width, self.graph.partitioned(), stride, residual=residual)
 
 
-class Block(nn.Module):
+class STGCNBlock(nn.Module):
     """Graph convolution, then nine taps over time: (n, channels, V, T) -> (n, width, V, ceil(T / stride))."""
 
     def __init__(self, channels: int, width: int, graph: Tensor, stride: int, *, residual: bool) -> None:

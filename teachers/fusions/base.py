@@ -1,4 +1,4 @@
-"""What every fusion is, and the transformer encoder that the published ones are made of (Lite-MKD, ACM MM 2023)."""
+"""The interface of fusions, and the transformer encoder of the published ones (Lite-MKD, ACM MM 2023)."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fewdistill.students import StudentError
 
 Part = Literal["support", "query", "cached"]
-"""What fused tokens are for: the two sides of an episode in training, or the cache. Most fusions ignore it."""
+"""The use of the fused tokens: the two sides of an episode in training, or the cache. Most fusions ignore it."""
 
 
 class Fusion(nn.Module):

@@ -1,4 +1,4 @@
-"""What every modality expert is: named, versioned, honest about its needs, and a function from source to clip."""
+"""The interface of modality experts: name, version, required source, and the derivation from source to clip."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ REQUIREMENTS: dict[str, str] = {
 
 
 class SourceFolder(Protocol):
-    """What an expert asks of a data set before any work: where it lies and which sources it carries."""
+    """The part of a data set that an expert checks before any work: its root and the sources it has."""
 
     @property
     def root(self) -> Path: ...
@@ -54,12 +54,12 @@ class Expert(ABC):
         """
 
     def identity(self) -> dict[str, Any]:
-        """What the expert is and all its options, as JSON values: for records."""
+        """Name, version, weights and all options, as JSON values: for records."""
         options = asdict(self)
         return {"expert": self.name, "version": self.version, "weights": self.weights, "options": options}
 
     def clip_identity(self) -> dict[str, Any]:
-        """What of ``identity`` decides the derived clip: for cache keys."""
+        """The part of ``identity`` that decides the derived clip: for cache keys."""
         return self.identity()
 
     def check(self, folder: SourceFolder) -> None:

@@ -1,4 +1,4 @@
-"""Optical flow: where the pixels went from one frame to the next."""
+"""Optical flow between consecutive frames, encoded as an image."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Temporal gradient: what changed from one frame to the next."""
+"""Temporal gradient: the difference of consecutive frames."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The pose as numbers: joint coordinates, for a skeleton network."""
+"""Joint coordinates, for a skeleton network."""
 
 from dataclasses import dataclass
 

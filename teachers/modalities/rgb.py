@@ -1,4 +1,4 @@
-"""RGB itself, so that every modality goes the same way."""
+"""RGB as an expert, so that every modality is handled alike."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The pose as an image: limbs in colour, or joint heat maps."""
+"""Skeleton images: limbs in colour, or joint heat maps."""
 
 from dataclasses import dataclass
 

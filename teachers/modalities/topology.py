@@ -1,4 +1,4 @@
-"""The human side of joint data: which joints there are, how they hang together, and the camera that saw them."""
+"""Skeletons of joint data: names, edges and sides of the joints, and the camera that saw them."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""The command line through the installed command: help, one-line errors, exit codes, JSON."""
+"""The command line: help, one-line errors, exit codes, JSON."""
 
 import json
 import signal
@@ -15,7 +15,13 @@ from fewdistill.results.records.store import RecordStore
 from fewdistill.students.backbones import TokenEncoder
 from fewdistill.students.few_shot import FewShotStudent
 from fewdistill.students.heads.trx import TRX
-from tests.command import TINY, fewdistill, start
+from tests.command import TINY, fewdistill, installed, start
+
+
+def test_the_installed_command_says_what_the_other_tests_call(tmp_path: Path) -> None:
+    for arguments in (["--help"], ["list", "students", "--json"], ["run", "embeded"]):
+        apart, here = installed(*arguments, cwd=tmp_path), fewdistill(*arguments, cwd=tmp_path)
+        assert (apart.returncode, apart.stdout, apart.stderr) == (here.returncode, here.stdout, here.stderr)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +42,7 @@ def test_help(arguments: list[str], tmp_path: Path) -> None:
         (["run", "embeded"], "did you mean embedded"),
         (["run", "demo", "--set", "episodic.episode=3"], "unknown key 'episodic.episode': did you mean episodes"),
         (["run", "demo", "--set", "evaluate.way=40"], "larger than the val split's 5 classes"),
-        (["run", "demo", "--set", 'students=["resnet81"]'], "unknown student 'resnet81': did you mean resnet18"),
+        (["run", "demo", "--set", 'students=["resnet81"]'], "unknown backbone 'resnet81': did you mean resnet18"),
         (["run", "demo", "--device", "gpu"], "choose auto, cpu or cuda"),
         (["run", "demo", "--set", "data.resize=48"], "smaller than the crop, image_size = 64"),
         (["list", "studens"], "choose one of students"),
@@ -130,6 +136,7 @@ def test_a_broken_video_is_named_before_any_training(tmp_path: Path) -> None:
     assert not (tmp_path / "runs" / "tiny" / "stages").exists()
 
 
+@pytest.mark.slow
 def test_another_head_fusion_and_backbone_run_through_the_chain(tmp_path: Path) -> None:
     text = TINY.replace("[head]\nwidth = 8", '[head]\nname = "otam"')
     text = text.replace('students = ["mobilenetv3_small"]', 'students = ["timm/mobilenetv3_small_050"]')
@@ -149,18 +156,16 @@ def test_another_head_fusion_and_backbone_run_through_the_chain(tmp_path: Path) 
         assert not any(set(drawn) & set(asked) for drawn, asked in zip(support, query, strict=True))
         assert record.cost.bytes is not None and record.cost.parameters is not None
         assert record.cost.bytes >= 4 * record.cost.parameters
-        trained = record.settings["trained"]
-        assert key_of(trained) == record.identity["trained"]
-        behind = {name: key_of(found) for name, found in record.settings.items() if name != "trained"}
+        assert key_of(record.settings["trained"]) == record.identity["trained"]
         if record.cell.role == "student":
-            [base] = [key for name, key in behind.items() if name.startswith("base ")]
-            assert base == trained["base"]
+            assert key_of(record.settings["base"]) == record.settings["trained"]["base"]
+        encoders = [key_of(found) for name, found in record.settings.items() if name.startswith("encoder ")]
         if record.cell.distillation in ("-", "both"):
-            fusion = trained if record.cell.role == "teacher" else record.settings["fusion s0"]
-            encoders = [key for name, key in behind.items() if name.startswith("encoder ")]
-            assert sorted(encoders) == sorted(fusion["encoders"])
+            trained = record.settings["trained" if record.cell.role == "teacher" else "teacher"]
+            assert sorted(encoders) == sorted(trained["encoders"])
 
 
+@pytest.mark.slow
 def test_any_distiller_runs_through_the_chain(tmp_path: Path) -> None:
     settings = ["dkd", "tokens+fitnet", "multi_teacher", "mutual"]
     text = TINY.replace('["none", "both"]', json.dumps(settings)) + "\n[distiller.dkd]\nbeta = 2.0\n"
@@ -188,6 +193,7 @@ def losses_of(curve: list[dict[str, float]]) -> list[float]:
     return [point["loss"] for point in curve if "loss" in point]
 
 
+@pytest.mark.slow
 def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
     text = TINY.replace('["none", "both"]', '["d2m"]').replace(
         '["rgb", "depth", "flow", "skeleton"]', '["rgb", "skeleton"]'
@@ -234,6 +240,7 @@ def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
     assert unknown.returncode == 2 and "mobilenetv3_small/d2m/s0@random-head" in unknown.stderr
 
 
+@pytest.mark.slow
 def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -283,6 +290,7 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
     assert ending.returncode == 2 and "give it the ending .safetensors" in ending.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_so(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     first = start("run", "tiny.toml", cwd=tmp_path)

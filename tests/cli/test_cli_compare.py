@@ -1,4 +1,4 @@
-"""`fewdistill compare` and `fewdistill list published` through the installed command."""
+"""`fewdistill compare` and `fewdistill list published` through the command."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from fewdistill.benchmark.cli.compare import compare_command, list_published
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.results import ResultError
 from fewdistill.results.comparison.compare import compare
-from fewdistill.results.comparison.selector import find_side
+from fewdistill.results.comparison.selection import find_selection
 from fewdistill.results.published.figures import load
 from fewdistill.results.records.store import RecordStore
 from tests.command import fewdistill
@@ -26,7 +26,7 @@ def test_two_rows_of_a_run(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "d2m"
     shown = fewdistill("compare", *asked, "--by-class", "--out", f"{out}.md", cwd=tmp_path)
     assert (shown.returncode, shown.stderr) == (0, "")
-    found = compare(*(find_side(name, REFERENCE) for name in asked[:2]), shot=5, by_class=True)
+    found = compare(*(find_selection(name, REFERENCE) for name in asked[:2]), shot=5, by_class=True)
     [d] = found.differences
     mean, low, high = (100 * value for value in (d.headline.mean, d.headline.low, d.headline.high))
     by = f"{mean:.1f} points [{low:.1f}, {high:.1f}]"

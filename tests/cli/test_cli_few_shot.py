@@ -1,41 +1,31 @@
-"""Few-shot episodes of skeleton clips through the installed command: run, kill, resume, records, report, compare."""
+"""Few-shot episodes of skeleton clips through the command: run, go on, records, report, compare."""
 
 import json
-import os
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fewdistill.benchmark.cli.main import run_command, status_command
-from fewdistill.benchmark.graph import rules
-from fewdistill.benchmark.protocols.episodic.skeleton_running import EPISODES
+from fewdistill.benchmark.cli.run import run_command, status_command
+from fewdistill.benchmark.graph.execute import status
 from fewdistill.benchmark.runtime.errors import UserError
-from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
-from tests.command import fewdistill, start
-from tests.skeleton_suites import arena_of, write_few_shot
+from tests.command import fewdistill
+from tests.skeleton_suites import arena_of, run_here, write_few_shot
 
 ROWS = ("ctr_gcn/-", "dke_gcn/none", "dke_gcn/dkd", "light_dke_gcn/none", "light_dke_gcn/assistant")
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny suite, killed after the first record, then run to its end."""
+    """The tiny suite, its teacher first, then all of it."""
     cwd = tmp_path_factory.mktemp("few_shot")
     write_few_shot(cwd)
-    process = start("run", "few.toml", cwd=cwd)
-    deadline = time.monotonic() + 100
-    while not any((cwd / "runs" / "few").glob("records/*.npz")):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    first = fewdistill("run", "few.toml", "--only", "ctr_gcn/*", "--no-report", cwd=cwd)
+    assert first.returncode == 0, first.stderr
     stood = written(cwd)
-    assert stood
+    assert len(stood) == 2, "the teacher's base and its episodes"
     result = fewdistill("run", "few.toml", cwd=cwd)
     assert result.returncode == 0, result.stderr
     after = written(cwd)
@@ -76,10 +66,10 @@ def test_every_row_has_an_ordinary_record_of_episodes_at_every_shot(home: Path) 
     for same in frozen.values():
         assert len({sha for sha, _, _ in same}) == 1, "all rows answer the same frozen episodes"
         assert all(np.array_equal(same[0][k], one[k]) for one in same for k in (1, 2))
-    light = found["light_dke_gcn/assistant/1"].settings
-    assert light["teacher"] == found["dke_gcn/dkd/1"].settings["trained"]
-    assert light["teacher of teacher base"]["network"] == "ctr_gcn"
-    assert found["light_dke_gcn/none/1"].settings["base"] == light["base"], "labels alone come first in every setting"
+    light, base = found["light_dke_gcn/assistant/1"].settings, "skeleton-base light_dke_gcn-joint-s0"
+    assert light["skeleton-episodes dke_gcn-joint-dkd-s0"] == found["dke_gcn/dkd/1"].settings["trained"]
+    assert light["skeleton-base ctr_gcn-joint-s0"]["network"] == "ctr_gcn"
+    assert found["light_dke_gcn/none/1"].settings[base] == light[base], "labels alone come first in every setting"
 
 
 def test_compare_and_report_take_them_as_any_record(home: Path) -> None:
@@ -95,21 +85,17 @@ def test_compare_and_report_take_them_as_any_record(home: Path) -> None:
 def test_what_stands_is_told_and_not_run_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = [f'data.root="{home / "data" / "msr_action3d"}"']
     status_command(str(home / "few.toml"), root, home / "runs", home / "data", as_json=True)
-    status = json.loads(capsys.readouterr().out)
-    assert status == [{"row": f"{row}/s0", "status": {"1": "done", "2": "done"}} for row in ROWS]
-    arena, stood = arena_of(home), written(home)
-    assert [standing.done for _, standing in rules.run(arena, EPISODES, ["light*"])] == [True, True]
+    told = json.loads(capsys.readouterr().out)
+    assert told == [{"row": f"{row}/s0", "status": {"1-shot": "done", "2-shot": "done"}} for row in ROWS]
+    opened, stood = arena_of(home), written(home)
+    assert [each.done for each in run_here(opened, ["light*"])] == [True, True]
     assert written(home) == stood
     with pytest.raises(UserError, match="rows are called ctr_gcn/-/s0"):
-        rules.status(arena, EPISODES, ["resnet18/*"])
+        status(opened, ["resnet18/*"])
 
 
-def test_what_these_suites_have_not_is_refused(tmp_path: Path) -> None:
-    path = str(write_few_shot(tmp_path, clips=False))
-    with pytest.raises(UserError, match="runs in one process"):
-        run_command(path, engine="ray", runs=tmp_path / "runs")
-    with pytest.raises(UserError, match="is a suite of episodes"):
-        run_command(path, save_scores=True, runs=tmp_path / "runs")
-    with pytest.raises(UserError, match="skeleton networks in the episodic protocol"):
-        load_suite(path)
+def test_scores_are_of_another_protocol(tmp_path: Path) -> None:
+    for suite in (str(write_few_shot(tmp_path, clips=False)), "demo"):
+        with pytest.raises(UserError, match="is a suite of episodes"):
+            run_command(suite, save_scores=True, runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -1,7 +1,9 @@
-"""A teacher of frames and joint coordinates, and a student that follows the latter, through the installed command."""
+"""A teacher of frames and joint coordinates, and a student that follows the latter, through the command."""
 
 import json
 from pathlib import Path
+
+import pytest
 
 from fewdistill.results.records.store import RecordStore
 from fewdistill.students.skeletons import SKELETONS
@@ -26,6 +28,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 def test_a_run_with_coordinates(tmp_path: Path) -> None:
     text = TINY
     for old, new in CHANGES.items():

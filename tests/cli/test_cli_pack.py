@@ -19,6 +19,8 @@ from tests.data.folders import picture, write_image, write_lists
 from tests.skeleton_suites import run_here
 from tests.video_suites import opened
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("base.epochs=2", "episodic.episodes=10", "evaluate.episodes=50")
 
 

@@ -1,4 +1,4 @@
-"""`data check --layout` through the installed command: what a skeleton set holds, what is wrong, what to download."""
+"""`data check --layout` through the command: what a skeleton set holds, what is wrong, what to download."""
 
 import json
 from pathlib import Path

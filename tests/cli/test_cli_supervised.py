@@ -6,23 +6,20 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fewdistill.benchmark.cli.main import run_command
-from fewdistill.benchmark.protocols.supervised import network as stages
-from fewdistill.benchmark.protocols.supervised import running
-from fewdistill.benchmark.protocols.supervised.bench import Bench
+from fewdistill.benchmark.graph.execute import status
+from fewdistill.benchmark.protocols.supervised.cells import OpenedSupervised
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.results.records.arrays import npz
 from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
 from tests.command import fewdistill, start
-from tests.skeleton_suites import bench_of, write_suite
+from tests.skeleton_suites import bench_of, run_here, write_suite
 
 SUM = "light_dke_gcn-two/none/s0"
 PIECES = ["--only", "*-joint/*", "--only", SUM]
@@ -77,8 +74,8 @@ def test_every_row_has_an_honest_record(home: Path) -> None:
         arrays = RecordStore(home / "runs" / "tiny" / "records").arrays(record.key)
         assert {name[-3:] for name in arrays["videos"]} == {"v03"}, "the test view"
     light = found["light_dke_gcn-joint/assistant/s0"]
-    assert light.settings["teacher"]["network"] == "dke_gcn"
-    assert light.settings["teacher of teacher"]["network"] == "ctr_gcn"
+    assert light.settings["skeleton dke_gcn-joint-dkd-s0"]["network"] == "dke_gcn"
+    assert light.settings["skeleton ctr_gcn-joint-teacher-s0"]["network"] == "ctr_gcn"
     assert light.cost and light.cost.parameters and light.cost.macs_per_video and light.cost.latency_ms_p50
     both = found[SUM].cost
     assert both and both.parameters == 2 * light.cost.parameters and both.latency_ms_p50 is None
@@ -97,10 +94,10 @@ def test_saved_scores_say_what_the_records_say(home: Path) -> None:
 
 
 def test_a_sum_is_the_weighted_sum_of_its_streams(home: Path) -> None:
-    bench = bench_of(home)
+    run = bench_of(home).run
     joint, bone = (
-        stages.logits(bench, stages.trained(bench, one), one.stream, bench.parts["test"])
-        for one in (stages.Lesson("light_dke_gcn", stream, "none", 0) for stream in ("joint", "bone"))
+        run.logits(run.trained("light_dke_gcn", stream, "none", 0), stream, run.data.parts["test"])
+        for stream in ("joint", "bone")
     )
     (path,) = (home / "runs" / "tiny" / "scores").glob("light_dke_gcn-two-none-s0-*.npz")
     with np.load(path) as kept:
@@ -122,24 +119,25 @@ def moved(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def elsewhere(moved: Path, tmp_path: Path) -> Bench:
+def elsewhere(moved: Path, tmp_path: Path) -> OpenedSupervised:
     shutil.copytree(moved, tmp_path / "home")
-    return bench_of(tmp_path / "home")
+    return bench_of(tmp_path / "home", save_scores=True)
 
 
-def test_a_sum_of_kept_scores_needs_no_weights(home: Path, elsewhere: Bench) -> None:
-    (found,) = running.run(elsewhere, [SUM], save_scores=True)
-    assert found[1].done and not (elsewhere.runs / "stages").exists()
-    ours, theirs = (records(cwd)[SUM] for cwd in (elsewhere.runs.parents[1], home))
+def test_a_sum_of_kept_scores_needs_no_weights(home: Path, elsewhere: OpenedSupervised) -> None:
+    runs = elsewhere.context.runs
+    (found,) = run_here(elsewhere, [SUM])
+    assert found.done and not (runs / "stages").exists()
+    ours, theirs = (records(cwd)[SUM] for cwd in (runs.parents[1], home))
     told = {"provenance": {}, "cost": None}
     assert ours.model_copy(update=told) == theirs.model_copy(update=told)
     assert ours.cost and theirs.cost and ours.cost.training_seconds == theirs.cost.training_seconds
-    (one,), (two,) = (folder.glob("scores/*-two-*.npz") for folder in (elsewhere.runs, home / "runs" / "tiny"))
+    (one,), (two,) = (folder.glob("scores/*-two-*.npz") for folder in (runs, home / "runs" / "tiny"))
     assert one.name == two.name and one.read_bytes() == two.read_bytes()
-    (path,) = elsewhere.runs.glob("scores/light_dke_gcn-bone-none-s0-*.npz")
+    (path,) = runs.glob("scores/light_dke_gcn-bone-none-s0-*.npz")
     path.rename(path.with_name(path.name.replace("-none-s0", "-none-s0@renamed")))  # the key says which row it is
     one.unlink()
-    running.run(elsewhere, [SUM], save_scores=True)
+    run_here(elsewhere, [SUM])
     assert one.read_bytes() == two.read_bytes()
 
 
@@ -153,27 +151,30 @@ def test_a_sum_of_kept_scores_needs_no_weights(home: Path, elsewhere: Bench) -> 
         (lambda kept: kept | {"logits": np.full_like(kept["logits"], np.nan)}, "logits that are no numbers"),
     ],
 )
-def test_damaged_scores_are_named_and_not_summed(elsewhere: Bench, damage: Callable[[Any], Any], says: str) -> None:
-    (path,) = elsewhere.runs.glob("scores/light_dke_gcn-bone-none-s0-*.npz")
+def test_damaged_scores_are_named_and_not_summed(
+    elsewhere: OpenedSupervised, damage: Callable[[Any], Any], says: str
+) -> None:
+    runs = elsewhere.context.runs
+    (path,) = runs.glob("scores/light_dke_gcn-bone-none-s0-*.npz")
     content = damage(dict(np.load(path)))
     path.write_bytes(path.read_bytes()[:-200] if content is None else npz(content))
-    (found,) = running.run(elsewhere, [SUM])
-    assert found[1].status == {0: "failed"}
-    reason = records(elsewhere.runs.parents[1])[SUM].reason
-    assert path.name in reason and says in reason and not (elsewhere.runs / "stages").exists()
+    (found,) = run_here(elsewhere, [SUM])
+    assert found.by_cell == {"supervised": "failed"}
+    reason = records(runs.parents[1])[SUM].reason
+    assert path.name in reason and says in reason and not (runs / "stages").exists()
 
 
 def test_what_stands_is_told_and_not_run_again(home: Path) -> None:
-    status = json.loads(fewdistill("status", "tiny.toml", "--json", cwd=home).stdout)
-    done = {row["row"] for row in status if row["status"] == {"0": "done"}}
-    assert len(status) == 3 * JOINT and done == {name for name in records(home)}
-    bench, stood = bench_of(home), written(home)
-    before = {path: path.stat().st_mtime_ns for path in (bench.runs / "records").iterdir()}
-    found = running.run(bench, ["light_dke_gcn-joint/*"])
-    assert [standing.done for _, standing in found] == [True, True] and written(home) == stood
-    assert {path: path.stat().st_mtime_ns for path in (bench.runs / "records").iterdir()} == before
+    told = json.loads(fewdistill("status", "tiny.toml", "--json", cwd=home).stdout)
+    done = {row["row"] for row in told if row["status"] == {"supervised": "done"}}
+    assert len(told) == 3 * JOINT and done == {name for name in records(home)}
+    opened, stood = bench_of(home), written(home)
+    before = {path: path.stat().st_mtime_ns for path in (opened.context.runs / "records").iterdir()}
+    found = run_here(opened, ["light_dke_gcn-joint/*"])
+    assert [each.done for each in found] == [True, True] and written(home) == stood
+    assert {path: path.stat().st_mtime_ns for path in (opened.context.runs / "records").iterdir()} == before
     with pytest.raises(UserError, match="rows are called ctr_gcn-joint/-/s0"):
-        running.status(bench, ["resnet18/*"])
+        status(opened, ["resnet18/*"])
 
 
 def test_the_report_shows_the_suite_and_compare_pairs_it_by_clip(home: Path) -> None:
@@ -186,16 +187,10 @@ def test_the_report_shows_the_suite_and_compare_pairs_it_by_clip(home: Path) -> 
     assert found["n_episodes"] == 6 and not found["unpaired"] and found["episodes"] is not None
 
 
-def test_what_this_protocol_has_not_is_refused(tmp_path: Path) -> None:
-    run = partial(run_command, str(write_suite(tmp_path, clips=False)), runs=tmp_path / "runs")
-    with pytest.raises(UserError, match="runs in one process"):
-        run(engine="ray")
-    with pytest.raises(UserError, match="runs in one process"):
-        run(compile_=True)
-    with pytest.raises(UserError, match="is a suite of episodes"):
-        run_command("demo", save_scores=True, runs=tmp_path / "runs")
+def test_joints_are_not_derived(tmp_path: Path) -> None:
+    write_suite(tmp_path, clips=False)
     derived = fewdistill("derive", "tiny.toml", cwd=tmp_path)
-    assert derived.returncode == 2 and "supervised protocol" in derived.stderr
+    assert derived.returncode == 2 and "its clips are joints" in derived.stderr
     assert not (tmp_path / "runs").exists()
 
 

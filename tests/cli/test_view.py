@@ -10,28 +10,33 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fewdistill.benchmark.graph.runner import open_workspace, run
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
-from fewdistill.benchmark.evaluation.episodic_record import Row, record_identity
+from fewdistill.benchmark.api import load_suite
+from fewdistill.benchmark.graph.protocol import RunOptions
+from fewdistill.benchmark.protocols.episodic.opening import OpenedVideos, open_videos
 from fewdistill.benchmark.protocols.episodic.student import student_stage
+from fewdistill.benchmark.protocols.episodic.suite import Suite
 from fewdistill.benchmark.runtime.errors import RunError, UserError
-from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.benchmark.viewer.collect import check_present, collect
 from fewdistill.benchmark.viewer.strips import strips
-from fewdistill.results.records.record import Record, key_of
+from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.episode_page import render
 from tests.browser import Browser
 from tests.command import TINY, fewdistill
+from tests.skeleton_suites import arena_of, run_here, write_few_shot
+
+pytestmark = pytest.mark.slow
 
 NONE, BOTH, TEACHER = "mobilenetv3_small/none/s0", "mobilenetv3_small/both/s0", "teacher/-/s0"
 LIGHT = TINY.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb"]').replace('"skeleton"', '"rgb"')
 LIGHT = LIGHT.replace("epochs = 4", "epochs = 2").replace("episodes = 20\n", "episodes = 10\n").replace("= 200", "= 60")
 
 
-def opened(home: Path, *settings: str) -> Workspace:
-    return open_workspace(load_suite(str(home / "tiny.toml"), settings), home / "runs", home / "data", "cpu")
+def opened(home: Path, *settings: str) -> OpenedVideos:
+    suite = load_suite(str(home / "tiny.toml"), settings)
+    assert isinstance(suite, Suite)
+    return open_videos(suite, RunOptions(home / "runs", home / "data", "cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the tiny suite, with a page of both students."""
     home = tmp_path_factory.mktemp("view")
     (home / "tiny.toml").write_text(LIGHT)
-    assert all(standing.done for standing in run(opened(home)))
+    assert all(each.done for each in run_here(opened(home)))
     shown = fewdistill("view", "tiny.toml", NONE, BOTH, "--wrong", "--shot", "2", "--episodes", "5", cwd=home)
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"view: view\.html \(0\.\d MB\)", shown.stdout)
@@ -58,10 +63,9 @@ def page(browser: Browser, home: Path) -> Iterator[Browser]:
 
 def recorded(home: Path, name: str, shot: int) -> tuple[Record, np.ndarray]:
     """The record of a row of the tiny suite and its correctness."""
-    ws = opened(home)
-    model, distillation, _ = name.split("/")
-    key = key_of(record_identity(ws, Row(model, distillation, 0), shot))
-    store = RecordStore(ws.runs / "records")
+    found = opened(home)
+    store = RecordStore(found.context.runs / "records")
+    (key,) = (record.key for row in found.rows() if row.name == name for cell, record in row.cells if cell.shot == shot)
     return store.read(key), store.arrays(key)["correct"]
 
 
@@ -219,18 +223,17 @@ def copy(home: Path, tmp_path: Path) -> Path:
 
 
 def test_weights_that_are_not_the_records_are_an_error(copy: Path) -> None:
-    ws = opened(copy)
-    none, both = (student_stage(ws, "mobilenetv3_small", named, 0).folder for named in ("none", "both"))
+    found = opened(copy)
+    none, both = (student_stage(found.run, "mobilenetv3_small", named, 0).folder for named in ("none", "both"))
     shutil.copy(none / "weights.safetensors", both)
     with pytest.raises(RunError, match=r"1-shot episode \d+: the record") as error:
-        collect(ws, [BOTH], count=60)
+        collect(found, [BOTH], count=60)
     told = str(error.value)
     assert both.name in told and "the run folder is stale" in told and recorded(copy, BOTH, 1)[0].key[:12] in told
 
 
 def test_a_teacher_without_tokens_is_left_out_and_named(copy: Path) -> None:
-    ws = opened(copy)
-    [fusion] = (ws.runs / "stages").glob("fusion-s0-*")
+    [fusion] = (copy / "runs" / "tiny" / "stages").glob("fusion-s0-*")
     shutil.rmtree(fusion)
     shown = collect(opened(copy), [BOTH], numbers=(3,))
     assert [network.name for network in shown.networks] == [BOTH] and len(shown.episodes[0].answers) == 1
@@ -246,5 +249,24 @@ def test_a_head_without_attention_says_so(home: Path, browser: Browser, tmp_path
     (tmp_path / "plain.html").write_text(render(replace(shown, episodes=(plain,))))
     browser.errors.clear()
     browser.open(tmp_path / "plain.html")
+    assert "this head has no attention" in browser.run("document.querySelector('.matched').innerText")
+    assert browser.errors == []
+
+
+def test_skeleton_episodes_are_shown_as_stick_figures(browser: Browser, tmp_path: Path) -> None:
+    write_few_shot(tmp_path)
+    changes = ('students={light_dke_gcn={dkd="teacher"}}', 'teacher="dke_gcn"')
+    suite = arena_of(tmp_path, changes)
+    assert all(each.done for each in run_here(suite))
+    settings = [part for change in changes for part in ("--set", change)]
+    asked = ["few.toml", "light_dke_gcn/dkd/s0", *settings, "--episodes", "2", "--shot", "2"]
+    result = fewdistill("view", *asked, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    shown = collect(suite, ["light_dke_gcn/dkd/s0"], shot=2, count=2)
+    assert [network.name for network in shown.networks] == ["light_dke_gcn/dkd/s0", "dke_gcn/-/s0"]
+    assert {suite.pictures(video).shape for video in shown.strips} == {(2, 112, 112, 3)}, "one figure a token"
+    browser.errors.clear()
+    browser.open(tmp_path / "view.html")
+    assert browser.run("document.querySelectorAll('.query').length") == 2 * 2 * 2
     assert "this head has no attention" in browser.run("document.querySelector('.matched').innerText")
     assert browser.errors == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewdistill.benchmark.data.problem import Problem
+from fewdistill.benchmark.data.problem import DataProblem
 from fewdistill.benchmark.data.video.check import check
 from tests.data.folders import picture, small_lists, write_data_set, write_image, write_lists, write_video
 
@@ -169,4 +169,4 @@ def test_an_empty_place_is_a_problem_not_a_crash(tmp_path: Path) -> None:
     assert [problem.message for problem in problems[:3]] == ["split list not found"] * 3
     write_lists(tmp_path, small_lists())
     (problem,) = check(tmp_path, **FITS)
-    assert isinstance(problem, Problem) and problem.message.startswith("holds no frames")
+    assert isinstance(problem, DataProblem) and problem.message.startswith("holds no frames")

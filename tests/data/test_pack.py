@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewdistill.benchmark.data.video import packing
+from fewdistill.benchmark.data.video import pack_writer
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.data.video.frames import drawable_indices, sample_indices
-from fewdistill.benchmark.data.video.pack import verify
+from fewdistill.benchmark.data.video.pack_reader import verify
 from fewdistill.benchmark.evaluation.matching import no_tick
 from fewdistill.benchmark.runtime.errors import DataError, UserError
 from fewdistill.feature_cache import CacheError
@@ -42,7 +42,7 @@ def test_each_drawable_frame_is_drawn_sooner_or_later() -> None:
 
 
 def pack(folder: VideoFolder, out: Path, keep: int | None = None, workers: int = 1) -> None:
-    packing.write(packing.plan(folder, out, keep), workers=workers)
+    pack_writer.write(pack_writer.plan(folder, out, keep), workers=workers)
 
 
 def a_set(root: Path, frames: int = 20) -> VideoFolder:
@@ -124,7 +124,7 @@ def touched(path: Path, seed: int) -> None:
 
 
 def test_a_changed_file_is_refused_and_packed_again_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_SHARD_VIDEOS", 4)
+    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 4)
     folder = a_set(tmp_path / "set")
     out = tmp_path / "pack"
     pack(folder, out)
@@ -138,9 +138,9 @@ def test_a_changed_file_is_refused_and_packed_again_alone(tmp_path: Path, monkey
     with pytest.raises(DataError, match="changed since"):
         packed(folder, out).content_hash()
     again = VideoFolder(folder.root, **SIZES)
-    plan = packing.plan(again, out)
+    plan = pack_writer.plan(again, out)
     assert list(plan.shards.values()) == [(video,)]
-    packing.write(plan)
+    pack_writer.write(plan)
     assert_same_pixels(again, packed(again, out))
     assert {name: (out / name).stat().st_mtime_ns for name in first} == first
 
@@ -148,7 +148,7 @@ def test_a_changed_file_is_refused_and_packed_again_alone(tmp_path: Path, monkey
 def test_lists_that_change_pack_what_is_new_and_drop_what_nobody_lists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_SHARD_VIDEOS", 3)
+    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 3)
     folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
     pack(folder, out)
     (out / "notes.json").write_text("mine")
@@ -172,7 +172,7 @@ def test_lists_that_change_pack_what_is_new_and_drop_what_nobody_lists(
 def test_an_interrupted_pack_goes_on_at_the_first_missing_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_SHARD_VIDEOS", 2)
+    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 2)
     folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
 
     def stop_after_four(done: int, total: int) -> None:
@@ -181,21 +181,21 @@ def test_an_interrupted_pack_goes_on_at_the_first_missing_shard(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        packing.write(packing.plan(folder, out), progress=stop_after_four)
+        pack_writer.write(pack_writer.plan(folder, out), progress=stop_after_four)
     stood = {path: path.stat().st_mtime_ns for path in out.glob("0*")}
     assert len(stood) == 4
     with pytest.raises(DataError, match="pack: is not finished; call `fewdistill data pack` again"):
         packed(folder, out)
     done: list[int] = []
-    packing.write(packing.plan(folder, out), progress=lambda now, total: done.append(now))
+    pack_writer.write(pack_writer.plan(folder, out), progress=lambda now, total: done.append(now))
     assert done == [6, 8, 9]
     assert {path: path.stat().st_mtime_ns for path in stood} == stood
     assert_same_pixels(folder, packed(folder, out))
-    assert packing.plan(folder, out).missing == 0 and not list(out.glob(".tmp-*"))
+    assert pack_writer.plan(folder, out).missing == 0 and not list(out.glob(".tmp-*"))
 
 
 def test_several_processes_pack_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_SHARD_VIDEOS", 4)
+    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 4)
     folder = a_set(tmp_path / "set")
     for workers in (1, 2):
         pack(folder, tmp_path / f"by{workers}", workers=workers)
@@ -219,9 +219,9 @@ def test_broken_videos_are_named_and_the_others_packed(tmp_path: Path) -> None:
     for frame in range(8, 21):
         write_image(short / f"{frame:08d}.jpg", picture(1, frame))
     now = VideoFolder(folder.root, **SIZES)
-    plan = packing.plan(now, out)
+    plan = pack_writer.plan(now, out)
     assert plan.missing == 2
-    packing.write(plan)
+    pack_writer.write(plan)
     assert_same_pixels(now, packed(now, out))
 
 
@@ -251,7 +251,7 @@ def flip(path: Path, place: int) -> None:
 def test_damage_is_named_and_repaired_by_packing_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage, says: str | None
 ) -> None:
-    monkeypatch.setattr(packing, "_SHARD_VIDEOS", 4)
+    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 4)
     folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
     pack(folder, out)
     assert verify(out, no_tick) == []
@@ -268,7 +268,7 @@ def test_damage_is_named_and_repaired_by_packing_again(
         assert name in problem.path and "delete the shard's two files" in problem.remedy
         if says is not None:
             with pytest.raises((DataError, CacheError), match=says):
-                packing.plan(folder, out)
+                pack_writer.plan(folder, out)
         for path in out.glob("00001.*"):  # the remedy
             path.unlink()
     pack(folder, out)
@@ -292,9 +292,9 @@ def test_a_pack_for_other_sizes_is_refused(tmp_path: Path) -> None:
     pack(short, tmp_path / "whole")  # which sampling 8 of 20 frames can draw every one of
     assert_same_pixels(VideoFolder(short.root, **(SIZES | {"frames": 5})), packed(short, tmp_path / "whole", frames=5))
     with pytest.raises(UserError, match="holds a pack of short side 24 px and 8 frames, at most 8 kept, not of"):
-        packing.plan(folder, tmp_path / "thin")
+        pack_writer.plan(folder, tmp_path / "thin")
     with pytest.raises(UserError, match="keep = 4 is fewer than frames = 8"):
-        packing.plan(folder, tmp_path / "four", 4)
+        pack_writer.plan(folder, tmp_path / "four", 4)
     with pytest.raises(DataError, match="none: holds no pack"):
         packed(folder, tmp_path / "none")
     with pytest.raises(DataError, match="holds no pack"):
@@ -305,21 +305,21 @@ def test_no_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
     folder = a_set(tmp_path / "set")
     huge = VideoFolder(folder.root, frames=8, image_size=24, resize=400_000)
     with pytest.raises(UserError, match=r"no room in .*pack: about \d+\.\d GiB needed for 9 videos, \d+\.\d GiB free"):
-        packing.plan(huge, tmp_path / "deep" / "pack")
+        pack_writer.plan(huge, tmp_path / "deep" / "pack")
     assert not (tmp_path / "deep").exists()
 
 
 def test_a_disk_that_fills_up_while_packing_is_named_and_loses_one_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_SHARD_VIDEOS", 4)
+    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 4)
     folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    last = packing.plan(folder, out)  # 4, 4 and 1 videos: the first two shards are too large for the limit
+    last = pack_writer.plan(folder, out)  # 4, 4 and 1 videos: the first two shards are too large for the limit
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(CacheError, match=r"no room in .*pack for 00000\.rgb: .*what is finished stands"):
-            packing.write(last)
+            pack_writer.write(last)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(out.glob("0*")) and not list(out.glob(".tmp-*"))

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from fewdistill.benchmark.data.skeletons import packed
-from fewdistill.benchmark.data.skeletons.examine import examine
-from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Feeder
+from fewdistill.benchmark.data.skeletons import skeleton_set
+from fewdistill.benchmark.data.skeletons.check import check
 from fewdistill.benchmark.data.skeletons.joined import joined
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet, load
+from fewdistill.benchmark.data.skeletons.sampling import SAMPLING, ClipSampler
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet, load
 from fewdistill.benchmark.data.skeletons.splits import published_split, split_by, split_names
 from fewdistill.benchmark.data.skeletons.topology import order, topology
 from fewdistill.benchmark.runtime.errors import DataError
@@ -25,11 +25,11 @@ def test_a_packed_set_holds_what_the_reader_reads(tmp_path: Path) -> None:
     assert len(data) == 18 and data.lengths.tolist()[:4] == [12, 30, 1, 70] and data.frames.shape[1:] == (3, 20, 1)
     assert sorted(set(data.labels.tolist())) == [0, 6, 9]
     for place, entry in enumerate(data.entries):
-        read = packed.open_layout(tmp_path, "nw_ucla").read(entry.path)
+        read = skeleton_set.open_layout(tmp_path, "nw_ucla").read(entry.path)
         assert np.array_equal(data.clip(place), read)
     train, test = data.split("cross_view")
     assert {data.entries[place].view for place in train} == {1, 2} and {data.entries[p].view for p in test} == {3}
-    assert Feeder(data).batch(test).shape == (6, 3, 52, 20, 1)
+    assert ClipSampler(data).batch(test).shape == (6, 3, 52, 20, 1)
 
 
 def test_the_hash_follows_the_files(tmp_path: Path) -> None:
@@ -46,14 +46,14 @@ def test_large_sets_are_read_by_processes_and_kept(tmp_path: Path, monkeypatch: 
     plain = load(root, "ntu", workers=1)
     kept = root / ".fewdistill" / "skeletons_ntu.npz"
     assert not kept.parent.exists() and plain.frames.shape[1:] == (3, 25, 2)
-    monkeypatch.setattr(packed, "MANY", 2)
+    monkeypatch.setattr(skeleton_set, "MANY", 2)
     by_many = load(root, "ntu", workers=2)
     assert np.array_equal(by_many.frames, plain.frames) and kept.exists()
-    monkeypatch.setattr(packed, "read_clips", None)  # nothing is read again
+    monkeypatch.setattr(skeleton_set, "read_clips", None)  # nothing is read again
     again = load(root, "ntu")
     assert np.array_equal(again.frames, plain.frames) and np.array_equal(again.offsets, plain.offsets)
     monkeypatch.undo()
-    monkeypatch.setattr(packed, "MANY", 2)
+    monkeypatch.setattr(skeleton_set, "MANY", 2)
     kept.write_bytes(kept.read_bytes()[:1000])
     assert np.array_equal(load(root, "ntu", workers=1).frames, plain.frames)
     os.utime(kept, (0, 0))
@@ -67,14 +67,14 @@ def test_a_broken_set_is_refused_with_its_first_problem_and_their_number(tmp_pat
         write(root / "all_sqe" / f"{name}.json", "{")
     with pytest.raises(DataError, match=r"a01_s01_e00_v02\.json: not readable JSON .* \(and 1 more; .*data check"):
         load(root, "nw_ucla")
-    summary, problems = examine(root, "nw_ucla")
+    summary, problems = check(root, "nw_ucla")
     assert [Path(problem.path).stem for problem in problems] == ["a01_s01_e00_v02", "a12_s02_e00_v03"]
     assert summary.clips == 16 and summary.views == [1, 2, 3] and summary.lengths == (1, summary.lengths[1], 70)
 
 
 def test_the_published_empty_clip_of_msr_is_left_out_by_name(tmp_path: Path) -> None:
     write_msr(tmp_path, "a13_s09_e02", np.zeros((38, 20, 3)))
-    _, problems = examine(tmp_path, "msr_action3d")
+    _, problems = check(tmp_path, "msr_action3d")
     assert "all clips are left out by name" in str(problems[0])
     with pytest.raises(DataError, match="all clips are left out by name; get MSR-Action3D"):
         load(tmp_path, "msr_action3d")
@@ -104,7 +104,7 @@ def test_published_splits_are_complete() -> None:
 
 
 def test_splits_of_ntu(tmp_path: Path) -> None:
-    entries = packed.open_layout(made_ntu(tmp_path), "ntu").listing().entries
+    entries = skeleton_set.open_layout(made_ntu(tmp_path), "ntu").listing().entries
     train, test = published_split(entries, "ntu", "cross_subject_60")
     assert [entries[place].id for place in (*train, *test)] == ["S001C001P001R001A050", "S001C002P003R001A001"]
     train, test = published_split(entries, "ntu", "cross_setup_120")
@@ -114,7 +114,7 @@ def test_splits_of_ntu(tmp_path: Path) -> None:
 
 
 def test_splits_that_cannot_be(tmp_path: Path) -> None:
-    entries = packed.open_layout(made_nw_ucla(tmp_path), "nw_ucla").listing().entries
+    entries = skeleton_set.open_layout(made_nw_ucla(tmp_path), "nw_ucla").listing().entries
     for arguments, says in (
         (("veiw", [1], [2]), "cannot split by 'veiw': did you mean view"),
         (("view", [1, 2], [2, 3]), "view 2 is to train and to test"),
@@ -164,7 +164,7 @@ def test_real_nw_ucla(tmp_path: Path) -> None:
     own, strange = (_bone_lengths(data, topology(name)) for name in ("nw_ucla20", "msr20"))
     assert own.max() < 0.6 and own.sum() < 4.5 and strange.max() > 1.0 and strange.sum() > 9
     assert np.allclose(own[list(data.skeleton.left)], own[list(data.skeleton.right)], atol=0.02)
-    batch = Feeder(data).batch(np.arange(len(data)), np.random.default_rng(0))
+    batch = ClipSampler(data).batch(np.arange(len(data)), np.random.default_rng(0))
     assert batch.shape == (1484, 3, 52, 20, 1) and batch.abs().max() <= 1 + 1e-4
 
 
@@ -212,7 +212,7 @@ def test_joined_sets_share_one_order_of_joints(tmp_path: Path) -> None:
         assert [both.classes[label] for label in both.labels] == [
             data.classes[data.labels[0]] for data in (first, second)
         ]
-        batch = Feeder(both, RECIPES[first.layout]).batch(np.arange(2))
+        batch = ClipSampler(both, SAMPLING[first.layout]).batch(np.arange(2))
         assert torch.equal(batch[0], batch[1])
     assert joined(ucla, msr).content_hash not in (joined(msr, ucla).content_hash, ucla.content_hash)
 

@@ -18,7 +18,7 @@ from tools.docs.speed import RESNET18_GMACS
 
 QUOTING = [page for page in PAGES if generated(page) or page.name == "not-reached.md"]
 CONSTANTS = {"0.05", "1.96", "3.11", "4.3"}
-"""Significance level, normal quantile, version of Python, t quantile over the normal one with two degrees of freedom."""
+"""Significance level, normal quantile, version of Python, t quantile of two degrees of freedom."""
 
 RECOMPUTED = {
     "dke_gcn_msr": {"93.9", "93.1", "90.7"},
@@ -77,9 +77,9 @@ def test_a_row_is_named_or_refused() -> None:
 def test_damaged_records_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(reference.ROOT / "demo", tmp_path / "demo")
     monkeypatch.setattr(reference, "ROOT", tmp_path)
-    first = sorted((tmp_path / "demo" / "records").glob("*.json"))[0]
-    first.write_text(first.read_text()[:-100])
-    with pytest.raises(ResultError, match=first.stem):
+    packed = tmp_path / "demo" / "records.jsonl"
+    packed.write_text(packed.read_text()[:-100])
+    with pytest.raises(ResultError, match=packed.name):
         reference.results.__wrapped__("demo")
     with pytest.raises(ResultError, match="nowhere"):
         reference.results.__wrapped__("nowhere")

@@ -17,6 +17,8 @@ from fewdistill.results.records.store import RecordStore
 from tests.command import TINY, fewdistill, start
 from tests.curves import shown_as_stored
 
+pytestmark = pytest.mark.slow
+
 
 def a_folder(root: Path) -> Path:
     root.mkdir()

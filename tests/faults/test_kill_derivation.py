@@ -12,14 +12,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from fewdistill.benchmark.data.video.derivation import derive
 from fewdistill.benchmark.graph.runner import open_workspace
 from fewdistill.benchmark.protocols.episodic.workspace import Workspace
+
+from fewdistill.benchmark.data.video.derivation import derive
 from fewdistill.benchmark.runtime.errors import RunError
 from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.feature_cache import Store
 from tests.command import TINY, fewdistill, start
+
+pytestmark = pytest.mark.slow
 
 SUITE = TINY.replace("image_size = 32", "image_size = 96")  # a second of work, so that a kill comes in the middle
 MODALITIES = ("depth", "flow", "skeleton")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fewdistill.students.skeletons.skeleton_gcn import Block, ChannelwiseGraphConvolution, TemporalConvolution
+from fewdistill.students.skeletons.skeleton_gcn import ChannelwiseGraphConvolution, CTRGCNBlock, TemporalConvolution
 from tests.golden.compare import NETWORKS_RTOL, close
 from tests.golden.released_skeletons import (
     Released,
@@ -88,7 +88,7 @@ def _temporal(case: SimpleNamespace, state: dict[str, Tensor], train: bool) -> F
 
 def _block(case: SimpleNamespace, state: dict[str, Tensor], train: bool) -> Forward:
     residual = not case.name.endswith("_first")
-    module = Block(*_widths(case), NTU.directed(), _stride(case), residual=residual).train(train)
+    module = CTRGCNBlock(*_widths(case), NTU.directed(), _stride(case), residual=residual).train(train)
     fill(module, ctr_block(Released(state)))
     return module
 

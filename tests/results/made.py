@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewdistill.results.records.arrays import TIE, Arrays
-from fewdistill.results.records.record import Cell, Cost, Metrics, Record, Status, key_of
+from fewdistill.results.records.metrics import METRICS
+from fewdistill.results.records.record import Cell, Cost, Record, Status, key_of
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.stats import closed_interval
 
@@ -40,7 +41,7 @@ def finished(
     cell: Cell, accuracy: float, *, count: int = 300, cost: Cost | None = None, **more: Any
 ) -> tuple[Record, Arrays]:
     """A done record whose outcome is random about ``accuracy``, harder in some classes and episodes."""
-    arrays = episodes(cell.shot, count, cell.query, cell.way)
+    arrays = episodes(cell.shot or 0, count, cell.query, cell.way)
     identity = {"version": 1, **cell.model_dump(exclude_defaults=True)} | more.pop("identity", {})
     rng = np.random.default_rng(int(key_of(identity)[:16], 16))
     hard = np.random.default_rng(7).normal(0, 0.08, 10)[arrays["query_class"]]
@@ -52,7 +53,7 @@ def finished(
         CLASSES[index]: float(correct[arrays["query_class"] == index].mean())
         for index in np.unique(arrays["query_class"])
     }
-    metrics = Metrics(
+    metrics = METRICS[cell.protocol](
         episodes=count,
         accuracy=float(correct.mean()),
         closed_low=interval.low,
@@ -94,7 +95,9 @@ def unfinished(cell: Cell, status: Status, reason: str = "") -> Record:
     return Record(key=key_of(identity), identity=identity, status=status, reason=reason, cell=cell)
 
 
-def student(model: str = "resnet18", distillation: str = "none", shot: int = 5, seed: int = 0, **more: Any) -> Cell:
+def student(
+    model: str = "resnet18", distillation: str = "none", shot: int | None = 5, seed: int = 0, **more: Any
+) -> Cell:
     fixed: dict[str, Any] = {
         "suite": "lite", "dataset": "embedded", "role": "student", "head": "trx", "way": 5, "query": 5,
         "frames": 8, "image_size": 64, "split": "test",
@@ -105,7 +108,7 @@ def student(model: str = "resnet18", distillation: str = "none", shot: int = 5, 
 def supervised(model: str, distillation: str = "-", **more: Any) -> Cell:
     """A network and its stream: a teacher, unless it has a distillation."""
     fixed: dict[str, Any] = {
-        "role": "teacher" if distillation == "-" else "student", "shot": 0, "query": 1, "way": 10, "image_size": 0,
+        "role": "teacher" if distillation == "-" else "student", "shot": None, "query": 1, "way": 10, "image_size": 0,
         "protocol": "supervised",
     }  # fmt: skip
     return student(model, distillation, **(fixed | more))

@@ -8,7 +8,7 @@ import pytest
 
 from fewdistill.results import ResultError
 from fewdistill.results.comparison.compare import compare
-from fewdistill.results.comparison.selector import find_side
+from fewdistill.results.comparison.selection import find_selection
 from fewdistill.results.records.bundle import OUTCOMES, RECORDS, RecordBundle, arrays_of, open_records, pack, unpack
 from fewdistill.results.records.merge import merge
 from fewdistill.results.records.record import Cost
@@ -74,7 +74,7 @@ def test_a_bundle_is_taken_wherever_a_folder_of_records_is(tmp_path: Path) -> No
     pack(store, tmp_path / "kept" / "mine")
     results, problems = merge([store.root, tmp_path / "kept" / "mine"])
     assert len(results) == 5 and {problem.note for problem in problems} == {True}
-    rows = [compare(*(find_side(f"mine:{row}", runs) for row in ("resnet18", "mobilenetv3_small")))
+    rows = [compare(*(find_selection(f"mine:{row}", runs) for row in ("resnet18", "mobilenetv3_small")))
             for runs in (tmp_path / "runs", tmp_path / "kept")]  # fmt: skip
     assert rows[0] == rows[1]
     page = write_report(tmp_path / "kept" / "mine", tmp_path / "kept" / "report")

@@ -7,16 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fewdistill.results.records.metrics import Accuracy
 from fewdistill.results.records.result import Result
 from fewdistill.results.records.store import RecordStore
-from fewdistill.results.summary.per_class import (
-    by_class,
-    class_names,
-    class_table,
-    confusion_table,
-    readable_classes,
-    readable_confusion,
-)
+from fewdistill.results.summary.per_class import by_class, class_name, class_names
+from fewdistill.results.tables.classes import class_table, confusion_table, readable_classes, readable_confusion
 from tests.results import made
 from tests.results.test_plots import with_answers
 
@@ -83,11 +78,12 @@ def test_records_without_answers_say_so(some: list[Result]) -> None:
 
 def test_names_are_proved_or_withheld(some: list[Result]) -> None:
     result = replace(some[0], class_names=None, predicted=None)
-    assert list(class_names(result).values()) == made.CLASSES
+    names = class_names(result)
+    assert names is not None and list(names.values()) == made.CLASSES
     metrics = result.record.metrics
-    assert metrics is not None
+    assert isinstance(metrics, Accuracy)
     moved = metrics.model_copy(update={"per_class": metrics.per_class | {"class_0": 0.123}})
     strange = replace(result, record=result.record.model_copy(update={"metrics": moved}))
-    assert class_names(strange)[3] == "class 3"
+    assert class_names(strange) is None and class_name(3, None) == "class 3"
     named = replace(result, class_names=np.array(list("abcdefghij")))
     assert list(class_names(named).values()) == list("abcdefghij")

@@ -15,17 +15,18 @@ from scipy import stats as scipy_stats
 
 from fewdistill.results import ResultError
 from fewdistill.results.comparison.compare import Comparison, compare
-from fewdistill.results.comparison.published import beside, find_figures
-from fewdistill.results.comparison.selector import Side, find_side
-from fewdistill.results.comparison.verdicts import beside_verdict, outcome, summary, verdict
+from fewdistill.results.comparison.published import find_figures, versus_published
+from fewdistill.results.comparison.selection import RecordSelection, find_selection
+from fewdistill.results.comparison.verdicts import outcome, published_verdict, summary, verdict
 from fewdistill.results.published.figures import load
 from fewdistill.results.records.bundle import pack
-from fewdistill.results.records.record import Metrics, key_of
+from fewdistill.results.records.metrics import Accuracy
+from fewdistill.results.records.record import key_of
 from fewdistill.results.records.result import Result
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.stats import Needed
 from fewdistill.results.stats.unpaired import estimate, unpaired_difference
-from fewdistill.results.summary.by_class import class_names, of_class
+from fewdistill.results.summary.per_class import class_names, of_class
 from tests.results import made
 
 Stores = Callable[[str], RecordStore]
@@ -66,12 +67,12 @@ def interval(mean: float, variance: float, degrees: float) -> tuple[float, float
     return low, high, 2 * scipy_stats.t.sf(abs(mean) / math.sqrt(variance), degrees)
 
 
-def row(name: str, *records: Result) -> Side:
-    return Side(name, records, False)
+def row(name: str, *records: Result) -> RecordSelection:
+    return RecordSelection(name, records, False)
 
 
 def pair(a: str, b: str, place: Path, **more: bool | int | None) -> Comparison:
-    return compare(find_side(f"{place}:{a}", place), find_side(f"{place}:{b}", place), **more)  # type: ignore[arg-type]
+    return compare(find_selection(f"{place}:{a}", place), find_selection(f"{place}:{b}", place), **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("distillation", ["d2m", "both"])
@@ -139,11 +140,13 @@ def test_classes_asked_unequally_often_are_ratios(new_store: Stores) -> None:
     store.write(*made.finished(made.student(), 0.6))
     [result] = store.scan()[0]
     names = class_names(result)
-    assert names is not None and result.record.metrics is not None
+    assert names is not None and isinstance(result.record.metrics, Accuracy)
     for number, name in names.items():
         assert of_class(number)(result).mean() == pytest.approx(result.record.metrics.per_class[name], abs=1e-12)
     wrong = result.record.metrics.model_copy(update={"per_class": dict.fromkeys(made.CLASSES, 0.5)})
-    lying = replace(result, record=result.record.model_copy(update={"metrics": wrong}))
+    nameless = replace(result, class_names=None, predicted=None)
+    assert class_names(nameless) == names
+    lying = replace(nameless, record=result.record.model_copy(update={"metrics": wrong}))
     assert class_names(lying) is None  # names that do not answer to the numbers are not used
 
 
@@ -160,7 +163,7 @@ def outcomes(draw: st.DrawFn) -> tuple[list[Result], list[Result]]:
             cell = made.student(distillation=distillation, seed=seed)
             correct = (rng.random((12, 5)) < rng.random()).astype(np.uint8)
             identity = {"cell": cell.model_dump()}
-            metrics = Metrics(episodes=12, accuracy=float(correct.mean()), closed_low=0, closed_high=1)
+            metrics = Accuracy(episodes=12, accuracy=float(correct.mean()), closed_low=0, closed_high=1)
             record = made.unfinished(cell, "started").model_copy(
                 update={"status": "done", "metrics": metrics, "identity": identity, "key": key_of(identity)}
             )
@@ -201,7 +204,7 @@ def test_a_row_and_itself_are_the_same(rows: tuple[list[Result], list[Result]]) 
 
 
 def test_what_shares_no_episodes_is_told_unpaired() -> None:
-    demo, full = (find_side(name, REFERENCE) for name in ("demo:resnet18/both", "embedded:resnet18/both"))
+    demo, full = (find_selection(name, REFERENCE) for name in ("demo:resnet18/both", "embedded:resnet18/both"))
     for d in compare(full, demo).differences:
         assert d.unpaired == "different test videos" and d.episodes is None and d.detectable is None
         parts = [raw(REFERENCE / name, "resnet18", "both", d.shot) for name in ("embedded", "demo")]
@@ -237,7 +240,7 @@ def test_unpaired_is_welch_with_one_seed_and_covers_the_truth() -> None:
 
 
 def test_whole_folders_meet_at_what_both_have() -> None:
-    found = compare(find_side("embedded", REFERENCE), find_side("ablation", REFERENCE))
+    found = compare(find_selection("embedded", REFERENCE), find_selection("ablation", REFERENCE))
     assert {d.a.name for d in found.differences} == {
         "mobilenetv3_small / d2m", "mobilenetv3_small / none", "mobilenetv3_small / tokens",
         "MFM(rgb+depth+skeleton; resnet18)",
@@ -254,7 +257,7 @@ def test_heads_may_differ_where_they_are_told(new_store: Stores) -> None:
             store.write(
                 *made.finished(made.student(distillation=distillation, seed=seed, head=head, frames=frames), 0.7)
             )
-    found = compare(*(find_side(str(store.root), Path("runs")) for store in (one, other)))
+    found = compare(*(find_selection(str(store.root), Path("runs")) for store in (one, other)))
     assert len(found.differences) == 2
     assert all(d.notes == ("head trx against otam", "frames 8 against 4") for d in found.differences)
 
@@ -270,7 +273,7 @@ def test_seeds_are_paired_and_the_rest_is_named(new_store: Stores) -> None:
     [d] = pair("resnet18/d2m/s4", "resnet18/none/s0", store.root).differences
     assert d.seeds == ((4,), (0,)) and not d.unpaired  # the episodes pair two single records
     assert "in these trained models; with one seed" in verdict(d, "A", "B", 1) or outcome(d) == "open"
-    both = [find_side(f"{store.root}:resnet18/{name}", Path()) for name in ("d2m", "none")]
+    both = [find_selection(f"{store.root}:resnet18/{name}", Path()) for name in ("d2m", "none")]
     late = replace(both[0], results=tuple(r for r in both[0].results if r.record.cell.seed > 2))
     [d] = compare(late, both[1]).differences
     assert d.unpaired == "no seed in common" and d.seeds == ((3, 4), (0, 1, 2))
@@ -314,7 +317,7 @@ def test_another_task_is_refused_by_name(a: dict[str, object], b: dict[str, obje
     for name, axes in (("a", a), ("b", b)):
         cell = made.student(**axes)  # type: ignore[arg-type]
         correct = np.ones((12, 5), np.uint8)
-        metrics = Metrics(episodes=12, accuracy=1, closed_low=1, closed_high=1)
+        metrics = Accuracy(episodes=12, accuracy=1, closed_low=1, closed_high=1)
         record = made.unfinished(cell, "started").model_copy(update={"status": "done", "metrics": metrics})
         sides.append(row(name, Result(record, correct, arrays["query_class"].astype(np.int16), "same")))
     for whole in (False, True):
@@ -324,18 +327,22 @@ def test_another_task_is_refused_by_name(a: dict[str, object], b: dict[str, obje
 
 def test_names_of_rows_and_records(believable_store: RecordStore, tmp_path: Path) -> None:
     root = believable_store.root
-    assert len(find_side(f"{root}:ResNet18/d2m", tmp_path).results) == 6  # three seeds, two shots
-    assert len(find_side(f"{root}:teacher", tmp_path).results) == len(find_side(f"{root}:mfm", tmp_path).results) == 2
-    assert len(find_side(f"{root}:resnet18/d2m/s1", tmp_path).results) == 2
+    assert len(find_selection(f"{root}:ResNet18/d2m", tmp_path).results) == 6  # three seeds, two shots
+    assert (
+        len(find_selection(f"{root}:teacher", tmp_path).results)
+        == len(find_selection(f"{root}:mfm", tmp_path).results)
+        == 2
+    )
+    assert len(find_selection(f"{root}:resnet18/d2m/s1", tmp_path).results) == 2
     key = believable_store.all()[0].key
     for text in (f"{root}:{key[:12]}", f"{root / key}.json"):
-        [result] = find_side(text, tmp_path).results
+        [result] = find_selection(text, tmp_path).results
         assert result.record.key == key
-    assert find_side(str(root), tmp_path).whole
+    assert find_selection(str(root), tmp_path).whole
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "records").symlink_to(root)
     for text in ("mine", str(tmp_path / "mine")):
-        assert len(find_side(text, tmp_path).results) == len(find_side(str(root), tmp_path).results)
+        assert len(find_selection(text, tmp_path).results) == len(find_selection(str(root), tmp_path).results)
     for text, said in (
         (f"{root}:resnet18", "is 4 rows: name one of resnet18/both, resnet18/d2m, resnet18/none, resnet18/tokens"),
         (f"{root}:resnet18/d2n", "did you mean .*resnet18/d2m"),
@@ -345,9 +352,9 @@ def test_names_of_rows_and_records(believable_store: RecordStore, tmp_path: Path
         ("mime:resnet18/d2m", "did you mean mine"),
     ):
         with pytest.raises(ResultError, match=said):
-            find_side(text, tmp_path)
+            find_selection(text, tmp_path)
     with pytest.raises(ResultError, match=r"nothing finished to compare .*weights missing"):
-        compare(find_side(f"{root}:resnet50/none", tmp_path), find_side(f"{root}:resnet18/none", tmp_path))
+        compare(find_selection(f"{root}:resnet50/none", tmp_path), find_selection(f"{root}:resnet18/none", tmp_path))
 
 
 def test_damaged_records_are_left_out_by_name(new_store: Stores) -> None:
@@ -359,12 +366,12 @@ def test_damaged_records_are_left_out_by_name(new_store: Stores) -> None:
     found = pair("resnet18/d2m", "resnet18/none", store.root)
     assert len(found.differences) == 1 and any("not read" in note and "0" * 64 in note for note in found.notes)
     assert "seed 3 of A, 5-shot, failed: loss is nan" in found.notes and found.differences[0].seeds == ((0,), (0,))
-    whole = find_side(str(store.root), Path())
+    whole = find_selection(str(store.root), Path())
     assert "1 records of A are not finished" in compare(whole, whole).notes
     (store.root.parent / "notes").mkdir()
     (store.root.parent / "notes" / "x.txt").write_text("mine")
     with pytest.raises(ResultError, match=r"no readable record.*1 other files, the first: .*x.txt: not a record"):
-        find_side(str(store.root.parent / "notes"), Path())
+        find_selection(str(store.root.parent / "notes"), Path())
 
 
 def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
@@ -376,19 +383,19 @@ def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
                 *made.finished(made.student(dataset=dataset, seed=seed, model=f"net-{dataset[:3].lower()}"), chance)
             )
     packed = pack(store, store.root.parent / "packed")[0].parent
-    side = find_side(f"{store.root}:net-hmd/none", Path())
-    [found] = beside(side, find_figures("published:lite-mkd/resnet18/hmdb51", published), published)
+    side = find_selection(f"{store.root}:net-hmd/none", Path())
+    [found] = versus_published(side, find_figures("published:lite-mkd/resnet18/hmdb51", published), published)
     values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(packed, "net-hmd", "none", 5).items())])
     assert found.ours.mean == pytest.approx(values.mean()) and found.difference.mean == pytest.approx(
         values.mean() - 0.7465
     )
     assert found.inside == (found.ours.low <= 0.7465 <= found.ours.high)
-    said = beside_verdict(found, "ours")
+    said = published_verdict(found, "ours")
     assert said.startswith("unpaired (other episodes)") and "No p-value: the figure has no interval." in said
     assert "image size: ours 64, theirs 224" in found.differs and not found.tested
 
-    side = find_side(f"{store.root}:net-ucf/none", Path())
-    [zoo] = beside(side, find_figures("published:trx-zoo/r2+1d/ucf101", published), published, shot=5)
+    side = find_selection(f"{store.root}:net-ucf/none", Path())
+    [zoo] = versus_published(side, find_figures("published:trx-zoo/r2+1d/ucf101", published), published, shot=5)
     values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(packed, "net-ucf", "none", 5).items())])
     sources = [
         (values.mean(1).var(ddof=1) / 3, 2), (values.mean(0).var(ddof=1) / 300, 299), (0.0005**2 / 3, 2)
@@ -396,7 +403,7 @@ def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
     variance = sum(v for v, _ in sources)
     low, high, p = interval(values.mean() - 0.995, variance, variance**2 / sum(v**2 / n for v, n in sources))
     assert zoo.tested and (zoo.difference.low, zoo.difference.high, zoo.difference.p) == pytest.approx((low, high, p))
-    assert "the error of its episodes is not in it" in beside_verdict(zoo, "ours")
+    assert "the error of its episodes is not in it" in published_verdict(zoo, "ours")
 
     for name, message in (
         ("published:lite-mkd/resnet18/ucf101", "is on HMDB_51, lite-mkd/resnet18/ucf101 on UCF101"),
@@ -404,13 +411,17 @@ def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
         ("published:otam-in-team/resnet50/hmdb51", "has shot 5, printed is 1"),
     ):
         with pytest.raises(ResultError, match=message):
-            beside(find_side(f"{store.root}:net-hmd/none", Path()), find_figures(name, published), published)
+            versus_published(
+                find_selection(f"{store.root}:net-hmd/none", Path()), find_figures(name, published), published
+            )
     with pytest.raises(ResultError, match=r"did you mean .*lite-mkd/resnet18/hmdb51.*fewdistill list published"):
         find_figures("published:lite-mdk/resnet18/hmdb51", published)
     with pytest.raises(ResultError, match="is 3 rows: name one of lite-mkd/resnet18/hmdb51"):
         find_figures("published:lite-mkd/resnet18", published)
     with pytest.raises(ResultError, match="is a whole folder"):
-        beside(find_side(str(store.root), Path()), find_figures("published:trx/resnet50/ucf101", published), published)
+        versus_published(
+            find_selection(str(store.root), Path()), find_figures("published:trx/resnet50/ucf101", published), published
+        )
 
 
 def test_an_unpaired_accuracy_of_seeds_that_agree_by_chance_keeps_the_error_of_its_episodes() -> None:

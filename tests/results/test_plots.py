@@ -38,9 +38,9 @@ Stores = Callable[[str], RecordStore]
 
 DRAW = """
 import sys
-from results.plots import accuracy_over_cost, learning_curves
-from results.store import RecordStore
-from results.summary import summarise
+from fewdistill.results.plots.accuracy import accuracy_over_cost, learning_curves
+from fewdistill.results.records.store import RecordStore
+from fewdistill.results.summary.rows import summarise
 results, _ = RecordStore(sys.argv[1]).scan()
 accuracy_over_cost(summarise(results), 5, sys.argv[2] + "/cost")
 learning_curves([result.record for result in results], sys.argv[2] + "/curves")
@@ -141,8 +141,10 @@ def test_letters_of_costs_and_curves(
         check_letters(figure)
     [written] = [t.get_text() for t in drawn[0].axes[0].texts if t.get_text().startswith("resnet")]
     assert written == "resnet18" and drawn[0].axes[0].get_xlabel() == COSTS["macs"][0]
-    clips = [replace(row, shot=0) for row in rows if row.shot == 5]  # as the supervised protocol has it
-    accuracy_over_cost(clips, 0, tmp_path / "clips")
+    clips = [
+        replace(row, shot=None, setting=replace(row.setting, protocol="supervised")) for row in rows if row.shot == 5
+    ]
+    accuracy_over_cost(clips, None, tmp_path / "clips")
     assert drawn[-1].axes[0].get_xlabel() == "GMACs per clip"
     assert cost_axes(clips)[0] == ("gmacs", "GMACs per clip") != cost_axes(rows)[0]
     with pytest.raises(ResultError, match="size of the model"):
@@ -179,7 +181,7 @@ def test_each_stream_of_a_supervised_teacher_has_a_head(new_store: Stores, tmp_p
     store = new_store("a")
     for stream, variant, seed in product(("joint", "bone"), ("", "longer"), range(3)):
         store.write(*made.finished(made.supervised(f"ctr_gcn-{stream}", seed=seed, variant=variant), 0.6, count=50))
-    gains_plot(summarise(store.scan()[0]), 0, tmp_path / "gains", variants=True)
+    gains_plot(summarise(store.scan()[0]), None, tmp_path / "gains", variants=True)
     check_letters(drawn[0])
     assert [label.get_text().replace("\n", " ") for label in drawn[0].axes[0].get_yticklabels()] == [
         "teacher ctr_gcn-bone", "longer", "teacher ctr_gcn-joint", "longer",
@@ -200,7 +202,7 @@ def test_streams_of_one_network_stand_side_by_side_under_one_name(
             cell = made.supervised(f"light_dke_gcn-{stream}", name)
             store.write(*made.finished(cell, accuracy, count=50, cost=made.Cost(macs_per_episode=macs)))
     rows = [replace(row, accuracy=Interval(0.6, 0.5, 0.7, 50)) for row in summarise(store.scan()[0])]
-    accuracy_over_cost(rows, 0, tmp_path / "cost")
+    accuracy_over_cost(rows, None, tmp_path / "cost")
     check_letters(drawn[0])
     names = [text.get_text().replace("\n", " ") for text in drawn[0].axes[0].texts if text.get_text()]
     assert sorted(names) == ["light_dke_gcn-two", "light_dke_gcn: bone, bone_motion, joint"]
@@ -224,7 +226,7 @@ def test_names_in_a_crowd_stand_apart_and_beside_their_own(
             store.write(*made.finished(cell, 0.92, count=50, cost=cost))
     alike, seeds = Interval(0.92, 0.9, 0.94, 50), ((0, 0.92),)
     rows = [replace(row, accuracy=alike, by_seed=seeds) for row in summarise(store.scan()[0])]
-    accuracy_over_cost(rows, 0, tmp_path / "cost")
+    accuracy_over_cost(rows, None, tmp_path / "cost")
     [figure] = drawn
     check_letters(figure)
     [axes] = figure.axes
@@ -271,7 +273,7 @@ def test_folded_heads_keep_their_distance(new_store: Stores, tmp_path: Path, dra
     for name, variant, seed in product(("none", "dkd"), ("", "longer", "shorter"), range(3)):
         cell = made.supervised("light_dke_gcn-joint-and-bone", name, seed=seed, variant=variant)
         store.write(*made.finished(cell, 0.6, count=50))
-    gains_plot(summarise(store.scan()[0]), 0, tmp_path / "gains", variants=True)
+    gains_plot(summarise(store.scan()[0]), None, tmp_path / "gains", variants=True)
     drawn[0].canvas.draw()
     boxes = [label.get_window_extent() for label in drawn[0].axes[0].get_yticklabels()]
     gaps = [above.y0 - below.y1 for above, below in pairwise(boxes)]

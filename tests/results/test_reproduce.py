@@ -10,7 +10,7 @@ from fewdistill.benchmark.api import load_suite
 from fewdistill.benchmark.protocols.episodic.cells import NO_DISTILLATION, TEACHER, row_name
 from fewdistill.benchmark.protocols.episodic.suite import Suite
 from fewdistill.results.records.bundle import open_records
-from fewdistill.results.records.reproduce import command, told
+from fewdistill.results.records.reproduce import command, has_command
 from tests.results import made
 
 
@@ -30,7 +30,7 @@ from tests.results import made
 def test_the_command_keeps_what_changes_the_numbers(argv: list[str] | None, wanted: str) -> None:
     record, _ = made.finished(made.student(distillation="d2m", seed=3), 0.5)
     record = record.model_copy(update={"provenance": {"argv": argv} if argv else {}})
-    assert command(record) == wanted and told(record) is bool(argv)
+    assert command(record) == wanted and has_command(record) is bool(argv)
     many = record.model_copy(update={"provenance": {"argv": argv or [], "processes": 2, "row": "teacher/-/s0@odd"}})
     assert command(many).startswith("torchrun --nproc-per-node 2 -m fewdistill run ")
     assert command(many).endswith(" --only 'teacher/-/s0@odd'")
@@ -51,7 +51,7 @@ def test_the_commands_of_the_reference_records_name_rows_of_their_suites() -> No
     for folder in ("demo", "embedded", "ablation"):
         for record in open_records(Path(made.__file__).parents[2] / "results/reference" / folder).all():
             words = shlex.split(command(record))
-            assert words[:2] == ["fewdistill", "run"] and told(record)
+            assert words[:2] == ["fewdistill", "run"] and has_command(record)
             settings = tuple(words[at + 1] for at, word in enumerate(words) if word == "--set")
             if (words[2], *settings) not in names:
                 suite = load_suite(words[2], settings)

@@ -17,7 +17,7 @@ from fewdistill.benchmark.episodes import ClassIndex, draw
 from fewdistill.results import ResultError
 from fewdistill.results.records.arrays import OWN, TIE, Arrays
 from fewdistill.results.records.bundle import RecordBundle, arrays_of
-from fewdistill.results.records.record import Record, at_shot, key_of
+from fewdistill.results.records.record import Record, key_of
 from fewdistill.results.records.result import Result
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.summary.rows import summarise
@@ -26,12 +26,18 @@ from tests.results import made
 Stores = Callable[[str], RecordStore]
 
 
-def test_a_shot_of_zero_is_of_the_supervised_protocol_alone() -> None:
-    cell = made.student(shot=0, query=1, way=10, image_size=0, protocol="supervised")
-    assert (cell.protocol, at_shot(cell.shot), at_shot(5)) == ("supervised", "supervised", "5-shot")
+def test_episodes_alone_have_a_shot() -> None:
+    more: dict[str, Any] = {"query": 1, "way": 10, "image_size": 0, "protocol": "supervised"}
+    cell = made.student(shot=None, **more)
+    assert (cell.protocol, cell.at, made.student().at) == ("supervised", "supervised", "5-shot")
+    assert made.student(shot=0, **more) == cell, "as records were once written"
     assert made.student().protocol == "episodic", "cells of old records have no protocol written"
-    with pytest.raises(ValidationError, match="0 is of the supervised one alone"):
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
         made.student(shot=0)
+    with pytest.raises(ValidationError, match="shot None in the episodic protocol"):
+        made.student(shot=None)
+    with pytest.raises(ValidationError, match="protocol 'federated' is not one of episodic, supervised"):
+        made.student(shot=None, protocol="federated")
     with pytest.raises(ValidationError, match="shot 5 in the supervised protocol"):
         made.student(shot=5, protocol="supervised")
 

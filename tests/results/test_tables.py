@@ -20,7 +20,7 @@ from tests.results import made
 Stores = Callable[[str], RecordStore]
 
 
-def find(rows: list[Row], model: str, distillation: str, shot: int, variant: str = "") -> Row:
+def find(rows: list[Row], model: str, distillation: str, shot: int | None, variant: str = "") -> Row:
     wanted = model, distillation, variant, shot
     [row] = [r for r in rows if (r.setting.model, r.setting.distillation, r.setting.variant, r.shot) == wanted]
     return row
@@ -203,20 +203,23 @@ def test_a_longer_training_is_compared_with_its_own_stream(new_store: Stores) ->
             longer = made.supervised(f"ctr_gcn-{stream}", seed=seed, variant="longer")
             store.write(*made.finished(longer, 0.8))
     rows = rows_of(store)
-    joint, bone = (find(rows, f"ctr_gcn-{stream}", "-", 0, "longer") for stream in ("joint", "bone"))
+    joint, bone = (find(rows, f"ctr_gcn-{stream}", "-", None, "longer") for stream in ("joint", "bone"))
     assert joint.against and joint.against.model == "ctr_gcn-joint" and joint.gain
     assert bone.against is None and bone.gain_why == "nothing finished to compare with at these seeds"
     for seed in range(3):
         store.write(*made.finished(made.supervised("ctr_gcn-bone", seed=seed), 0.7))
     rows = rows_of(store)
     for stream in ("joint", "bone"):
-        row = find(rows, f"ctr_gcn-{stream}", "-", 0, "longer")
+        row = find(rows, f"ctr_gcn-{stream}", "-", None, "longer")
         assert row.against and row.against.model == row.setting.model and row.gain
     for name, accuracy in (("none", 0.3), ("dkd", 0.65)):
         for seed in range(3):
             store.write(*made.finished(made.supervised("light_dke_gcn-joint", name, seed=seed), accuracy))
     rows = rows_of(store)
-    ours, theirs = find(rows, "light_dke_gcn-joint", "dkd", 0).accuracy, find(rows, "ctr_gcn-joint", "-", 0).accuracy
+    ours, theirs = (
+        find(rows, "light_dke_gcn-joint", "dkd", None).accuracy,
+        find(rows, "ctr_gcn-joint", "-", None).accuracy,
+    )
     assert ours and theirs and f"{100 * ours.mean / theirs.mean:.0f} % of its teacher's accuracy" in headline(rows)
     assert f" to {100 * ours.mean:.1f} % (+" in headline(rows)
 

@@ -17,8 +17,7 @@ from fewdistill.students import StudentError
 from fewdistill.students.skeletons import SKELETONS, JointGraph
 from fewdistill.students.skeletons.base import PLAN
 from fewdistill.students.skeletons.skeleton_gcn import ChannelwiseGraphConvolution, SkeletonGCN, TemporalConvolution
-from fewdistill.students.skeletons.st_gcn import Block as STBlock
-from fewdistill.students.skeletons.st_gcn import GraphConvolution
+from fewdistill.students.skeletons.st_gcn import GraphConvolution, STGCNBlock
 from tests.golden.released_skeletons import load_released
 from tests.skeletons import NTU, UCLA, as_trained, joint_graph
 
@@ -124,7 +123,7 @@ def test_gradients_are_those_of_finite_differences(part: str) -> None:
             "relations": ChannelwiseGraphConvolution(2, 4, CHAIN.directed()),
             "time": TemporalConvolution(4, 2),
             "partitions": GraphConvolution(2, 3, CHAIN.partitioned()),
-            "block": STBlock(2, 3, CHAIN.partitioned(), 2, residual=True),
+            "block": STGCNBlock(2, 3, CHAIN.partitioned(), 2, residual=True),
         }
         module = built[part].double()
     for key, value in module.named_parameters():

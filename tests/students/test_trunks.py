@@ -84,7 +84,7 @@ def test_unknown_models_are_named() -> None:
         BACKBONES["timm/test_convnextt"]
     with pytest.raises(UnknownNameError, match="no_such_tag"):
         BACKBONES["timm/resnet18.no_such_tag"]
-    with pytest.raises(UnknownNameError, match="unknown student 'resnet19'"):
+    with pytest.raises(UnknownNameError, match="unknown backbone 'resnet19'"):
         BACKBONES["resnet19"]
 
 

@@ -46,7 +46,7 @@ def test_all_frames_of_the_span_are_read() -> None:
         PosedClip(moving.joints, SKELETON, between=moving.joints[:, :3])
 
 
-def test_time_is_resized_as_in_the_feeder_of_skeleton_sets() -> None:
+def test_time_is_resized_as_in_the_sampler_of_skeleton_sets() -> None:
     np.testing.assert_allclose(resized_times(4, 4), [0, 1, 2, 3])
     np.testing.assert_allclose(resized_times(2, 4), [0, 0.25, 0.75, 1])
     np.testing.assert_allclose(resized_times(8, 2), [1.5, 5.5])

@@ -1,4 +1,4 @@
-"""``python -m tools.docs``: redraw the figures that pages show and regenerate their tables; ``--check`` only compares."""
+"""``python -m tools.docs``: redraw the figures of the pages and regenerate their tables; ``--check`` only compares."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Reference records that the documentation quotes: ``results/reference``, one folder a suite, and speed measurements."""
+"""Reference records that the documentation quotes: suites and speed measurements in ``results/reference``."""
 
 import json
 from functools import cache
@@ -7,7 +7,7 @@ from typing import Any
 
 from fewdistill.results import ResultError
 from fewdistill.results.records.merge import merge
-from fewdistill.results.records.store import Result
+from fewdistill.results.records.result import Result
 from fewdistill.results.stats import PairedOverSeeds, paired_over_seeds
 from fewdistill.results.summary.pairing import by_episode
 from fewdistill.results.summary.rows import Row, summarise
@@ -21,11 +21,13 @@ TEACHER = "teacher"
 def results(suite: str, collection: str = "records") -> list[Result]:
     """All records of a suite with their outcomes. The one place that knows how reference records are stored.
 
-    collection: "records", or the name of records kept beside them, such as "retrained". Raises ResultError where a record is missing, damaged or contradicts another.
+    collection: "records", or the name of other records of the suite, such as "retrained". Raises ResultError where a
+    record is missing, damaged or contradicts another.
     """
-    found, problems = merge([ROOT / suite / collection])
+    folder = ROOT / suite if collection == "records" else ROOT / suite / collection
+    found, problems = merge([folder])
     if problems or not found:
-        raise ResultError("\n".join(map(str, problems)) or f"{ROOT / suite / collection}: no reference records")
+        raise ResultError("\n".join(map(str, problems)) or f"{folder}: no reference records")
     return found
 
 

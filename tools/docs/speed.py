@@ -24,10 +24,10 @@ def speed_machine(record: str) -> str:
     return wrapped(
         f"{where['processor']}, {where['threads']} threads, torch {where['torch']}; commits"
         f" {', '.join(dict.fromkeys(run['commit'] for run in runs))}. Matrix products reach"
-        f" {reached('gemm_float32_gflops')} GFLOP/s in float32 and {reached('gemm_bfloat16_gflops')} in bfloat16, copies"
-        f" {reached('copy_gb')} GB/s. Episodes are {sizes['way']}-way {sizes['shot']}-shot with {sizes['query']} queries"
-        f" a class; clips have {sizes['frames']} frames of {sizes['image_size']} pixels; tokens have width"
-        f" {sizes['width']:,}."
+        f" {reached('gemm_float32_gflops')} GFLOP/s in float32 and {reached('gemm_bfloat16_gflops')} in bfloat16,"
+        f" copies {reached('copy_gb')} GB/s. Episodes are {sizes['way']}-way {sizes['shot']}-shot with"
+        f" {sizes['query']} queries a class; clips have {sizes['frames']} frames of {sizes['image_size']} pixels;"
+        f" tokens have width {sizes['width']:,}."
     )
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from fewdistill.benchmark.data.video.folder import VideoFolder
-from fewdistill.benchmark.data.video.packing import plan, write
+from fewdistill.benchmark.data.video.pack_writer import plan, write
 from fewdistill.benchmark.episodes import ClassIndex, draw
 from fewdistill.feature_cache import Entry, Key, Store
 from fewdistill.teachers.modalities.flow import Flow

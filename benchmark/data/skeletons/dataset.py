@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewdistill.benchmark.data.skeletons.feeder import Feeder, Recipe
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.sampling import ClipSampler, SamplingConfig
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.data.skeletons.streams import stream as as_stream
 from fewdistill.benchmark.data.video.clips import Clips
 from fewdistill.benchmark.runtime.probe import Precision, precision_of
@@ -34,7 +34,7 @@ class SkeletonClips:
     skeletons: SkeletonSet
     parts: Mapping[str, Indices]
     classes: Mapping[str, tuple[int, ...]]
-    recipe: Recipe
+    recipe: SamplingConfig
     device: torch.device
 
     def videos(self, split: str) -> tuple[str, ...]:
@@ -68,8 +68,8 @@ class SkeletonClips:
         return {entry.id: index for index, entry in enumerate(self.skeletons.entries)}
 
     @cached_property
-    def _feeder(self) -> Feeder:
-        return Feeder(self.skeletons, self.recipe, self.device)
+    def _sampler(self) -> ClipSampler:
+        return ClipSampler(self.skeletons, self.recipe, self.device)
 
     @property
     def sampling_identity(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class SkeletonClips:
 
     def batch(self, indices: Indices, stream: str, rng: np.random.Generator | None = None) -> Tensor:
         """Clips as a network's input in a stream, float32 (N, 3, T, V, M); ``rng`` draws augmentation in training."""
-        return as_stream(self._feeder.batch(indices, rng), stream, self.skeletons.skeleton.parents)
+        return as_stream(self._sampler.batch(indices, rng), stream, self.skeletons.skeleton.parents)
 
     def test_batches(self, indices: Indices, stream: str) -> Iterator[Tensor]:
         """Clips without augmentation, in batches float32 (n, 3, T, V, M)."""

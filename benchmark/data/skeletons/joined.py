@@ -1,4 +1,4 @@
-"""Two data sets as one, the second in the joint order of the first: what is trained on one and tested on the other."""
+"""Joins two data sets, the second in the joint order of the first, to train on one and test on the other."""
 
 import hashlib
 from dataclasses import replace
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fewdistill.benchmark.data.skeletons import topology
 from fewdistill.benchmark.data.skeletons.layout import LAYOUTS
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.runtime.errors import DataError
 
 

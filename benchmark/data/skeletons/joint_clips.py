@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewdistill.benchmark.data.skeletons.feeder import rotations
+from fewdistill.benchmark.data.skeletons.sampling import rotations
 from fewdistill.benchmark.data.video.clips import Read, StoredClips
 
 

@@ -1,4 +1,4 @@
-"""What a skeleton data set is to the rest: a folder whose clips can be listed unread, and read one by one."""
+"""The interface of skeleton data sets: a folder whose clips are listed without reading them, and read one by one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -9,15 +9,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.problem import FileError, Problem
+from fewdistill.benchmark.data.problem import DataProblem, FileError
 from fewdistill.benchmark.data.skeletons.topology import topology
 from fewdistill.students.registry import Registry
 from fewdistill.teachers.modalities import Skeleton
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One clip as its file name or list tells it: id, file, class (a place in `Listing.classes`), what splits ask for.
+class ClipEntry:
+    """One clip as described by its file name or list: id, file, class (index in `Listing.classes`), values for splits.
 
     ``subject``, ``view`` (camera) and ``setup`` are the data set's own numbers, ``part`` the name of a published part
     ("train", "val"); None or "" where the data set does not tell.
@@ -36,10 +36,10 @@ class Entry:
 class Listing:
     """The clips of a data set in order of their ids, its class names, what is left out and why, what is wrong."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ClipEntry, ...]
     classes: tuple[str, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DataProblem, ...] = ()
 
 
 class Layout(ABC):
@@ -68,7 +68,7 @@ class Layout(ABC):
 
     @abstractmethod
     def listing(self) -> Listing:
-        """The clips, told without opening any of them. Raises FileError when the folder holds none."""
+        """The clips by their names, none of them opened. Raises FileError when the folder holds none."""
 
     @abstractmethod
     def read(self, path: Path) -> NDArray[np.float32]:

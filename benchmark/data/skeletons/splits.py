@@ -1,4 +1,4 @@
-"""Which clips train and which test: by subject, camera, setup or published part."""
+"""Training and test clips by subject, camera, setup or published part."""
 
 import tomllib
 from collections.abc import Collection, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.skeletons.layout import Entry
+from fewdistill.benchmark.data.skeletons.layout import ClipEntry
 from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.students.registry import nearest
 
@@ -21,7 +21,7 @@ def split_names(layout: str) -> tuple[str, ...]:
     return tuple(_table().get(layout, {}))
 
 
-def published_split(entries: Sequence[Entry], layout: str, name: str) -> tuple[Places, Places]:
+def published_split(entries: Sequence[ClipEntry], layout: str, name: str) -> tuple[Places, Places]:
     """(train, test) of a published split, as `split_by`; DataError for a name that is not of this layout."""
     if name not in split_names(layout):
         raise DataError(f"unknown split {name!r} of {layout}: {nearest(name, split_names(layout))}")
@@ -30,7 +30,7 @@ def published_split(entries: Sequence[Entry], layout: str, name: str) -> tuple[P
 
 
 def split_by(
-    entries: Sequence[Entry],
+    entries: Sequence[ClipEntry],
     field: str,
     train: Collection[int | str],
     test: Collection[int | str],

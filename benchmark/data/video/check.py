@@ -1,4 +1,4 @@
-"""Is a data set fit for its protocol? Everything that is wrong with it, at once, each with its remedy."""
+"""Checks a data set of videos for episodes and lists all its problems, each with its remedy."""
 
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewdistill.benchmark.data.problem import Problem
+from fewdistill.benchmark.data.problem import DataProblem
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.data.video.frames import frame_count, list_frames, read_depth_image, read_image
 from fewdistill.benchmark.data.video.joints import read_joints
@@ -27,7 +27,7 @@ def check(
     deep: bool = True,
     sources: Collection[str] | None = None,
     progress: Progress | None = None,
-) -> list[Problem]:
+) -> list[DataProblem]:
     """All problems of a data set for ``way``-way ``shot``-shot episodes with ``query`` queries a class.
 
     Looks at the lists, at the classes and videos an episode needs, and at the files of every listed video: missing,
@@ -38,7 +38,7 @@ def check(
     """
     root = Path(root)
     if not root.is_dir():
-        return [Problem(str(root), "no such data set folder", "check the path")]
+        return [DataProblem(str(root), "no such data set folder", "check the path")]
     lists, problems = scan_split_lists(root / "splits", list_number)
     folder = VideoFolder(root, frames=frames, lists=lists)
     problems += _episode_problems(folder, way, shot + query, list_number)
@@ -51,31 +51,31 @@ def check(
         return [*problems, _problem(error, root)]
     if not {"rgb", "joints"} & set(there):
         remedy = "put frames into l8/rgb_l8/<class>/<video>/ or videos into <class>/"
-        return [*problems, Problem(str(root), "holds no frames, videos or joints of the listed classes", remedy)]
+        return [*problems, DataProblem(str(root), "holds no frames, videos or joints of the listed classes", remedy)]
     videos = [video for split in SPLITS for video in folder.videos(split)]
     with ThreadPoolExecutor() as pool:
-        examined = pool.map(lambda video: list(_video_problems(folder, video, carried, deep)), videos)
-        for done, found in enumerate(examined, start=1):
+        checked = pool.map(lambda video: list(_video_problems(folder, video, carried, deep)), videos)
+        for done, found in enumerate(checked, start=1):
             problems += found
             if progress is not None:
                 progress(done, len(videos))
     return problems
 
 
-def _episode_problems(folder: VideoFolder, way: int, needed: int, list_number: int) -> Iterator[Problem]:
+def _episode_problems(folder: VideoFolder, way: int, needed: int, list_number: int) -> Iterator[DataProblem]:
     for split in SPLITS:
         by_class = folder.by_class(split)
         path = str(list_path(folder.root / "splits", split, list_number))
         if by_class and len(by_class) < way:
             message = f"{len(by_class)} classes, {way} needed for {way}-way episodes"
-            yield Problem(path, message, "lower `way` or list more classes")
+            yield DataProblem(path, message, "lower `way` or list more classes")
         for name, places in by_class.items():
             if len(places) < needed:
                 message = f"class {name!r} has {len(places)} videos, {needed} needed for support and query"
-                yield Problem(path, message, "lower `shot` or `query`, list more of its videos, or drop the class")
+                yield DataProblem(path, message, "lower `shot` or `query`, list more of its videos, or drop the class")
 
 
-def _video_problems(folder: VideoFolder, video: str, carried: tuple[str, ...], deep: bool) -> Iterator[Problem]:
+def _video_problems(folder: VideoFolder, video: str, carried: tuple[str, ...], deep: bool) -> Iterator[DataProblem]:
     """Problems of one video's files, in the order rgb, depth, joints; at most one for each source."""
     count: int | None = None
     for source in carried:
@@ -92,9 +92,9 @@ def _video_problems(folder: VideoFolder, video: str, carried: tuple[str, ...], d
             count = found
             if found < folder.frames:
                 message = f"{found} frames found, {folder.frames} needed"
-                yield Problem(str(path), message, "lower `frames` or drop the video from the split lists")
+                yield DataProblem(str(path), message, "lower `frames` or drop the video from the split lists")
         elif count is not None and found != count:
-            yield Problem(str(path), f"{found} frames, but {count} in RGB", "write it again")
+            yield DataProblem(str(path), f"{found} frames, but {count} in RGB", "write it again")
 
 
 def _frames_of(path: Path, source: str, deep: bool) -> int | None:
@@ -120,8 +120,8 @@ def _npy_length(path: Path) -> int:
         return len(read_joints(path))  # names what is wrong
 
 
-def _problem(error: DataError, path: Path) -> Problem:
+def _problem(error: DataError, path: Path) -> DataProblem:
     problem = getattr(error, "problem", None)
-    if isinstance(problem, Problem):
+    if isinstance(problem, DataProblem):
         return problem
-    return Problem(str(path), str(error), "write it again or drop the video from the split lists")
+    return DataProblem(str(path), str(error), "write it again or drop the video from the split lists")

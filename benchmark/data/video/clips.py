@@ -1,4 +1,4 @@
-"""From cached or decoded clips to network input, augmented by a given generator or cropped in the middle."""
+"""Network input from cached or decoded clips, augmented by a given generator or cropped in the middle."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -122,15 +122,15 @@ class ImageClips(StoredClips):
         )
 
 
-def remembered(read: Read, limit_bytes: int) -> Read:
-    """The same reader with decoded test-sampled clips kept in memory, up to a bound; the rest is read each time.
+def cached_reader(read: Read, limit_bytes: int) -> Read:
+    """A reader that keeps test-sampled clips in memory, up to ``limit_bytes``, and reads the others each time.
 
     For sources whose training sampling equals the test sampling (clips stored with just the frames used).
     """
     kept: dict[str, NDArray[Any]] = {}
     used = 0
 
-    def remembering(video: str, rng: np.random.Generator | None) -> NDArray[Any]:
+    def cached(video: str, rng: np.random.Generator | None) -> NDArray[Any]:
         nonlocal used
         clip = kept.get(video)
         if clip is None:
@@ -140,4 +140,4 @@ def remembered(read: Read, limit_bytes: int) -> Read:
                 used += clip.nbytes
         return clip
 
-    return remembering
+    return cached

@@ -1,4 +1,4 @@
-"""What a data set's files hold, as hashes: so that a cache notices when a video is replaced."""
+"""Hashes of a data set's files, so that a cache notices when a video is replaced."""
 
 import hashlib
 import json

@@ -21,14 +21,14 @@ from fewdistill.benchmark.data.video.transforms import apply_crop, centre_crop
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.pool import Submit, worker_pool
 from fewdistill.benchmark.runtime.progress import Tick, bar
-from fewdistill.feature_cache import Draft, Entry
+from fewdistill.feature_cache import Entry, ShardWriter
 from fewdistill.teachers import TeacherError
 from fewdistill.teachers.modalities import CoordinateExpert, Expert
 
 _PIECE = 4  # videos a task: few, so that no core is long without work at the end
 _WORTH_A_PROCESS = 32  # videos; about as many are derived in the time that a process takes to start
 
-Put = tuple[Expert, Draft, int]
+Put = tuple[Expert, ShardWriter, int]
 """What is to be derived of a video, and the draft and the place in it where the clip goes."""
 Piece = tuple[tuple[str, tuple[Put, ...]], ...]
 """The work of a task, by video."""
@@ -66,7 +66,7 @@ def derive(
         expert.check(folder)
     plans = {expert: entry.plan(videos) for expert, entry in entries.items()}
     mine = {expert: [shard for shard in plan if in_part(shard.index, part)] for expert, plan in plans.items()}
-    drafts = [(expert, Draft.of(entries[expert], shard)) for expert, shards in mine.items() for shard in shards]
+    drafts = [(expert, ShardWriter.of(entries[expert], shard)) for expert, shards in mine.items() for shard in shards]
     if drafts:
         with bar(f"derive {', '.join(expert.name for expert in entries)}", "videos") as tick:
             _derive_all(folder, drafts, workers, tick)
@@ -85,7 +85,7 @@ def in_part(shard: int, part: tuple[int, int]) -> bool:
     return shard % parts == number - 1
 
 
-def _derive_all(folder: VideoFolder, drafts: list[tuple[Expert, Draft]], workers: int | None, tick: Tick) -> None:
+def _derive_all(folder: VideoFolder, drafts: list[tuple[Expert, ShardWriter]], workers: int | None, tick: Tick) -> None:
     by_video: dict[str, list[Put]] = {}
     for expert, draft in drafts:
         for place, video in enumerate(draft.shard.ids):
@@ -112,7 +112,7 @@ def _derive_all(folder: VideoFolder, drafts: list[tuple[Expert, Draft]], workers
 def _drive(pieces: list[Piece], do: Callable[[Piece], None], submit: Submit, ahead: int, tick: Tick) -> None:
     """Do all pieces, ``ahead`` tasks at a time and in order; publish each draft as soon as all its rows are there."""
     rows_left = Counter(draft.path for piece in pieces for _, puts in piece for _, draft, _ in puts)
-    begun: dict[Path, Draft] = {}
+    begun: dict[Path, ShardWriter] = {}
     running: dict[Future[Any], Piece] = {}
     todo, done, total = iter(pieces), 0, sum(map(len, pieces))
     try:
@@ -139,7 +139,7 @@ def _drive(pieces: list[Piece], do: Callable[[Piece], None], submit: Submit, ahe
             draft.discard()
 
 
-def _drafts(piece: Piece) -> Iterator[Draft]:
+def _drafts(piece: Piece) -> Iterator[ShardWriter]:
     """The draft of every row of a piece."""
     return (draft for _, puts in piece for _, draft, _ in puts)
 

@@ -23,7 +23,7 @@ from fewdistill.benchmark.data.video.frames import (
 )
 from fewdistill.benchmark.data.video.joints import read_joints, read_skeleton
 from fewdistill.benchmark.data.video.layout import find_videos, places
-from fewdistill.benchmark.data.video.pack import Pack
+from fewdistill.benchmark.data.video.pack_reader import Pack
 from fewdistill.benchmark.data.video.splits import SPLITS, normalise_name, read_split_lists
 from fewdistill.benchmark.data.video.transforms import (
     apply_crop,
@@ -49,7 +49,7 @@ class VideoFolder:
     spaces. Frame folders go before video files. Clips have ``frames`` frames; they are resized to a short side of
     ``resize`` pixels (default: 256 for an ``image_size`` of 224, in proportion otherwise; equal to ``image_size``
     means no crop) and cropped to ``image_size``. ``lists`` takes the place of the list files. With ``pack``, a folder
-    that `packing.write` wrote, RGB is read from there instead of from the files it was made of.
+    that `pack_writer.write` wrote, RGB is read from there instead of from the files it was made of.
 
     Opening lists no video folder and reads no pixel; raises DataError for a missing root, faulty lists, an
     impossible size, or a pack of other videos or sizes. A pack whose files have changed is refused when it is read.
@@ -281,9 +281,14 @@ class VideoFolder:
         A pack leaves it as it is, unless the pack lacks frames that would have been read without it.
         """
         lines = "".join(f"{video}\0{digest}\n" for video, digest in self.content_hashes(modality).items())
-        if self.pack is not None and self.pack.thins(self._split_of):
-            lines += f"at most {self.pack.settings.keep} evenly spaced frames a video\n"
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return hashlib.sha256((lines + self.thinned).encode()).hexdigest()
+
+    @property
+    def thinned(self) -> str:
+        """How a pack that lacks frames keeps them; "" where nothing is lacking."""
+        if self.pack is None or not self.pack.thins(self._split_of):
+            return ""
+        return f"at most {self.pack.settings.keep} evenly spaced frames a video\n"
 
     # --- inside ------------------------------------------------------------------------------------------------
 

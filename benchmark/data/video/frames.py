@@ -1,4 +1,4 @@
-"""From files to pixels: which frames of a video to take, and how videos and frame folders are decoded."""
+"""Samples frame numbers and decodes videos and frame folders."""
 
 import os
 from collections.abc import Iterator, Sequence

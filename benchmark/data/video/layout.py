@@ -1,4 +1,4 @@
-"""Where in a data set's folder the files of each modality lie."""
+"""The files of each modality in a data set's folder."""
 
 import os
 from pathlib import Path

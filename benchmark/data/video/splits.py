@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fewdistill.benchmark.data.problem import Problem
+from fewdistill.benchmark.data.problem import DataProblem
 from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.feature_cache import write_atomic
 
@@ -34,7 +34,7 @@ def read_split_lists(folder: Path | str, number: int = 3) -> dict[str, tuple[str
     return lists
 
 
-def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
+def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tuple[str, ...]], list[DataProblem]]:
     """What can be read of the lists, and everything that is wrong with them; never raises for bad content.
 
     The returned lists hold each well-formed video once, in the first split that names it.
@@ -43,7 +43,7 @@ def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tup
     absent = [list_path(folder, split, number) for split in SPLITS]
     absent = [path for path in absent if not path.is_file()]
     problems = [
-        Problem(str(path), "split list not found", f"write it, one `class/video` a line{_other_numbers(folder)}")
+        DataProblem(str(path), "split list not found", f"write it, one `class/video` a line{_other_numbers(folder)}")
         for path in absent
     ]
     lists: dict[str, tuple[str, ...]] = {split: () for split in SPLITS}
@@ -57,7 +57,7 @@ def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tup
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError as error:
-            problems.append(Problem(str(path), f"not UTF-8 text ({error.reason})", "save the list as UTF-8"))
+            problems.append(DataProblem(str(path), f"not UTF-8 text ({error.reason})", "save the list as UTF-8"))
             continue
         videos: list[str] = []
         for row, line in enumerate(lines, start=1):
@@ -66,29 +66,29 @@ def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tup
                 continue
             fault = _line_fault(video)
             if fault:
-                problems.append(Problem(place, f"{video!r} {fault}", "write `class/video`, without extension"))
+                problems.append(DataProblem(place, f"{video!r} {fault}", "write `class/video`, without extension"))
                 continue
             key = normalise_name(video)
             class_key = key.split("/")[0]
             home, first = class_home.setdefault(class_key, (split, place))
             if key in seen:
                 problems.append(
-                    Problem(place, f"{video!r} is already listed at {seen[key][1]}", "keep one of the two lines")
+                    DataProblem(place, f"{video!r} is already listed at {seen[key][1]}", "keep one of the two lines")
                 )
                 continue
             if home != split:
                 message = f"class {video.split('/')[0]!r} belongs to the {home} split ({first})"
-                problems.append(Problem(place, message, "a class may be in one split only: move or drop its lines"))
+                problems.append(DataProblem(place, message, "a class may be in one split only: move or drop its lines"))
                 class_home[class_key] = (split, place)  # report the clash once, not for every video
             name = video.split("/")[0]
             spelt, where = spelling.setdefault(class_key, (name, place))
             if home == split and name != spelt:
-                problems.append(Problem(place, f"class {name!r} is spelt {spelt!r} at {where}", "spell it one way"))
+                problems.append(DataProblem(place, f"class {name!r} is spelt {spelt!r} at {where}", "spell it one way"))
                 spelling[class_key] = (name, place)  # once, not for every video
             seen[key] = (split, place)
             videos.append(video)
         if not videos:
-            problems.append(Problem(str(path), "lists no video", "write one `class/video` a line"))
+            problems.append(DataProblem(str(path), "lists no video", "write one `class/video` a line"))
         lists[split] = tuple(videos)
     return lists, problems
 

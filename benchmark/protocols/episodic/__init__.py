@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fewdistill.benchmark.graph.protocol import PROTOCOLS, OpenedSuite, RunOptions
+from fewdistill.benchmark.graph.protocol import OpenedSuite, RunOptions
+from fewdistill.benchmark.suite.registry import PROTOCOLS
 
 
 class Episodic:

@@ -9,11 +9,18 @@ import torch
 from torch import Tensor
 
 from fewdistill.benchmark.evaluation.episodic_record import episodic_record
+from fewdistill.benchmark.evaluation.frozen import FrozenEpisodes
 from fewdistill.benchmark.evaluation.matching import embed
 from fewdistill.benchmark.graph.protocol import Row
 from fewdistill.benchmark.protocols.episodic.costs import student_costs, teacher_costs
 from fewdistill.benchmark.protocols.episodic.student import new_student, student_stage
-from fewdistill.benchmark.protocols.episodic.teacher import fused_rows, fused_stage, fusion_stage, load_teacher
+from fewdistill.benchmark.protocols.episodic.teacher import (
+    fused_rows,
+    fused_stage,
+    fusion_stage,
+    load_teacher,
+    teacher_experts,
+)
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.progress import bar
 from fewdistill.benchmark.stage import Stage
@@ -21,6 +28,7 @@ from fewdistill.benchmark.training.teacher_outputs import TEACHER_BRANCH
 from fewdistill.results.records.arrays import Arrays
 from fewdistill.results.records.record import Cell, Cost, Record
 from fewdistill.students.heads.base import Head
+from fewdistill.teachers.modalities import Expert
 
 TEACHER, NO_DISTILLATION = "teacher", "-"
 CELL_VERSION = 1
@@ -49,7 +57,7 @@ def teacher_row(run: VideoRun, seed: int) -> Row:
     networks = ", ".join(dict.fromkeys(run.suite.teacher.network(modality) for modality in modalities))
     model, trained = f"{joined}({'+'.join(modalities)}; {networks})", fusion_stage(run, seed)
     name = row_name(TEACHER, NO_DISTILLATION, seed, run.variant)
-    cells = _cells(run, trained, TEACHER, model, NO_DISTILLATION, seed)
+    cells = _cells(run, trained, TEACHER, model, NO_DISTILLATION, seed, teacher_experts(run))
     score = partial(_score_teacher, run, name, cells, seed)
     return Row(
         name, cells, trained, (trained, fused_stage(run, seed)), score, embed=partial(_embed_by_teacher, run, seed)
@@ -60,7 +68,8 @@ def student_row(run: VideoRun, student: str, distillation: str, seed: int) -> Ro
     """The row of a student with a distillation setting."""
     trained = student_stage(run, student, distillation, seed)
     name = row_name(student, distillation, seed, run.variant)
-    cells = _cells(run, trained, "student", student, distillation, seed)
+    expert = run.suite.of(student).student_expert(student)
+    cells = _cells(run, trained, "student", student, distillation, seed, (expert,))
     needs = (trained, *(stage for stage in trained.needs if stage.kind == "clips"))
     embedded = partial(_embed_by_student, run, name, trained, student, seed)
     return Row(
@@ -74,7 +83,13 @@ def student_row(run: VideoRun, student: str, distillation: str, seed: int) -> Ro
 
 
 def _cells(
-    run: VideoRun, trained: Stage, role: Any, model: str, distillation: str, seed: int
+    run: VideoRun,
+    trained: Stage,
+    role: Any,
+    model: str,
+    distillation: str,
+    seed: int,
+    experts: tuple[Expert, ...],
 ) -> tuple[tuple[Cell, Stage], ...]:
     data, evaluate, head = run.suite.data, run.suite.evaluate, run.suite.head
     sizes = ",".join(map(str, head.options().get("tuple_sizes", ())))
@@ -98,25 +113,26 @@ def _cells(
             variant=run.variant,
         )
 
-    return tuple((axes(shot), cell_stage(run, trained, shot)) for shot in evaluate.shots)
+    content = run.content(experts, ("test",))
+    return tuple((axes(shot), cell_stage(trained, run.frozen, content, shot)) for shot in evaluate.shots)
 
 
-def cell_stage(run: Any, trained: Stage, shot: int) -> Stage:
+def cell_stage(trained: Stage, frozen: FrozenEpisodes, content: str, shot: int) -> Stage:
     """The identity of a record: which weights on which frozen episodes of which files, in which precision.
 
-    run: of videos or of skeleton clips.
+    content: hash of the files that are tested.
     """
-    evaluate = run.suite.evaluate
+    evaluate = frozen.config
     settings: Mapping[str, Any] = {
         "trained": trained,
-        "content": run.content_hash,
-        "episodes": run.frozen.test(shot).sha256,
+        "content": content,
+        "episodes": frozen.test(shot).sha256,
         "way": evaluate.way,
         "shot": shot,
         "query": evaluate.query,
         "precision": "float32",
     }
-    return Stage("cell", CELL_VERSION, settings, run.context.runs, f"{shot}-shot")
+    return Stage("cell", CELL_VERSION, settings, trained.runs, f"{shot}-shot")
 
 
 def _score_student(

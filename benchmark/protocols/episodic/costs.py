@@ -13,6 +13,7 @@ from fewdistill.benchmark.protocols.episodic.settings import head_settings
 from fewdistill.benchmark.protocols.episodic.student import new_student
 from fewdistill.benchmark.protocols.episodic.teacher import Teacher, new_encoder
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
+from fewdistill.benchmark.suite.registry import code_of
 from fewdistill.results.records.record import Cost
 from fewdistill.students.heads.base import Head
 
@@ -31,7 +32,7 @@ def student_costs(run: VideoRun, name: str) -> dict[str, Cost]:
         encoder, head, timed = counted()
         return asdict(cost.episode_cost(encoder, head, episode)) | timed._asdict()
 
-    return _costs(run, name, {"student": name}, measure)
+    return _costs(run, name, {"student": name, **code_of("students", name)}, measure)
 
 
 def teacher_costs(run: VideoRun, teacher: Teacher) -> dict[str, Cost]:

@@ -7,7 +7,7 @@ import torch
 
 from fewdistill.benchmark.data.video.check import check
 from fewdistill.benchmark.protocols.episodic.student import new_student
-from fewdistill.benchmark.protocols.episodic.teacher import new_encoder
+from fewdistill.benchmark.protocols.episodic.teacher import new_encoder, teacher_experts
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.benchmark.runtime.progress import bar
@@ -21,7 +21,9 @@ def check_files(run: VideoRun) -> None:
     """Decode a user's data set once, before any training; DataError names the first files that cannot be used."""
     data = run.suite.data
     packed = "-packed" if data.pack else ""  # its RGB was decoded when it was packed
-    mark = run.context.runs / "checked" / f"{run.content_hash[:16]}-{data.frames}frames{packed}"
+    every = {expert for at in run.versions() for expert in teacher_experts(at)}
+    content = run.content({EXPERTS["rgb"](), *every})
+    mark = run.context.runs / "checked" / f"{content[:16]}-{data.frames}frames{packed}"
     if data.source == "embedded":
         return
     with run.context.once(mark.parent, "the check of the videos", lambda: not mark.exists()) as mine:

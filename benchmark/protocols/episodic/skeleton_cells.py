@@ -38,9 +38,9 @@ def skeleton_rows(whole: SkeletonRun) -> Iterator[Row]:
 
 def _row(run: SkeletonRun, network: str, setting: str, seed: int) -> Row:
     trained = network_stage(run, network, setting, seed)
-    cells = tuple(
-        (_axes(run, network, setting, seed, shot), cell_stage(run, trained, shot)) for shot in run.suite.evaluate.shots
-    )
+    axes = partial(_axes, run, network, setting, seed)
+    stage = partial(cell_stage, trained, run.frozen, run.content_hash)
+    cells = tuple((axes(shot), stage(shot)) for shot in run.suite.evaluate.shots)
     # a teacher's tokens are cached for its students anyway
     needs = (trained, tokens_stage(run, network, setting, seed)) if setting == NO_TEACHER else (trained,)
     name = row_name(network, setting, seed, run.variant)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from fewdistill.benchmark.data.skeletons.class_splits import class_splits
-from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Recipe
+from fewdistill.benchmark.data.skeletons.sampling import SAMPLING, SamplingConfig
 from fewdistill.benchmark.runtime.seeds import torch_scope
 from fewdistill.benchmark.suite.distillation import distiller, dry_run
 from fewdistill.benchmark.suite.networks import (
@@ -111,7 +111,6 @@ class SkeletonEpisodicSuite(NetworkSuite):
     """Networks x what they learn from x seeds, on frozen episodes of classes that nobody trained on."""
 
     protocol: Literal["episodic"]
-    plugins: tuple[str, ...] = Field((), description="files of your own networks, heads or losses")
     stream: str = Field("joint", description="what networks read; another one is a variant")
     teacher_stream: str | None = Field(None, description="what the teacher reads instead")
     token_norm: bool = Field(True, description="layer-normalise the tokens that heads read")
@@ -131,10 +130,10 @@ class SkeletonEpisodicSuite(NetworkSuite):
     @property
     def frames(self) -> int:
         """That a network sees of a clip."""
-        return self.data.frames or RECIPES[self.data.layout].frames
+        return self.data.frames or SAMPLING[self.data.layout].frames
 
     @property
-    def recipe_of_clips(self) -> Recipe:
+    def recipe_of_clips(self) -> SamplingConfig:
         """How clips become a network's input."""
         return recipe_of(self.data.layout, self.data.frames)
 

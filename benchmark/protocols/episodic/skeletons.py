@@ -19,7 +19,7 @@ from torch import Tensor
 from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.data.dataset import SPLITS, all_videos
 from fewdistill.benchmark.data.skeletons.dataset import Indices, SkeletonClips, StreamClips
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.evaluation.frozen import FrozenEpisodes
 from fewdistill.benchmark.evaluation.matching import exact_float32
 from fewdistill.benchmark.protocols.episodic.settings import head_settings, selection_settings
@@ -87,7 +87,8 @@ class SkeletonRun:
     def data_settings(self) -> dict[str, Any]:
         """What a trained network saw, or was selected by: contents of the files, clips by part, their sampling."""
         digests = {s: hashlib.sha256(json.dumps(self._labelled(s)).encode()).hexdigest() for s in ("train", "val")}
-        return {"content": self.joined.trained_on, **digests, "sampling": self.data.sampling_identity}
+        layout = code_of("layouts", self.suite.data.layout)
+        return {"content": self.joined.trained_on, **digests, "sampling": self.data.sampling_identity, **layout}
 
     @cached_property
     def content_hash(self) -> str:

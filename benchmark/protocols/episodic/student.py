@@ -105,9 +105,9 @@ def _base_stage(run: VideoRun, suite: Suite, name: str, weights: dict[str, float
     stream, expert, base = suite.base.token_target, suite.student_expert(name), suite.base
     reads_joints = isinstance(expert, CoordinateExpert)
     settings = {
-        "data": run.data_settings(),
+        "data": run.data_settings(expert),
         "student": name,
-        **({"expert": expert.identity()} if reads_joints else {}),
+        **({"expert": expert.identity() | code_of("experts", expert.name)} if reads_joints else {}),
         **code_of("skeletons" if reads_joints else "students", name),
         "weights": weights_identity(name, "random" if reads_joints else suite.weights),
         "width": suite.width,

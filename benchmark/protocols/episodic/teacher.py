@@ -73,6 +73,11 @@ def derived_experts(run: VideoRun) -> tuple[Expert, ...]:
     return tuple(run.expert(modality) for modality in run.suite.teacher.modalities if modality != "rgb")
 
 
+def teacher_experts(run: VideoRun) -> tuple[Expert, ...]:
+    """The experts of the teacher's modalities."""
+    return tuple(run.expert(modality) for modality in run.suite.teacher.modalities)
+
+
 def new_encoder(run: VideoRun, modality: str, seed: int) -> FewShotStudent:
     """A fresh single-branch encoder with a head, initial weights by (seed, modality)."""
     teacher, width, norm = run.suite.teacher.of(modality), run.suite.width, run.suite.token_norm
@@ -103,13 +108,13 @@ def encoder_stage(run: VideoRun, modality: str, seed: int) -> Stage:
 
 
 def _encoder_stage(run: VideoRun, modality: str, seed: int) -> Stage:
-    teacher = run.suite.teacher.of(modality)
+    teacher, expert = run.suite.teacher.of(modality), run.expert(modality)
     network = teacher.network(modality)
     weights = teacher.weights if network == teacher.encoder else "random"
     settings = {
-        "data": run.data_settings(),
+        "data": run.data_settings(expert),
         "modality": modality,
-        "expert": teacher.new_expert(modality).identity(),
+        "expert": expert.identity() | code_of("experts", modality),
         "backbone": network,
         **code_of("students" if network == teacher.encoder else "skeletons", network),
         "weights": weights_identity(network, weights),
@@ -136,6 +141,7 @@ def _encoder_stage(run: VideoRun, modality: str, seed: int) -> Stage:
         partial(_train_encoder, run, modality, seed),
         (clips_stage(run, derived),) if derived else (),
         divides=tuple(divides),
+        part_name=modality,
     )
 
 
@@ -174,7 +180,8 @@ def embedding_validator(run: VideoRun, module: FewShotStudent, clips: Clips) -> 
 
 def token_rows(run: VideoRun, modality: str, seed: int) -> CachedRows:
     """Every video's tokens by one modality's encoder, float32 (T, D)."""
-    key = Key("tokens", {"encoder": encoder_stage(run, modality, seed).key, "content": run.content_hash})
+    content = run.content((run.expert(modality),))
+    key = Key("tokens", {"encoder": encoder_stage(run, modality, seed).key, "content": content})
     shape = (run.suite.data.frames, run.suite.width)
     return CachedRows(run.context.cache, key, lambda: shape, "float32", run.all_videos)
 
@@ -287,7 +294,7 @@ def load_teacher(run: VideoRun, seed: int) -> Teacher:
 
 def fused_rows(run: VideoRun, seed: int) -> CachedRows:
     """Every video's fused tokens, float32 (T, out_width)."""
-    key = Key("tokens", {"fusion": fusion_stage(run, seed).key, "content": run.content_hash})
+    key = Key("tokens", {"fusion": fusion_stage(run, seed).key, "content": run.content(teacher_experts(run))})
     frames = run.suite.data.frames
     return CachedRows(
         run.context.cache, key, lambda: (frames, run.suite.new_fusion().out_width), "float32", run.all_videos

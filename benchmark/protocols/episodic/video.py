@@ -1,8 +1,6 @@
 """A suite of episodes on videos, opened: its videos, cached clips and networks' inputs. Nothing here trains."""
 
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -12,19 +10,21 @@ from numpy.typing import NDArray
 from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.data.dataset import SPLITS, all_videos
 from fewdistill.benchmark.data.skeletons.joint_clips import JointClips
-from fewdistill.benchmark.data.video.clips import Clips, ImageClips, Read, remembered
+from fewdistill.benchmark.data.video.clips import Clips, ImageClips, Read, cached_reader
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.evaluation.frozen import FrozenEpisodes
 from fewdistill.benchmark.protocols.episodic.suite import Suite
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.stage import CachedRows
+from fewdistill.benchmark.suite.registry import code_of
 from fewdistill.benchmark.training.initial_weights import imported_weights, trunk_weights
 from fewdistill.feature_cache import Key
+from fewdistill.results.records.record import key_of
 from fewdistill.students.backbones import TokenEncoder, load_imagenet_trunk
 from fewdistill.students.few_shot import FewShotStudent
 from fewdistill.students.interop import fill_student
 from fewdistill.students.trunks import BACKBONES
-from fewdistill.teachers.modalities import EXPERTS, CoordinateExpert, Expert
+from fewdistill.teachers.modalities import CoordinateExpert, Expert
 
 T = TypeVar("T")
 _REMEMBER_BYTES = 2 << 30  # decoded clips kept in memory, at most
@@ -33,8 +33,8 @@ _REMEMBER_BYTES = 2 << 30  # decoded clips kept in memory, at most
 class VideoRun:
     """One version of a suite, with its data set and run folder. It holds open caches, so one is made a run.
 
-    variant: name of the version, "" for the suite itself; whole: the run of the suite itself, whose readers and hash
-    of the data its variants share.
+    variant: name of the version, "" for the suite itself; whole: the run of the suite itself, whose readers and hashes
+    its variants share.
     """
 
     def __init__(
@@ -72,23 +72,30 @@ class VideoRun:
         """The videos of all splits, sorted."""
         return all_videos(self.data)
 
-    @property
-    def content_hash(self) -> str:
-        """Hash of the files of every source that teachers and students read in any variant, and of the split lists."""
-        return self.whole._content_hash
+    def content(self, experts: Iterable[Expert], splits: Sequence[str] = SPLITS) -> str:
+        """Hash of what these experts read of some splits: contents of the files, ids and labels of the videos."""
+        sources = tuple(sorted({expert.requires for expert in experts}))
+        return self.whole.made(("content", sources, *splits), lambda: self._content(sources, splits))
+
+    def _content(self, sources: Sequence[str], splits: Sequence[str]) -> str:
+        listed = {split: [self.data.videos(split), self.data.labels(split).tolist()] for split in splits}
+        files = {}
+        for source in sources:
+            hashes = self.data.content_hashes(source)
+            shared = {name: digest for name, digest in hashes.items() if name not in self._every}
+            files[source] = [shared, *([hashes[video] for video in self.data.videos(split)] for split in splits)]
+        thinned = self.data.thinned
+        return key_of({"listed": listed, "files": files, **({"thinned": thinned} if thinned else {})})
 
     @cached_property
-    def _content_hash(self) -> str:
-        modalities = {m for _, suite in self.suite.versions() for m in suite.teacher.modalities}
-        sources = sorted({"rgb", *(EXPERTS[m].requires for m in modalities)})
-        digest = hashlib.sha256("".join(self.data.content_hash(source) for source in sources).encode())
-        digest.update(json.dumps({split: self.data.videos(split) for split in SPLITS}).encode())
-        return digest.hexdigest()
+    def _every(self) -> frozenset[str]:
+        return frozenset(self.all_videos)
 
-    def data_settings(self) -> dict[str, Any]:
-        """The clips that a network sees: file contents and splits, sampling and transforms."""
+    def data_settings(self, expert: Expert) -> dict[str, Any]:
+        """The clips that a network is trained on: contents and lists of its own source, sampling and transforms."""
         keep = {"frames", "image_size", "resize", "flip", "input_norm"}
-        return {"content": self.content_hash, **self.suite.data.model_dump(mode="json", include=keep)}
+        content = self.content((expert,), ("train", "val"))
+        return {"content": content, **self.suite.data.model_dump(mode="json", include=keep)}
 
     def expert(self, modality: str) -> Expert:
         """A modality's expert, with the suite's options."""
@@ -98,7 +105,7 @@ class VideoRun:
         """An expert's clips of all videos: uint8 (T, R, R, C), or float32 coordinates (T', V, 3, M)."""
         frames, side = self.suite.data.frames, self.data.resize
         fields: dict[str, Any] = {
-            "expert": expert.clip_identity(),
+            "expert": expert.clip_identity() | code_of("experts", expert.name),
             "content": self.data.content_hash(expert.requires),
             "frames": frames,
         }
@@ -140,7 +147,7 @@ class VideoRun:
         if self.data.pack is not None:  # mapped into memory as it is
             return read
         no_choice = all(self.data.frame_count(video) == self.suite.data.frames for video in self.all_videos)
-        return remembered(read, _REMEMBER_BYTES) if no_choice else read
+        return cached_reader(read, _REMEMBER_BYTES) if no_choice else read
 
     def _cache_reader(self, expert: Expert) -> Read:
         entry = self.clip_rows(expert).open()

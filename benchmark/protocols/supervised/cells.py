@@ -22,11 +22,11 @@ from fewdistill.benchmark.stage import Stage, training_seconds
 from fewdistill.benchmark.suite.networks import NO_TEACHER, read_clips
 from fewdistill.benchmark.training.precision import resolve_bf16
 from fewdistill.results.records.arrays import Arrays
-from fewdistill.results.records.record import SUPERVISED, Cell, Cost, Record
+from fewdistill.results.records.metrics import SUPERVISED
+from fewdistill.results.records.record import Cell, Cost, Record
 from fewdistill.results.records.store import RecordStore
 
 CELL_VERSION = ENSEMBLE_VERSION = 1
-SHOT = 0
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _row(run: SupervisedRun, model: str, members: tuple[Member, ...], save_score
         distillation=setting,
         protocol=SUPERVISED,
         way=len(run.clips.classes),
-        shot=SHOT,
+        shot=None,
         query=1,
         frames=run.data.recipe.frames,
         image_size=0,

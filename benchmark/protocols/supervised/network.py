@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.data.skeletons.dataset import Indices, SkeletonClips
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.data.skeletons.splits import split_by
 from fewdistill.benchmark.protocols.supervised.suite import SkeletonData, SkeletonSuite
 from fewdistill.benchmark.runtime.errors import DataError
@@ -53,7 +53,8 @@ class SupervisedRun:
         """What a trained network saw: contents of the files, the clips of each part that trains, their sampling."""
         ids = {part: list(self.data.videos(part)) for part in ("train", "val")}
         digests = {part: hashlib.sha256(json.dumps(names).encode()).hexdigest() for part, names in ids.items()}
-        return {"content": self.clips.content_hash, **digests, "sampling": self.data.sampling_identity}
+        layout = code_of("layouts", self.suite.data.layout)
+        return {"content": self.clips.content_hash, **digests, "sampling": self.data.sampling_identity, **layout}
 
     @cached_property
     def test_hash(self) -> str:
@@ -138,5 +139,5 @@ def _network_stage(run: SupervisedRun, network: str, stream: str, setting: str, 
     label = f"{network}-{stream}-{setting.strip(NO_TEACHER) or 'teacher'}-s{seed}"
     return Stage(
         "skeleton", NETWORK_VERSION, settings, run.context.runs, label, train,
-        () if teacher is None else (teacher,), divides=((batch, "recipe.batch"),),
+        () if teacher is None else (teacher,), divides=((batch, "recipe.batch"),), part_name=stream,
     )  # fmt: skip

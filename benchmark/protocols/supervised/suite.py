@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fewdistill.benchmark.data.skeletons.feeder import RECIPES, Recipe
+from fewdistill.benchmark.data.skeletons.sampling import SAMPLING, SamplingConfig
 from fewdistill.benchmark.data.skeletons.splits import FIELDS, split_names
 from fewdistill.benchmark.suite.networks import (
     LOSS,
@@ -65,12 +65,12 @@ class SkeletonData(ClipSource):
         has_recipe(self.layout)
         if self.window[0] > self.window[1]:
             raise ValueError(f"window = {list(self.window)}: the smaller share comes first")
-        if self.window != (1, 1) and RECIPES[self.layout].times != "draw":
+        if self.window != (1, 1) and SAMPLING[self.layout].times != "draw":
             raise ValueError(f"window is of layouts whose frames are drawn; {self.layout} has crops of its own")
         return self
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> SamplingConfig:
         """How clips become a network's input."""
         recipe = replace(recipe_of(self.layout, self.frames), mirror=self.mirror, window=self.window)
         if self.rotation is None:
@@ -116,5 +116,5 @@ class SkeletonSuite(NetworkSuite):
                 raise ValueError(f"ensembles.{name}: {told}")
         if self.recipe.select == "best" and not self.data.val_subjects:
             raise ValueError("recipe.select = 'best' needs data.val_subjects, or take 'last'")
-        self._variants(set(), {"val_subjects", "frames", "rotation", "mirror", "window"})
+        self._variants({"plugins"}, {"val_subjects", "frames", "rotation", "mirror", "window"})
         return self

@@ -40,8 +40,8 @@ function draw(id, traces, look) {
 // No other point is as cheap and better: the same rule as the tables' front.
 function front(points, x) {
   const line = [];
-  for (const point of [...points].sort((a, b) => a.row.cost[x] - b.row.cost[x] || b.row.accuracy - a.row.accuracy))
-    if (!line.length || point.row.accuracy > line[line.length - 1].row.accuracy) line.push(point);
+  for (const point of [...points].sort((a, b) => a.row.cost[x] - b.row.cost[x] || data.main.sign * (b.row.accuracy - a.row.accuracy)))
+    if (!line.length || data.main.sign * (point.row.accuracy - line[line.length - 1].row.accuracy) > 0) line.push(point);
   return line;
 }
 
@@ -101,7 +101,7 @@ function drawCost() {
   }
   for (const [model, { row }] of [...new Map(students.map((point) => [point.row.axes.model, point]))].sort())
     traces.push({ x: [null], y: [null], mode: "markers", name: escaped(model), hoverinfo: "skip", marker: { symbol: row.symbol, color: css("--soft"), size: 10 } });
-  draw("cost-chart", traces, layout(byId("x").selectedOptions[0].text, "accuracy (%)", decades(costs)));
+  draw("cost-chart", traces, layout(byId("x").selectedOptions[0].text, data.main.axis, decades(costs)));
 }
 
 // Paired gains: a mark and two bars each, from the top in the table's order.
@@ -115,7 +115,7 @@ function drawForest(id, variants) {
   chart.style.height = `${84 + step * rows.length}px`;
   const suites = new Set(rows.map(({ row }) => `${row.axes.suite}, ${row.axes.dataset}`)).size > 1;
   const label = ({ row }) => escaped(`${row.name}, ${row.at}${suites ? ` (${row.axes.suite}, ${row.axes.dataset})` : ""}`);
-  const colour = ({ row }) => (!row.gain.claimed ? css("--soft") : row.gain.mean > 0 ? css("--good") : css("--bad"));
+  const colour = ({ row }) => (!row.gain.claimed ? css("--soft") : data.main.sign * row.gain.mean > 0 ? css("--good") : css("--bad"));
   const y = rows.map((_, at) => -at), bars = (width, key, opacity) => rows.map((point, at) => ({
     x: point.row.gain[key], y: [-at, -at], mode: "lines", line: { color: colour(point), width }, opacity, hoverinfo: "skip", showlegend: false,
   }));

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.problem import FileError, Problem
-from fewdistill.benchmark.data.skeletons.clip import REMEDY, numbers, read_json, whole_clip
-from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
+from fewdistill.benchmark.data.problem import DataProblem, FileError
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, Layout, Listing
+from fewdistill.benchmark.data.skeletons.parse import REMEDY, checked_clip, numbers, read_json
 
 PARTS = ("train", "val")
 PLAIN = re.compile(r"[\w-]+")
@@ -49,11 +49,11 @@ class Kinetics(Layout):
                 if not fault and not told["has_skeleton"]:
                     left_out[clip] = "no skeleton, by the label file"
                 elif not fault and f"{clip}.json" not in there:
-                    problems.append(Problem(str(folder / f"{clip}.json"), "not found", "unpack the archive again"))
+                    problems.append(DataProblem(str(folder / f"{clip}.json"), "not found", "unpack the archive again"))
                 elif not fault:
-                    entries.append(Entry(clip, folder / f"{clip}.json", told["label_index"], part=part))
+                    entries.append(ClipEntry(clip, folder / f"{clip}.json", told["label_index"], part=part))
                 else:
-                    problems.append(Problem(f"{source}: {clip[:60]}", fault, "copy the label file again"))
+                    problems.append(DataProblem(f"{source}: {clip[:60]}", fault, "copy the label file again"))
         classes = tuple(names.get(label, f"class {label}") for label in range(max(names, default=-1) + 1))
         return Listing(tuple(entries), classes, left_out, tuple(problems))
 
@@ -78,7 +78,7 @@ class Kinetics(Layout):
         seen = np.flatnonzero(joints.any(axis=(1, 2, 3)))
         if not len(seen):
             raise FileError(path, f"nobody is seen in any of {len(frames)} frames", REMEDY)
-        return whole_clip(path, joints[seen[0] : seen[-1] + 1], self.skeleton)
+        return checked_clip(path, joints[seen[0] : seen[-1] + 1], self.skeleton)
 
 
 def _fault(clip: str, told: Any, names: dict[int, str]) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.problem import FileError, Problem
-from fewdistill.benchmark.data.skeletons.clip import REMEDY, fill_unseen, read_text, whole_clip
-from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
+from fewdistill.benchmark.data.problem import DataProblem, FileError
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, Layout, Listing
+from fewdistill.benchmark.data.skeletons.parse import REMEDY, checked_clip, fill_unseen, read_text
 
 NAME = re.compile(r"(a(\d\d)_s(\d\d)_e\d\d)_skeleton3D")
 CLASSES = (
@@ -24,7 +24,7 @@ class MSRAction3D(Layout):
     """`aAA_sSS_eEE_skeleton3D.txt`: a row of x, y, z, confidence for each of 20 joints, frame after frame.
 
     The tracker lost the person in 20 of the 567 clips, whose frames are zero there: cut off at either end of a clip,
-    interpolated in between (`clip.fill_unseen`). One clip holds nothing else and is left out by name.
+    interpolated in between (`parse.fill_unseen`). One clip holds nothing else and is left out by name.
     """
 
     topology = "msr20"
@@ -41,11 +41,11 @@ class MSRAction3D(Layout):
             match = NAME.fullmatch(path.stem)
             if not match or not 1 <= int(match[2]) <= len(CLASSES):
                 message = "not a clip of this data set: names are aAA_sSS_eEE_skeleton3D.txt, actions 1 to 20"
-                problems.append(Problem(str(path), message, "move it out of the folder"))
+                problems.append(DataProblem(str(path), message, "move it out of the folder"))
             elif match[1] in LEFT_OUT:
                 left_out[match[1]] = LEFT_OUT[match[1]]
             else:
-                entries.append(Entry(match[1], path, int(match[2]) - 1, subject=int(match[3])))
+                entries.append(ClipEntry(match[1], path, int(match[2]) - 1, subject=int(match[3])))
         return Listing(tuple(entries), CLASSES, left_out, tuple(problems))
 
     def read(self, path: Path) -> NDArray[np.float32]:
@@ -59,5 +59,5 @@ class MSRAction3D(Layout):
             joints = np.array(rows, dtype=np.float64).reshape(-1, 20, 4)[..., :3]
         except ValueError as error:
             raise FileError(path, f"not all values are numbers ({error})", REMEDY) from None
-        whole_clip(path, joints[..., None], self.skeleton)
-        return whole_clip(path, fill_unseen(path, joints, self.skeleton)[..., None], self.skeleton)
+        checked_clip(path, joints[..., None], self.skeleton)
+        return checked_clip(path, fill_unseen(path, joints, self.skeleton)[..., None], self.skeleton)

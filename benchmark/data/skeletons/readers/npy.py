@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.problem import FileError, Problem
-from fewdistill.benchmark.data.skeletons.clip import whole_clip
-from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
+from fewdistill.benchmark.data.problem import DataProblem, FileError
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, Layout, Listing
+from fewdistill.benchmark.data.skeletons.parse import checked_clip
 from fewdistill.benchmark.data.video.joints import read_joints, read_skeleton
 from fewdistill.teachers.modalities import Skeleton
 
@@ -38,7 +38,7 @@ class Npy(Layout):
         paths = {name: sorted((self.root / name).glob("*.npy")) for name in classes}
         classes = [name for name in classes if paths[name]]
         entries = {
-            f"{name}/{path.stem}": Entry(f"{name}/{path.stem}", path, label)
+            f"{name}/{path.stem}": ClipEntry(f"{name}/{path.stem}", path, label)
             for label, name in enumerate(classes)
             for path in paths[name]
         }
@@ -47,7 +47,7 @@ class Npy(Layout):
         problems = self._describe(entries)
         return Listing(tuple(entries.values()), tuple(classes), problems=tuple(problems))
 
-    def _describe(self, entries: dict[str, Entry]) -> list[Problem]:
+    def _describe(self, entries: dict[str, ClipEntry]) -> list[DataProblem]:
         """Enter what `clips.csv` tells into ``entries``; what is wrong with it comes back."""
         path = self.root / TABLE
         if not path.exists():
@@ -57,12 +57,12 @@ class Npy(Layout):
             with path.open(encoding="utf-8", newline="") as file:
                 rows = list(csv.DictReader(file, strict=True))
         except (OSError, ValueError, csv.Error) as error:
-            return [Problem(str(path), f"not a readable table ({error})", "write it as UTF-8 CSV")]
+            return [DataProblem(str(path), f"not a readable table ({error})", "write it as UTF-8 CSV")]
         known = {"clip", "part", *NUMBERS}
         strange = sorted({str(name) for row in rows for name in row} - known)
         if strange or any(row.get("clip") is None for row in rows):
             message = f"unknown column {strange[0]!r}" if strange else "no column `clip`"
-            return [Problem(str(path), message, f"the columns are clip, {', '.join(NUMBERS)}, part")]
+            return [DataProblem(str(path), message, f"the columns are clip, {', '.join(NUMBERS)}, part")]
         for line, row in enumerate(rows, start=2):
             entry = entries.get(row["clip"])
             texts = {name: row[name] for name in NUMBERS if row.get(name)}
@@ -70,11 +70,11 @@ class Npy(Layout):
                 text.isascii() and text.isdigit() and len(text) < 10 for text in texts.values()
             ):
                 message = f"no clip {row['clip']!r}" if entry is None else "subject, view and setup are whole numbers"
-                problems.append(Problem(f"{path}:{line}", message, "correct or drop the line"))
+                problems.append(DataProblem(f"{path}:{line}", message, "correct or drop the line"))
                 continue
             told = {name: int(text) for name, text in texts.items()}
             entries[entry.id] = replace(entry, part=row.get("part") or "", **told)  # type: ignore[arg-type]
         return problems
 
     def read(self, path: Path) -> NDArray[np.float32]:
-        return whole_clip(path, read_joints(path).astype(np.float64), self.skeleton)
+        return checked_clip(path, read_joints(path).astype(np.float64), self.skeleton)

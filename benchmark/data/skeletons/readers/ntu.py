@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.problem import FileError, Problem
-from fewdistill.benchmark.data.skeletons.clip import REMEDY, read_text, whole_clip
-from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
+from fewdistill.benchmark.data.problem import DataProblem, FileError
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, Layout, Listing
+from fewdistill.benchmark.data.skeletons.parse import REMEDY, checked_clip, read_text
 from fewdistill.benchmark.data.skeletons.readers.ntu_bodies import Body, choose_two
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
@@ -45,20 +45,22 @@ class NTU(Layout):
             setup, camera, subject, _, action = map(int, match.groups()) if match else (0, 0, 0, 0, 0)
             if not 1 <= action <= ACTIONS:
                 message = f"not a clip of this data set: names are SsssCcccPpppRrrrAaaa, actions 1 to {ACTIONS}"
-                problems.append(Problem(str(path), message, "move it out of the folder"))
+                problems.append(DataProblem(str(path), message, "move it out of the folder"))
             elif path.stem in missing:
                 left_out[path.stem] = "missing or incomplete skeleton, by the authors' list"
             elif places.setdefault(path.stem, path) != path:
-                problems.append(Problem(str(path), f"the same clip as {places[path.stem]}", "remove one of the two"))
+                problems.append(
+                    DataProblem(str(path), f"the same clip as {places[path.stem]}", "remove one of the two")
+                )
             else:
-                entries.append(Entry(path.stem, path, action - 1, subject, camera, setup))
+                entries.append(ClipEntry(path.stem, path, action - 1, subject, camera, setup))
         entries.sort(key=lambda entry: entry.id)
         count = ACTIONS if any(entry.label >= 60 for entry in entries) else 60
         classes = tuple(f"A{action:03d}" for action in range(1, count + 1))
         return Listing(tuple(entries), classes, left_out, tuple(problems))
 
     def read(self, path: Path) -> NDArray[np.float32]:
-        return whole_clip(path, choose_two(path, *_parse(path)), self.skeleton)
+        return checked_clip(path, choose_two(path, *_parse(path)), self.skeleton)
 
 
 def missing_clips() -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Which of Kinect v2's bodies are people: tables and seats are tracked too, and one person may change number."""
+"""Chooses the people among Kinect v2's bodies: tables and seats are tracked too, and one person may change number."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewdistill.benchmark.data.problem import FileError
-from fewdistill.benchmark.data.skeletons.clip import REMEDY
+from fewdistill.benchmark.data.skeletons.parse import REMEDY
 
 SHORTEST = 12  # frames; bodies of 11 and fewer are noise
 WIDEST = 0.8  # a person's width over height; wider frames are noise

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.problem import FileError, Problem
-from fewdistill.benchmark.data.skeletons.clip import REMEDY, fill_unseen, numbers, read_json, whole_clip
-from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
+from fewdistill.benchmark.data.problem import DataProblem, FileError
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, Layout, Listing
+from fewdistill.benchmark.data.skeletons.parse import REMEDY, checked_clip, fill_unseen, numbers, read_json
 
 NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)")
 CLASSES = {
@@ -22,7 +22,7 @@ LABEL = {action: label for label, action in enumerate(CLASSES)}
 class NWUCLA(Layout):
     """`all_sqe/aAA_sSS_eEE_vVV.json` with file_name, skeletons (T x 20 x 3, metres) and label (1 to 10).
 
-    Three cameras saw each performance; a joint at (0, 0, 0) was not seen and is filled in (`clip.fill_unseen`).
+    Three cameras saw each performance; a joint at (0, 0, 0) was not seen and is filled in (`parse.fill_unseen`).
     """
 
     topology = "nw_ucla20"
@@ -39,10 +39,10 @@ class NWUCLA(Layout):
             match = NAME.fullmatch(path.stem)
             action, subject, _, view = map(int, match.groups()) if match else (0, 0, 0, 0)
             if action in LABEL:
-                entries.append(Entry(path.stem, path, LABEL[action], subject=subject, view=view))
+                entries.append(ClipEntry(path.stem, path, LABEL[action], subject=subject, view=view))
             else:
                 message = "not a clip of this data set: names are aAA_sSS_eEE_vVV.json, actions 1-6, 8, 9, 11, 12"
-                problems.append(Problem(str(path), message, "move it out of the folder"))
+                problems.append(DataProblem(str(path), message, "move it out of the folder"))
         return Listing(tuple(entries), tuple(CLASSES.values()), problems=tuple(problems))
 
     def read(self, path: Path) -> NDArray[np.float32]:
@@ -57,5 +57,5 @@ class NWUCLA(Layout):
             message = f"label {str(table['label'])[:40]}, but action {match[1]} has {LABEL[int(match[1])] + 1}"
             raise FileError(path, message, REMEDY)
         joints = numbers(path, "skeletons", table["skeletons"], (None, 20, 3))
-        whole_clip(path, joints[..., None], self.skeleton)
-        return whole_clip(path, fill_unseen(path, joints, self.skeleton)[..., None], self.skeleton)
+        checked_clip(path, joints[..., None], self.skeleton)
+        return checked_clip(path, fill_unseen(path, joints, self.skeleton)[..., None], self.skeleton)

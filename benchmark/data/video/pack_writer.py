@@ -1,4 +1,4 @@
-"""Writing a pack: every listed video decoded once, by several processes, shard by shard."""
+"""Writes a pack: decodes every listed video once, by several processes, shard by shard."""
 
 import hashlib
 import shutil
@@ -10,10 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fewdistill.benchmark.data.problem import FileError, Problem
+from fewdistill.benchmark.data.problem import DataProblem, FileError
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.data.video.frames import decode, read_frames
-from fewdistill.benchmark.data.video.pack import SHARD_FILE, PackSettings, Shard, read_shard, shard_names, write_index
+from fewdistill.benchmark.data.video.pack_reader import (
+    SHARD_FILE,
+    PackSettings,
+    PackShard,
+    read_shard,
+    shard_names,
+    write_index,
+)
 from fewdistill.benchmark.data.video.splits import SPLITS
 from fewdistill.benchmark.data.video.transforms import resized_size
 from fewdistill.benchmark.runtime.errors import DataError, RunError, UserError
@@ -30,8 +37,8 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is left to pack: videos by shard number, hashes of all listed videos' files, bytes needed (estimated) and
+class PackPlan:
+    """The videos still to pack, by shard number, hashes of all listed videos' files, bytes needed (estimated) and
     free on the disk."""
 
     folder: VideoFolder
@@ -48,7 +55,7 @@ class Plan:
         return sum(len(videos) for videos in self.shards.values())
 
 
-def plan(folder: VideoFolder, out: Path, keep: int | None = None) -> Plan:
+def plan(folder: VideoFolder, out: Path, keep: int | None = None) -> PackPlan:
     """What `write` would do: all listed videos in shards, less those that stand in ``out`` and have not changed since.
 
     The frames and their size are those of ``folder``; see PackSettings for ``keep``. Nothing is written. Raises
@@ -66,7 +73,8 @@ def plan(folder: VideoFolder, out: Path, keep: int | None = None) -> Plan:
         shard, _ = read_shard(out, name)
         if shard.settings != settings:
             raise UserError(
-                f"{out} holds a pack of {_told(shard.settings)}, not of {_told(settings)}: choose another --out"
+                f"{out} holds a pack of {_described(shard.settings)}, not of {_described(settings)}: "
+                "choose another --out"
             )
         standing |= dict(zip(shard.videos, shard.content, strict=True))
     missing = [video for video, digest in content.items() if standing.get(video) != digest]
@@ -75,7 +83,7 @@ def plan(folder: VideoFolder, out: Path, keep: int | None = None) -> Plan:
     first = int(names[-1]) + 1 if names else 0
     shards = {first + at // size: tuple(missing[at : at + size]) for at in range(0, len(missing), size)}
     there = next(path for path in (out.absolute(), *out.absolute().parents) if path.is_dir())
-    found = Plan(folder, out, settings, content, shards, mean * len(missing), shutil.disk_usage(there).free)
+    found = PackPlan(folder, out, settings, content, shards, mean * len(missing), shutil.disk_usage(there).free)
     if found.needed > found.free:
         raise UserError(
             f"no room in {out}: about {gib(found.needed)} needed for {found.missing} videos, {gib(found.free)} free; "
@@ -84,7 +92,7 @@ def plan(folder: VideoFolder, out: Path, keep: int | None = None) -> Plan:
     return found
 
 
-def write(plan: Plan, *, workers: int = 1, progress: Progress | None = None) -> None:
+def write(plan: PackPlan, *, workers: int = 1, progress: Progress | None = None) -> None:
     """Pack what the plan says, then the index, without which the pack does not stand.
 
     ``progress`` is called with (videos done, videos in all). Interrupted, it loses the shards in flight; planned and
@@ -92,7 +100,7 @@ def write(plan: Plan, *, workers: int = 1, progress: Progress | None = None) -> 
     Raises CacheError when another process packs here or the disk is full, RunError when a worker is killed.
     """
     with run_lock(plan.out):
-        problems: list[Problem] = []
+        problems: list[DataProblem] = []
         total = len(plan.content)
         done = total - plan.missing
         try:
@@ -115,7 +123,7 @@ def gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
-def _told(settings: PackSettings) -> str:
+def _described(settings: PackSettings) -> str:
     kept = f", at most {settings.keep} kept" if settings.keep is not None else ""
     return f"short side {settings.resize} px and {settings.frames} frames{kept}"
 
@@ -135,7 +143,7 @@ def _mean_bytes(folder: VideoFolder, settings: PackSettings, videos: Sequence[st
     return int(np.mean(sizes)) if sizes else 1
 
 
-def _written(plan: Plan, workers: int) -> Iterator[tuple[int, list[Problem]]]:
+def _written(plan: PackPlan, workers: int) -> Iterator[tuple[int, list[DataProblem]]]:
     """Videos of each shard as it stands, and the problems of those among them that are broken."""
     root, content = plan.folder.root, plan.content
     work = [
@@ -155,11 +163,13 @@ def _written(plan: Plan, workers: int) -> Iterator[tuple[int, list[Problem]]]:
         raise RunError(f"{plan.out}: a process that packs was ended; call again to continue") from None
 
 
-def _write_shard(root: Path, out: Path, name: str, settings: PackSettings, content: dict[str, str]) -> list[Problem]:
+def _write_shard(
+    root: Path, out: Path, name: str, settings: PackSettings, content: dict[str, str]
+) -> list[DataProblem]:
     """Decode the videos (hashes of their files by id) into one shard; returns what is wrong with those left out."""
     lists = {split: tuple(content) if split == "train" else () for split in SPLITS}
     folder = VideoFolder(root, frames=settings.frames, image_size=settings.resize, resize=settings.resize, lists=lists)
-    problems: list[Problem] = []
+    problems: list[DataProblem] = []
     held: dict[str, tuple[int, tuple[int, int, int]]] = {}
     sha256 = hashlib.sha256()
     with atomic_file(out / f"{name}.rgb") as file:
@@ -171,11 +181,11 @@ def _write_shard(root: Path, out: Path, name: str, settings: PackSettings, conte
                 problems.append(error.problem)
                 continue
             except DataError as error:
-                problems.append(Problem(str(folder.locate(video)), str(error), "lower --frames or drop the video"))
+                problems.append(DataProblem(str(folder.locate(video)), str(error), "lower --frames or drop the video"))
                 continue
             except OSError as error:
                 problems.append(
-                    Problem(
+                    DataProblem(
                         str(error.filename or folder.locate(video)),
                         f"cannot be read ({error.strerror})",
                         "make it readable",
@@ -188,13 +198,13 @@ def _write_shard(root: Path, out: Path, name: str, settings: PackSettings, conte
     if held:
         counts, shapes = zip(*held.values(), strict=True)
         digests = tuple(content[video] for video in held)
-        Shard(settings, tuple(held), digests, counts, shapes, sha256.hexdigest()).write(out / f"{name}.json")
+        PackShard(settings, tuple(held), digests, counts, shapes, sha256.hexdigest()).write(out / f"{name}.json")
     else:
         (out / f"{name}.rgb").unlink()
     return problems
 
 
-def _finish(plan: Plan) -> None:
+def _finish(plan: PackPlan) -> None:
     """The index of all shards of which anything is still listed and current; the others go."""
     current: dict[str, str] = {}
     for name in shard_names(plan.out):

@@ -1,4 +1,4 @@
-"""What stands on one side of a comparison: the records that a name on the command line means.
+"""A selection of records: what a name on the command line means.
 
 embedded                              a suite's run under --runs
 runs/embedded, somewhere/records      a run folder, a folder of records or of a bundle
@@ -23,7 +23,7 @@ _KEY = re.compile(r"[0-9a-f]{6,64}")
 
 
 @dataclass(frozen=True)
-class Side:
+class RecordSelection:
     """name: as typed. whole: everything of a folder, not one row. left_out: one line for each file not read."""
 
     name: str
@@ -32,24 +32,24 @@ class Side:
     left_out: tuple[str, ...] = ()
 
 
-def find_side(text: str, runs: Path) -> Side:
+def find_selection(text: str, runs: Path) -> RecordSelection:
     """The records that ``text`` names; runs: folder of run folders, for names of suites.
 
-    Raises ResultError, with the nearest names, when there is no such place, row or record, or when the name fits
+    Raises ResultError, with the nearest names, when there is no such folder, row or record, or when the name fits
     several rows.
     """
     path = Path(text)
     if path.suffix == ".json" and path.is_file():
-        side = _read(path.parent)
-        return _row(Side(text, *side), path.stem)
+        read = _read(path.parent)
+        return _row(RecordSelection(text, *read), path.stem)
     if _folder(text, runs):
-        return Side(text, *_read(_place(text, runs)))
-    place, colon, row = text.rpartition(":")
+        return RecordSelection(text, *_read(_folder_of(text, runs)))
+    folder, colon, row = text.rpartition(":")
     if not colon:
         raise ResultError(_nowhere(text, runs))
-    if not place or not row:
+    if not folder or not row:
         raise ResultError(f"{text!r}: wanted PLACE:ROW, such as embedded:resnet18/d2m")
-    return _row(Side(text, *_read(_place(place, runs))), row)
+    return _row(RecordSelection(text, *_read(_folder_of(folder, runs))), row)
 
 
 def row_names(cell: Cell) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def _folder(text: str, runs: Path) -> bool:
     return bool(text) and (Path(text).is_dir() or any(folder.is_dir() for folder in _of_suite(text, runs)))
 
 
-def _place(text: str, runs: Path) -> Path:
+def _folder_of(text: str, runs: Path) -> Path:
     """The folder of records, or of a bundle of them, that a path or a suite's name means."""
     for folder in (Path(text) / "records", Path(text), *_of_suite(text, runs)):
         if folder.is_dir():
@@ -101,22 +101,22 @@ def _read(folder: Path) -> tuple[tuple[Result, ...], bool, tuple[str, ...]]:
     return tuple(results), True, tuple(str(problem) for problem in problems)
 
 
-def _row(place: Side, row: str) -> Side:
+def _row(whole: RecordSelection, row: str) -> RecordSelection:
     """The records of one row, which must be one setting."""
     wanted = row.lower()
-    found = [r for r in place.results if wanted in (name.lower() for name in row_names(r.record.cell))]
+    found = [r for r in whole.results if wanted in (name.lower() for name in row_names(r.record.cell))]
     if not found and _KEY.fullmatch(wanted):
-        found = [r for r in place.results if r.record.key.startswith(wanted)]
+        found = [r for r in whole.results if r.record.key.startswith(wanted)]
         if len(found) > 1:
             keys = ", ".join(r.record.key[:12] for r in found)
-            raise ResultError(f"{place.name!r}: {len(found)} records begin so ({keys}): give more of the key")
+            raise ResultError(f"{whole.name!r}: {len(found)} records begin so ({keys}): give more of the key")
     if not found:
-        cells = [r.record.cell for r in place.results]
+        cells = [r.record.cell for r in whole.results]
         raise ResultError(
-            f"{place.name!r}: no such row or record{nearest(row, (short_name(cell) for cell in cells), 30)}"
+            f"{whole.name!r}: no such row or record{nearest(row, (short_name(cell) for cell in cells), 30)}"
         )
-    _refuse_several(place.name, found)
-    return Side(place.name, tuple(found), False, place.left_out)
+    _refuse_several(whole.name, found)
+    return RecordSelection(whole.name, tuple(found), False, whole.left_out)
 
 
 def short_name(cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""Windows over mapped arrays: whatever rows, dtypes, files and order, what is gathered is what was asked for."""
+"""MappedSpan over mapped arrays: whatever rows, dtypes, files and order, what is gathered is what was asked for."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fewdistill.feature_cache.windows import Windows
+from fewdistill.feature_cache.mapped_span import MappedSpan
 
 
 @st.composite
@@ -33,7 +33,7 @@ def test_rows_of_mapped_files_come_as_asked_for(
     for number, array in enumerate(arrays):
         np.save(folder / f"{number}.npy", array)
         mapped.append(np.load(folder / f"{number}.npy", mmap_mode="r"))
-    windows = Windows(mapped)
+    windows = MappedSpan(mapped)
     found = np.empty((len(wanted), *arrays[0].shape[1:]), arrays[0].dtype)
     windows.gather([windows.places[number][row] for number, row in wanted], found)
     np.testing.assert_array_equal(found, np.stack([arrays[number][row] for number, row in wanted]))
@@ -42,6 +42,6 @@ def test_rows_of_mapped_files_come_as_asked_for(
 def test_the_bits_of_a_nan_stay(tmp_path: Path) -> None:
     odd = np.array([[0x7FC00001, 0xFF800001]], np.uint32).view(np.float32)
     np.save(tmp_path / "0.npy", odd)
-    windows, found = Windows([np.load(tmp_path / "0.npy", mmap_mode="r")]), np.empty((1, 2), np.float32)
+    windows, found = MappedSpan([np.load(tmp_path / "0.npy", mmap_mode="r")]), np.empty((1, 2), np.float32)
     windows.gather(windows.places[0], found)
     assert found.tobytes() == odd.tobytes()

@@ -1,4 +1,4 @@
-"""Rows of several mapped arrays gathered by all of torch's threads: one array a file would leave them to one."""
+"""Gathers rows of several memory-mapped arrays with all of torch's threads, where numpy would use one."""
 
 import ctypes
 import math
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 _ALIGNMENT = 64  # bytes; what numpy aligns the data of a npy file to
 
 
-class Windows:
+class MappedSpan:
     """The rows of arrays of one dtype and row shape, seen as windows of one tensor over the memory they lie in.
 
     The tensor spans from the lowest address to the highest, whatever lies between; its windows begin at every common

@@ -1,7 +1,7 @@
-"""A pack: the RGB of a data set's videos, decoded and resized once, as flat uint8 files that are mapped, not read.
+"""Reads a pack: the RGB of a data set's videos, decoded and resized once, in flat uint8 files mapped into memory.
 
 `pack.json` names the shards. Shard `00012.rgb` holds frames (H, W, 3), video after video; `00012.json` says of which
-videos. A shard stands once its JSON does, and is never changed; the pack stands once `pack.json` does.
+videos. A shard counts once its JSON is there, and is never changed; the pack counts once `pack.json` is there.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.problem import FileError, Problem
+from fewdistill.benchmark.data.problem import DataProblem, FileError
 from fewdistill.benchmark.data.video.frames import drawable_indices, sample_indices
 from fewdistill.feature_cache import sealed, unsealed, write_atomic
 from fewdistill.feature_cache.errors import DamagedError
@@ -48,7 +48,7 @@ class PackSettings:
 
 
 @dataclass(frozen=True)
-class Shard:
+class PackShard:
     """00012.json: of each video, in the order of their pixels, id, hash of its files, frames of the whole video, and
     shape (T, H, W) of what is held; sha256 (hex) of the pixels."""
 
@@ -87,7 +87,7 @@ class _Row:
     content: str
 
 
-def read_shard(folder: Path, name: str) -> tuple[Shard, dict[int, Ints]]:
+def read_shard(folder: Path, name: str) -> tuple[PackShard, dict[int, Ints]]:
     """A shard's JSON, and the frame numbers it holds by frames of the whole video.
 
     Raises DamagedError for a changed JSON, FileError when the pixels are missing or of another size.
@@ -95,7 +95,7 @@ def read_shard(folder: Path, name: str) -> tuple[Shard, dict[int, Ints]]:
     path, pixels = folder / f"{name}.json", folder / f"{name}.rgb"
     content = unsealed(path, _AGAIN)
     shapes = tuple(zip(content["frames"], content["heights"], content["widths"], strict=True))
-    shard = Shard(
+    shard = PackShard(
         PackSettings(**content["settings"]), tuple(content["videos"]), tuple(content["content"]),
         tuple(content["counts"]), shapes, content["sha256"],
     )  # fmt: skip
@@ -213,7 +213,7 @@ class Pack:
         return self._maps[name]
 
 
-def verify(folder: Path, progress: Callable[[int, int], None]) -> list[Problem]:
+def verify(folder: Path, progress: Callable[[int, int], None]) -> list[DataProblem]:
     """What is wrong with the shards of a pack, finished or not: every byte is read and compared to its sha256."""
     problems, names = [], shard_names(folder)
     if not names:
@@ -226,15 +226,15 @@ def verify(folder: Path, progress: Callable[[int, int], None]) -> list[Problem]:
     return problems
 
 
-def _damage(folder: Path, name: str) -> Problem | None:
+def _damage(folder: Path, name: str) -> DataProblem | None:
     try:
         shard, _ = read_shard(folder, name)
     except FileError as error:
         return error.problem
     except DamagedError as error:
-        return Problem(str(error.path), error.reason, _AGAIN)
+        return DataProblem(str(error.path), error.reason, _AGAIN)
     pixels = folder / f"{name}.rgb"
     with pixels.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256:
             return None
-    return Problem(str(pixels), "the bytes are not those that were written", _AGAIN)
+    return DataProblem(str(pixels), "the bytes are not those that were written", _AGAIN)

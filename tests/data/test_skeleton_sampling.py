@@ -1,4 +1,4 @@
-"""Streams and the feeder: what goes in comes out where nothing is asked for, and what is asked for happens."""
+"""Streams and the sampler: what goes in comes out where nothing is asked for, and what is asked for happens."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,23 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from fewdistill.benchmark.data.skeletons.feeder import (
-    RECIPES,
-    Feeder,
-    Recipe,
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry
+from fewdistill.benchmark.data.skeletons.sampling import (
+    SAMPLING,
+    ClipSampler,
+    SamplingConfig,
     crop_times,
     drawn_times,
     rotations,
     windows,
 )
-from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.data.skeletons.streams import STREAMS, stream
 from fewdistill.benchmark.data.skeletons.topology import names, topology
 from fewdistill.benchmark.runtime.errors import DataError
 from tests.data.skeleton_files import body
 
-PLAIN = Recipe(frames=16, crop=(1.0, 1.0), test_crop=1.0, rotation=(0.0, 0.0, 0.0), place="keep")
+PLAIN = SamplingConfig(frames=16, crop=(1.0, 1.0), test_crop=1.0, rotation=(0.0, 0.0, 0.0), place="keep")
 
 
 def made_set(lengths: list[int], name: str = "ntu25", bodies: int = 2, origin: int = 1) -> SkeletonSet:
@@ -42,7 +42,7 @@ def made_set(lengths: list[int], name: str = "ntu25", bodies: int = 2, origin: i
             clip[: length // 2 if number % 2 else length, ..., 1] = 0
         clips.append(clip)
     return SkeletonSet(
-        "made", skeleton, origin, ("one",), tuple(Entry(str(n), Path(), 0) for n in range(len(lengths))), {},
+        "made", skeleton, origin, ("one",), tuple(ClipEntry(str(n), Path(), 0) for n in range(len(lengths))), {},
         np.ascontiguousarray(np.moveaxis(np.concatenate(clips), 1, 2), np.float32), np.cumsum([0, *lengths]), "",
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_an_unknown_stream_is_named() -> None:
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4), frames=st.integers(1, 30))
 def test_resizing_is_bilinear_as_torch_does_it(lengths: list[int], frames: int) -> None:
     data = made_set(lengths)
-    batch = Feeder(data, replace(PLAIN, frames=frames)).batch(np.arange(len(data)))
+    batch = ClipSampler(data, replace(PLAIN, frames=frames)).batch(np.arange(len(data)))
     for place, length in enumerate(lengths):
         clip = torch.from_numpy(data.clip(place).copy()).permute(2, 1, 3, 0).reshape(1, -1, length)
         resized = interpolate(clip, size=frames, mode="linear", align_corners=False)
@@ -101,7 +101,7 @@ def test_resizing_is_bilinear_as_torch_does_it(lengths: list[int], frames: int) 
 
 @given(length=st.integers(1, 300), seed=st.integers(0, 999))
 def test_drawn_windows_stay_within_the_clip_and_are_long_enough(length: int, seed: int) -> None:
-    recipe = Recipe(frames=64)
+    recipe = SamplingConfig(frames=64)
     lengths = np.full(50, length)
     times, share = crop_times(lengths, recipe, np.random.default_rng(seed))
     assert times.shape == (50, 64) and (times >= 0).all() and (times <= length - 1).all() and (share < 1).all()
@@ -116,9 +116,9 @@ def test_drawn_windows_stay_within_the_clip_and_are_long_enough(length: int, see
 
 
 def test_the_middle_is_taken_for_the_test() -> None:
-    times, _ = crop_times(np.array([100]), Recipe(frames=96), None)
+    times, _ = crop_times(np.array([100]), SamplingConfig(frames=96), None)
     np.testing.assert_allclose(times[0], np.arange(2, 98))  # int(0.05 * 100 / 2) frames go at either end
-    times, _ = crop_times(np.array([30]), Recipe(frames=30), None)
+    times, _ = crop_times(np.array([30]), SamplingConfig(frames=30), None)
     np.testing.assert_allclose(times[0], np.arange(30))
 
 
@@ -152,18 +152,20 @@ def test_windows_reach_both_ends_of_a_clip() -> None:
 @pytest.mark.parametrize("place", ["origin", "box"])
 def test_a_window_is_seen_as_if_no_more_had_been_recorded(place: Literal["origin", "box"]) -> None:
     data, places = made_set([30, 41, 3], bodies=1), np.arange(3)
-    recipe = Recipe(frames=8, times="draw", rotation=(1.0, 1.0, 0.0), place=place, window=(0.4, 0.7))
-    seen = Feeder(data, recipe).batch(places, np.random.default_rng(3))
+    recipe = SamplingConfig(frames=8, times="draw", rotation=(1.0, 1.0, 0.0), place=place, window=(0.4, 0.7))
+    seen = ClipSampler(data, recipe).batch(places, np.random.default_rng(3))
     rng = np.random.default_rng(3)
     first, size = windows(data.lengths, (0.4, 0.7), rng)
     rows = np.concatenate([data.offsets[n] + first[n] + np.arange(size[n]) for n in places])
     short = replace(data, frames=data.frames[rows], offsets=np.cumsum([0, *size]))
-    cut = Feeder(short, replace(recipe, window=(1.0, 1.0))).batch(places, rng)
+    cut = ClipSampler(short, replace(recipe, window=(1.0, 1.0))).batch(places, rng)
     if place == "box":
         torch.testing.assert_close(seen, cut)
     else:  # the origin is that of the clip: shapes and ways are the same, the place is not
         torch.testing.assert_close(seen - seen[:, :, :1, :1], cut - cut[:, :, :1, :1], atol=1e-5, rtol=1e-4)
-    assert torch.equal(Feeder(data, recipe).batch(places), Feeder(data, replace(recipe, window=(1, 1))).batch(places))
+    assert torch.equal(
+        ClipSampler(data, recipe).batch(places), ClipSampler(data, replace(recipe, window=(1, 1))).batch(places)
+    )
 
 
 # --- space -----------------------------------------------------------------------------------------------------------
@@ -185,8 +187,8 @@ def test_rotations_turn_about_x_then_y_then_z() -> None:
 
 def test_a_turned_clip_keeps_its_bones_and_its_absent_bodies() -> None:
     data = made_set([30, 31, 1])
-    feeder = Feeder(data, replace(PLAIN, frames=30, rotation=(0.3, 0.3, 0.3), place="origin"))
-    plain, turned = feeder.batch(np.arange(3)), feeder.batch(np.arange(3), np.random.default_rng(1))
+    sampler = ClipSampler(data, replace(PLAIN, frames=30, rotation=(0.3, 0.3, 0.3), place="origin"))
+    plain, turned = sampler.batch(np.arange(3)), sampler.batch(np.arange(3), np.random.default_rng(1))
     assert not torch.allclose(plain, turned, atol=1e-2)
     lengths = [stream(clips, "bone", data.skeleton.parents)[:1].norm(dim=1) for clips in (plain, turned)]
     torch.testing.assert_close(lengths[0], lengths[1], rtol=1e-4, atol=1e-5)
@@ -201,10 +203,10 @@ def test_a_mirror_shows_half_of_the_training_clips_and_none_of_the_others(
 ) -> None:
     data = made_set([30] * 40, bodies=2)
     recipe = replace(PLAIN, frames=30, place=place)
-    plain = Feeder(data, recipe).batch(np.arange(40))
-    feeder = Feeder(data, replace(recipe, mirror=True))
-    assert torch.equal(feeder.batch(np.arange(40)), plain)
-    seen = feeder.batch(np.arange(40), np.random.default_rng(0))
+    plain = ClipSampler(data, recipe).batch(np.arange(40))
+    sampler = ClipSampler(data, replace(recipe, mirror=True))
+    assert torch.equal(sampler.batch(np.arange(40)), plain)
+    seen = sampler.batch(np.arange(40), np.random.default_rng(0))
     sides = dict(zip(data.skeleton.left, data.skeleton.right, strict=True))
     sides |= {right: left for left, right in sides.items()}
     there = plain.abs().amax((1, 2, 3), keepdim=True) > 0
@@ -223,20 +225,20 @@ def test_sides_that_answer_to_nobody_are_not_mirrored() -> None:
     data = made_set([5])
     lame = replace(data, skeleton=replace(data.skeleton, left=data.skeleton.left[1:]))
     with pytest.raises(DataError, match=r"no mirror images of each other.*data\.mirror"):
-        Feeder(lame, replace(PLAIN, mirror=True))
-    Feeder(lame, PLAIN)
+        ClipSampler(lame, replace(PLAIN, mirror=True))
+    ClipSampler(lame, PLAIN)
 
 
 def test_a_box_holds_the_whole_clip_and_ignores_absent_bodies() -> None:
     data = made_set([20, 21, 1], bodies=2)
-    recipe = Recipe(frames=40, times="draw", rotation=(1.0, 1.0, 0.0), place="box")
-    feeder = Feeder(data, recipe)
+    recipe = SamplingConfig(frames=40, times="draw", rotation=(1.0, 1.0, 0.0), place="box")
+    sampler = ClipSampler(data, recipe)
     for rng in (None, np.random.default_rng(0)):
-        clips = feeder.batch(np.arange(3), rng)
+        clips = sampler.batch(np.arange(3), rng)
         assert clips.abs().max() <= 1 + 1e-5 and torch.isfinite(clips).all()
         assert not clips[0, ..., 1].any() and not clips[2, ..., 1].any()
         assert clips[1, :, -1, :, 1].any() and not clips[1, :, 0, :, 1].any()
-    fixed = feeder.batch(np.arange(1))[0, ..., 0]  # frames 0 to 19, each twice: every extreme is there
+    fixed = sampler.batch(np.arange(1))[0, ..., 0]  # frames 0 to 19, each twice: every extreme is there
     assert fixed.amax((1, 2)).tolist() == pytest.approx([1, 1, 1]) and fixed.amin((1, 2)).tolist() == pytest.approx(
         [-1] * 3
     )
@@ -247,35 +249,37 @@ def test_a_box_without_extent_is_no_division_by_zero() -> None:
     flat = replace(
         data, frames=data.frames * np.float32([1, 1, 0])[:, None, None] + np.float32([0, 0, 2])[:, None, None]
     )
-    assert torch.isfinite(Feeder(flat, RECIPES["nw_ucla"]).batch(np.arange(1), np.random.default_rng(0))).all()
-    assert torch.isfinite(Feeder(flat, RECIPES["nw_ucla"]).batch(np.arange(1))).all()
+    assert torch.isfinite(ClipSampler(flat, SAMPLING["nw_ucla"]).batch(np.arange(1), np.random.default_rng(0))).all()
+    assert torch.isfinite(ClipSampler(flat, SAMPLING["nw_ucla"]).batch(np.arange(1))).all()
 
 
 # --- the batch -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("name", sorted(SAMPLING))
 def test_batches_follow_their_generator_and_nothing_else(name: str) -> None:
     data = replace(made_set([5, 90, 1, 64], bodies=2), layout=name)
     frames = data.frames.copy()
-    feeder = Feeder(data)
+    sampler = ClipSampler(data)
     places = np.array([3, 0, 2, 1, 1])
-    first, again = (feeder.batch(places, np.random.default_rng(4)) for _ in range(2))
-    assert first.shape == (5, 3, RECIPES[name].frames, 25, 2) and first.dtype == torch.float32 and first.is_contiguous()
+    first, again = (sampler.batch(places, np.random.default_rng(4)) for _ in range(2))
+    assert (
+        first.shape == (5, 3, SAMPLING[name].frames, 25, 2) and first.dtype == torch.float32 and first.is_contiguous()
+    )
     assert torch.equal(first, again) and not torch.equal(first[3], first[4])
-    assert not torch.equal(first, feeder.batch(places, np.random.default_rng(5)))
-    fixed = feeder.batch(places)
+    assert not torch.equal(first, sampler.batch(places, np.random.default_rng(5)))
+    fixed = sampler.batch(places)
     assert torch.equal(fixed[3], fixed[4])
     for row, place in enumerate(places):  # a clip does not depend on its neighbours
-        torch.testing.assert_close(feeder.batch(np.array([place]))[0], fixed[row])
+        torch.testing.assert_close(sampler.batch(np.array([place]))[0], fixed[row])
     assert np.array_equal(data.frames, frames)
 
 
 def test_every_layout_has_a_recipe_and_a_strange_one_asks_for_it() -> None:
-    assert set(RECIPES) == set(LAYOUTS)
+    assert set(SAMPLING) == set(LAYOUTS)
     with pytest.raises(DataError, match="no recipe for the layout 'made'"):
-        Feeder(made_set([3]))
+        ClipSampler(made_set([3]))
     with pytest.raises(DataError, match="must be positive"):
-        Recipe(crop=(0.0, 1.0))
+        SamplingConfig(crop=(0.0, 1.0))
     with pytest.raises(DataError, match="windows within"):
-        Recipe(window=(0.8, 0.5))
+        SamplingConfig(window=(0.8, 0.5))

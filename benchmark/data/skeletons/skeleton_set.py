@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fewdistill.benchmark.data.problem import FileError, Problem
-from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, Entry, Layout, Listing
+from fewdistill.benchmark.data.problem import DataProblem, FileError
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, Layout, Listing
 from fewdistill.benchmark.data.skeletons.splits import published_split
 from fewdistill.benchmark.data.video.content import content_hashes
 from fewdistill.benchmark.runtime.errors import DataError, RunError
@@ -43,7 +43,7 @@ class SkeletonSet:
     skeleton: Skeleton
     origin: int
     classes: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[ClipEntry, ...]
     left_out: dict[str, str]
     frames: Float
     offsets: Ints
@@ -97,8 +97,8 @@ def load(root: Path | str, layout: str, *, workers: int | None = None, progress:
     packed = _recall(kept, digest)
     if packed is None:
         found = list(read_clips(folder, layout, listing.entries, workers, progress))
-        _refuse([result for result in found if isinstance(result, Problem)])
-        packed = _pack([result for result in found if not isinstance(result, Problem)])
+        _refuse([result for result in found if isinstance(result, DataProblem)])
+        packed = _pack([result for result in found if not isinstance(result, DataProblem)])
         if len(found) >= MANY:
             _keep(kept, digest, *packed)
     origin = folder.skeleton.centre if folder.origin is None else folder.origin
@@ -108,8 +108,8 @@ def load(root: Path | str, layout: str, *, workers: int | None = None, progress:
 
 
 def read_clips(
-    folder: Layout, layout: str, entries: Sequence[Entry], workers: int | None, progress: Progress | None
-) -> Iterator[Float | Problem]:
+    folder: Layout, layout: str, entries: Sequence[ClipEntry], workers: int | None, progress: Progress | None
+) -> Iterator[Float | DataProblem]:
     """Every clip in turn as its reader returns it, or what is wrong with it."""
     if workers is None:
         workers = (os.cpu_count() or 1) if len(entries) >= MANY else 1
@@ -122,7 +122,7 @@ def read_clips(
             progress(done, len(entries))
 
 
-def _read(folder: Layout, paths: Iterable[Path]) -> Iterator[Float | Problem]:
+def _read(folder: Layout, paths: Iterable[Path]) -> Iterator[Float | DataProblem]:
     for path in paths:
         try:
             yield folder.read(path)
@@ -130,11 +130,11 @@ def _read(folder: Layout, paths: Iterable[Path]) -> Iterator[Float | Problem]:
             yield error.problem
 
 
-def _read_share(root: Path, layout: str, paths: list[Path]) -> list[Float | Problem]:
+def _read_share(root: Path, layout: str, paths: list[Path]) -> list[Float | DataProblem]:
     return list(_read(open_layout(root, layout), paths))
 
 
-def _read_by_many(root: Path, layout: str, entries: Sequence[Entry], workers: int) -> Iterator[Float | Problem]:
+def _read_by_many(root: Path, layout: str, entries: Sequence[ClipEntry], workers: int) -> Iterator[Float | DataProblem]:
     paths = [entry.path for entry in entries]
     try:
         with worker_pool(workers) as submit:
@@ -190,7 +190,7 @@ def _keep(path: Path, digest: str, frames: Float, offsets: Ints) -> None:
         return  # read-only or full disk: the set stands, only the next start is slower
 
 
-def _refuse(problems: Sequence[Problem]) -> None:
+def _refuse(problems: Sequence[DataProblem]) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more; `fewdistill data check` lists them)" if len(problems) > 1 else ""
         raise DataError(f"{problems[0]}{more}")

@@ -1,4 +1,4 @@
-"""What every reader of skeleton files needs: text and numbers out of files nobody vouches for, and whole clips."""
+"""Parsing shared by the readers of skeleton files: text and numbers from untrusted files, and checked clips."""
 
 import json
 from pathlib import Path
@@ -79,7 +79,7 @@ def fill_unseen(path: Path, joints: Float64, skeleton: Skeleton) -> Float64:
     return joints
 
 
-def whole_clip(path: Path, joints: Float64, skeleton: Skeleton) -> NDArray[np.float32]:
+def checked_clip(path: Path, joints: Float64, skeleton: Skeleton) -> NDArray[np.float32]:
     """The clip as readers return it, float32 (T, V, 3, M), contiguous.
 
     FileError for no frames, another number of joints than the skeleton's, values that are not finite or absurdly

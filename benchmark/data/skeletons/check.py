@@ -1,4 +1,4 @@
-"""What a skeleton data set holds, and everything that is wrong with it."""
+"""Checks a skeleton data set: a summary of its clips, and all its problems."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fewdistill.benchmark.data.problem import Problem
-from fewdistill.benchmark.data.skeletons.layout import Entry
-from fewdistill.benchmark.data.skeletons.packed import Progress, open_layout, read_clips
+from fewdistill.benchmark.data.problem import DataProblem
+from fewdistill.benchmark.data.skeletons.layout import ClipEntry
+from fewdistill.benchmark.data.skeletons.skeleton_set import Progress, open_layout, read_clips
 from fewdistill.benchmark.data.skeletons.splits import published_split, split_names
 from fewdistill.benchmark.runtime.errors import DataError
 
 
 @dataclass(frozen=True)
-class Summary:
+class SkeletonSummary:
     """A data set in numbers: clips by class, the values of what splits ask for, lengths in frames, joints, bodies.
 
     ``lengths`` are the shortest, mean and longest; ``splits`` the clips to train and to test of the published splits
@@ -36,7 +36,7 @@ class Summary:
     splits: dict[str, tuple[int, int]]
 
 
-def examine(root: Path | str, layout: str, progress: Progress | None = None) -> tuple[Summary, list[Problem]]:
+def check(root: Path | str, layout: str, progress: Progress | None = None) -> tuple[SkeletonSummary, list[DataProblem]]:
     """Read every clip of a data set; its summary, of the clips that can be read, and all problems.
 
     FileError when the folder is not there or holds no clip, DataError for an unknown layout.
@@ -44,19 +44,19 @@ def examine(root: Path | str, layout: str, progress: Progress | None = None) -> 
     folder = open_layout(root, layout)
     listing = folder.listing()
     problems = list(listing.problems)
-    entries: list[Entry] = []
+    entries: list[ClipEntry] = []
     frames: list[int] = []
     bodies = 0
     clips = read_clips(folder, layout, listing.entries, None, progress)
     for entry, clip in zip(listing.entries, clips, strict=True):
-        if isinstance(clip, Problem):
+        if isinstance(clip, DataProblem):
             problems.append(clip)
             continue
         entries.append(entry)
         frames.append(len(clip))
         bodies = max(bodies, clip.shape[3])
     if not entries and not problems:
-        problems.append(Problem(str(folder.root), "all clips are left out by name", folder.download))
+        problems.append(DataProblem(str(folder.root), "all clips are left out by name", folder.download))
     counts = Counter(entry.label for entry in entries)
     splits = {}
     for name in split_names(layout):
@@ -65,7 +65,7 @@ def examine(root: Path | str, layout: str, progress: Progress | None = None) -> 
         except DataError:
             continue  # its subjects or cameras are not all here; the counts show it
         splits[name] = (len(train), len(test))
-    summary = Summary(
+    summary = SkeletonSummary(
         layout=layout,
         clips=len(entries),
         left_out=dict(listing.left_out),
@@ -83,7 +83,7 @@ def examine(root: Path | str, layout: str, progress: Progress | None = None) -> 
     return summary, problems
 
 
-def lines(summary: Summary) -> list[str]:
+def lines(summary: SkeletonSummary) -> list[str]:
     """The summary for people, one fact a line."""
     present = [count for count in summary.classes.values() if count]
     shortest, mean, longest = summary.lengths

@@ -62,5 +62,7 @@ def test_other_classes_leave_more_open_than_other_episodes(
 def test_one_class_says_nothing_and_an_unfinished_record_is_refused(sides: tuple[list[Result], list[Result]]) -> None:
     one = [replace(result, query_class=np.zeros_like(result.query_class)) for result in sides[0]]
     assert over_classes(one, one) is None
+    assert over_classes([replace(sides[0][0], query_class=None)], [sides[1][0]]) is None
+    failed = made.unfinished(made.student(), "failed", "loss is nan at step 40")
     with pytest.raises(ResultError, match="finished"):
-        over_classes([replace(sides[0][0], query_class=None)], [sides[1][0]])
+        over_classes([replace(sides[0][0], record=failed, query_class=None)], [sides[1][0]])

@@ -1,4 +1,4 @@
-"""A shard under way: its rows come one by one, from several processes, until all of them are published."""
+"""Writes a shard row by row, from several processes, and publishes it once all of its rows are there."""
 
 import os
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from fewdistill.feature_cache.shards import Shard, shard_files
 
 
 @dataclass(frozen=True)
-class Draft:
-    """Rows on their way to a shard. One process begins the draft, any may put rows, one publishes or discards it.
+class ShardWriter:
+    """Collects the rows of a shard in a file. One process begins it, any may put rows, one publishes or discards it.
 
     folder: of the entry; path: the file in which the rows lie, each at its place, under a temporary name that no
     reader looks at and that `collect` removes once its maker is gone. It costs little to pickle.
@@ -30,7 +30,7 @@ class Draft:
 
     @classmethod
     def of(cls, entry: Entry, shard: Shard) -> Self:
-        """The draft of a planned shard; nothing is on disk before `begin`."""
+        """The writer of a planned shard; nothing is on disk before `begin`."""
         rows_path = shard_files(entry.folder, shard.index)[0].with_suffix(".rows")
         return cls(entry.folder, shard, entry.row_shape, entry.dtype.name, temporary_path(rows_path))
 
@@ -51,7 +51,7 @@ class Draft:
             file.write(np.ascontiguousarray(row).data)
 
     def publish(self) -> None:
-        """Write the shard, whole or not at all, and remove the draft. Every row must have been put.
+        """Write the shard, whole or not at all, and remove the file of rows. Every row must have been put.
 
         Raises CacheError as `Entry.write`, and for a file that is too short for its rows.
         """
@@ -66,6 +66,6 @@ class Draft:
         self.discard()
 
     def discard(self) -> None:
-        """Remove the draft, if it is there."""
+        """Remove the file of rows, if it is there."""
         with explained(self.path):
             self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Batches for skeleton networks: crop and resize in time, rotation, and the origin and scale of each data set."""
+"""Samples batches of skeleton clips: crop and resize in time, rotation, origin and scale, by data set."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fewdistill.benchmark.data.skeletons.packed import SkeletonSet
+from fewdistill.benchmark.data.skeletons.skeleton_set import SkeletonSet
 from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.teachers import TeacherError
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SamplingConfig:
     """How a clip becomes ``frames`` frames of a network's input.
 
     ``times`` "crop": a window of the clip, its share drawn from ``crop`` and its place drawn too, but no shorter than
@@ -47,29 +47,31 @@ class Recipe:
 
 
 VIEW = float(np.deg2rad(60))
-RECIPES = {
+SAMPLING = {
     # Chen et al., ICCV 2021 (CTR-GCN): crop and resize for NTU RGB+D; for NW-UCLA turned views, boxes, drawn frames.
-    "ntu": Recipe(),
-    "nw_ucla": Recipe(frames=52, times="draw", rotation=(VIEW, VIEW, 0.0), place="box"),
+    "ntu": SamplingConfig(),
+    "nw_ucla": SamplingConfig(frames=52, times="draw", rotation=(VIEW, VIEW, 0.0), place="box"),
     # No recipe is published with these clips of 9 to 196 frames: NTU's, with windows of 16 frames and more.
-    "msr_action3d": Recipe(min_frames=16),
+    "msr_action3d": SamplingConfig(min_frames=16),
     # Yan et al., AAAI 2018, read the coordinates as they are; turning parts of a picture out of it makes no sense.
-    "kinetics": Recipe(rotation=(0.0, 0.0, 0.3), place="keep"),
-    "npy": Recipe(),
+    "kinetics": SamplingConfig(rotation=(0.0, 0.0, 0.3), place="keep"),
+    "npy": SamplingConfig(),
 }
 
 
-class Feeder:
-    """Batches of a data set under a recipe, by default that of its layout. The frames live on ``device`` once.
+class ClipSampler:
+    """Batches of a data set by a sampling configuration, by default its layout's; all frames are kept on ``device``.
 
     DataError for a layout without a recipe of its own when none is given, and where a recipe mirrors joints whose sides
     do not answer to each other.
     """
 
-    def __init__(self, data: SkeletonSet, recipe: Recipe | None = None, device: torch.device | str = "cpu") -> None:
-        if recipe is None and data.layout not in RECIPES:
+    def __init__(
+        self, data: SkeletonSet, recipe: SamplingConfig | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        if recipe is None and data.layout not in SAMPLING:
             raise DataError(f"no recipe for the layout {data.layout!r}: give one")
-        self.recipe = recipe or RECIPES[data.layout]
+        self.recipe = recipe or SAMPLING[data.layout]
         self._offsets, self._lengths = data.offsets[:-1], data.lengths
         self._bodies = data.frames.shape[1:]
         self._mirrored: list[int] = []
@@ -147,7 +149,7 @@ def windows(lengths: Ints, bounds: tuple[float, float], rng: np.random.Generator
     return np.floor(place * (lengths - long + 1)).astype(np.int64), long
 
 
-def crop_times(lengths: Ints, recipe: Recipe, rng: np.random.Generator | None) -> tuple[Floats, Floats]:
+def crop_times(lengths: Ints, recipe: SamplingConfig, rng: np.random.Generator | None) -> tuple[Floats, Floats]:
     """Places in time (N, frames) of the resized windows, in frames of each clip, and their share of the later frame.
 
     Bilinear with pixel centres at halves, ends held, as `torch.nn.functional.interpolate` without aligned corners.
