@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.runtime.process_group import Group
+from fewdistill.students.distill.base import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,62 @@ class Division:
                 del layer.group
 
 
+class RunningStatistics:
+    """Batch norms' running statistics over a step whose micro-steps are divided over a group.
+
+    Each process's own are of its own micro-steps. ``share`` makes them what one process that runs every micro-step, in
+    order, would have: a decayed start, and from each micro-step what the later ones have left of it.
+    """
+
+    def __init__(self, module: nn.Module, accumulate: int) -> None:
+        """At the start of a step. accumulate: its micro-steps."""
+        found = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+        self._layers = [layer for layer in found if layer.running_mean is not None and layer.momentum is not None]
+        self._accumulate = accumulate
+        self._start = [self._of(layer) for layer in self._layers]
+        self._sums = [torch.zeros_like(value) for value in self._start]
+        self._decays = [1.0] * len(self._layers)
+        self._passes = [0] * len(self._layers)
+
+    @contextmanager
+    def micro_step(self, number: int) -> Iterator[None]:
+        """Around each of this process's micro-steps; number: from 0, of all processes' micro-steps."""
+        before = [(self._of(layer), self._tracked(layer)) for layer in self._layers]
+        yield
+        for place, (layer, (value, tracked)) in enumerate(zip(self._layers, before, strict=True)):
+            self._passes[place] = self._tracked(layer) - tracked  # passes in a micro-step
+            decay = (1 - float(layer.momentum or 0)) ** self._passes[place]
+            left = decay ** (self._accumulate - 1 - number)
+            self._sums[place] += left * (self._of(layer) - decay * value)
+            self._decays[place] = decay
+
+    def share(self, group: Group) -> None:
+        """At the end of the step, on all processes."""
+        if not self._layers:
+            return
+        joined = group.all_reduce(torch.cat([value.flatten() for value in self._sums]))
+        sums = joined.split([value.numel() for value in self._sums])
+        for layer, start, added, decay, passes in zip(
+            self._layers, self._start, sums, self._decays, self._passes, strict=True
+        ):
+            mean, variance = decay**self._accumulate * start + added.view_as(start)
+            assert layer.running_mean is not None and layer.running_var is not None
+            layer.running_mean.copy_(mean)
+            layer.running_var.copy_(variance)
+            if layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.add_(passes * (self._accumulate - self._accumulate // group.size))
+
+    @staticmethod
+    def _of(layer: nn.modules.batchnorm._BatchNorm) -> Tensor:
+        """Mean and variance, float64 (2, channels)."""
+        assert layer.running_mean is not None and layer.running_var is not None
+        return torch.stack([layer.running_mean, layer.running_var]).double()
+
+    @staticmethod
+    def _tracked(layer: nn.modules.batchnorm._BatchNorm) -> int:
+        return 0 if layer.num_batches_tracked is None else int(layer.num_batches_tracked)
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, share: Tensor, group: Group) -> Tensor:
@@ -95,7 +152,7 @@ class _SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        value = input.float()
+        value = at_least_float32(input)
         normal, mean, variance, count = _Normalise.apply(value, self.eps, self.group)
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             assert self.num_batches_tracked is not None

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from fewdistill.benchmark.runtime.probe import bfloat16_slowdown
 from fewdistill.benchmark.runtime.process_group import Group
 from fewdistill.benchmark.runtime.progress import Tick, say
 from fewdistill.benchmark.runtime.seeds import torch_scope
+from fewdistill.benchmark.training.division import RunningStatistics
 from fewdistill.feature_cache import atomic_file
 
 State = dict[str, Tensor]
@@ -96,7 +98,7 @@ def fit(
         return state
     optimiser = plan.config.optimiser(module.parameters())
     state = _resume(module, optimiser, checkpoint) if leads else TrainState()
-    if plan.group is not None:
+    if plan.group is not None and plan.steps:  # a training without steps is not divided: this process is alone in it
         state.step = plan.group.broadcast_state(module, optimiser, state.step)
     saved, writing = time.monotonic(), 0.0
     started = saved - state.seconds
@@ -144,10 +146,14 @@ def _step(
     mean: dict[str, float] = {}
     parameters = list(module.parameters())
     sums: list[Tensor | None] = [None] * len(parameters)
-    divided = plan.group is not None and not plan.shares_micro
-    for micro in plan.group.local_micro_steps(plan.accumulate) if plan.group and divided else range(plan.accumulate):
+    group = None if plan.shares_micro else plan.group
+    statistics = None if group is None else RunningStatistics(module, plan.accumulate)
+    for micro in range(plan.accumulate) if group is None else group.local_micro_steps(plan.accumulate):
         # the draws belong to the episode, whichever process has it
-        with torch_scope(device, plan.seed, plan.name, step * plan.accumulate + micro):
+        with (
+            torch_scope(device, plan.seed, plan.name, step * plan.accumulate + micro),
+            nullcontext() if statistics is None else statistics.micro_step(micro),
+        ):
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16):
                 parts = plan.loss(step, micro)
             (parts["loss"] / plan.accumulate).backward()
@@ -157,6 +163,8 @@ def _step(
             _move(parameters, sums)
     if plan.group is not None:
         mean = plan.group.all_reduce_grads(mean, sums, parameters)
+    if group is not None and statistics is not None:
+        statistics.share(group)
     if plan.accumulate > 1 or plan.group is not None:
         for parameter, total in zip(parameters, sums, strict=True):
             parameter.grad = None if total is None else total.to(parameter.dtype)
