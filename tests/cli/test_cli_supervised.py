@@ -74,8 +74,8 @@ def test_every_row_has_an_honest_record(home: Path) -> None:
         arrays = RecordStore(home / "runs" / "tiny" / "records").arrays(record.key)
         assert {name[-3:] for name in arrays["videos"]} == {"v03"}, "the test view"
     light = found["light_dke_gcn-joint/assistant/s0"]
-    assert light.settings["skeleton dke_gcn-joint-dkd-s0"]["network"] == "dke_gcn"
-    assert light.settings["skeleton ctr_gcn-joint-teacher-s0"]["network"] == "ctr_gcn"
+    assert light.settings["teacher"]["network"] == "dke_gcn"
+    assert light.settings["teacher of teacher"]["network"] == "ctr_gcn"
     assert light.cost and light.cost.parameters and light.cost.macs_per_video and light.cost.latency_ms_p50
     both = found[SUM].cost
     assert both and both.parameters == 2 * light.cost.parameters and both.latency_ms_p50 is None
