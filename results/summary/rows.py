@@ -176,9 +176,9 @@ def model_order(setting: Setting) -> tuple[object, ...]:
 def labels(settings: Iterable[Setting]) -> dict[Setting, str]:
     """Short name of each setting's model, with its head, frames and size of image where the settings differ in them."""
     settings = list(settings)
-    told = [name for name in ("head", "frames", "image_size") if len({getattr(s, name) for s in settings}) > 1]
+    differing = [name for name in ("head", "frames", "image_size") if len({getattr(s, name) for s in settings}) > 1]
     words = {"head": "{}", "frames": "{} frames", "image_size": "{} px"}
-    return {s: ", ".join([s.model, *(words[name].format(getattr(s, name)) for name in told)]) for s in settings}
+    return {s: ", ".join([s.model, *(words[name].format(getattr(s, name)) for name in differing)]) for s in settings}
 
 
 def _order(match: Match) -> tuple[object, ...]:
