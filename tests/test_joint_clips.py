@@ -5,22 +5,23 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
 from fewdistill.benchmark.data.skeletons.joint_clips import JointClips
 from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
-from fewdistill.benchmark.data.video.derivation import derive
 from fewdistill.benchmark.data.video.folder import VideoFolder
-from fewdistill.benchmark.graph import runner
-from fewdistill.benchmark.protocols.episodic import teacher as teacher_stages
-from fewdistill.benchmark.protocols.episodic.teacher import encoder_key, modality_tokens, train_encoder
+from fewdistill.benchmark.protocols.episodic.derive import derive_clips
+from fewdistill.benchmark.protocols.episodic.precheck import check_networks
+from fewdistill.benchmark.protocols.episodic.teacher import encoder_stage, token_rows, tokens_stage
+from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.errors import DataError
-from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.benchmark.stage import needed
 from fewdistill.students import StudentError
 from fewdistill.teachers.modalities import PosedClip
 from fewdistill.teachers.modalities.joints import Joints
 from tests.command import TINY
+from tests.skeleton_suites import make
 from tests.teachers.poses import SKELETON, SWAP, posed
+from tests.video_suites import run_on, version, video_suite
 
 MOVES = np.cumsum(np.random.default_rng(0).normal(0, 0.05, (8, 3)), axis=0)
 CLIP = Joints(frames=8).derive(posed(MOVES))
@@ -70,7 +71,7 @@ def test_a_flip_is_the_clip_of_the_mirrored_person() -> None:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def run(tmp_path_factory: pytest.TempPathFactory) -> VideoRun:
     root = tmp_path_factory.mktemp("joints")
     generate(
         root / "set",
@@ -80,22 +81,21 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     text = TINY.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb", "joints"]')
     (root / "tiny.toml").write_text(text.replace('token_target = "skeleton"', "") + VARIANTS)
     folder = VideoFolder(root / "set", frames=4, image_size=32, resize=32)
-    suite = load_suite(str(root / "tiny.toml"))
-    return Workspace(suite, folder, root / "runs", root / "cache", torch.device("cpu"))
+    return run_on(folder, video_suite(root / "tiny.toml"), root)
 
 
-def test_networks_share_their_clips_and_nothing_else(workspace: Workspace) -> None:
+def test_networks_share_their_clips_and_nothing_else(run: VideoRun) -> None:
     names = ("", "other-network", "shorter")
-    found = derive(workspace, variants=names, workers=1)
+    found = derive_clips(run, variants=names, workers=1)
     assert [(one.name, one.made) for one in found] == [("joints", 27), ("joints@shorter", 27)]
-    assert len({encoder_key(workspace.varied(name), "joints", 0) for name in names}) == 3
-    assert len({encoder_key(workspace.varied(name), "rgb", 0) for name in names}) == 1
-    video = workspace.all_videos[0]
-    clip = workspace.clips("joints", "resnet18").read(video, None)
+    assert len({encoder_stage(version(run, name), "joints", 0).key for name in names}) == 3
+    assert len({encoder_stage(version(run, name), "rgb", 0).key for name in names}) == 1
+    video = run.all_videos[0]
+    clip = run.clips(run.expert("joints"), "resnet18").read(video, None)
     assert clip.shape == (64, 21, 3, 1) and clip.dtype == np.float32
-    span = workspace.folder.indices(video)  # 1 to 4 of six frames
-    between = workspace.folder.joints(video, every=True)[span[0] : span[-1] + 1]
-    np.testing.assert_array_equal(clip, Joints().derive(PosedClip(between, workspace.folder.skeleton)))
+    span = run.data.indices(video)  # 1 to 4 of six frames
+    between = run.data.joints(video, every=True)[span[0] : span[-1] + 1]
+    np.testing.assert_array_equal(clip, Joints().derive(PosedClip(between, run.data.skeleton)))
 
 
 @pytest.mark.parametrize(
@@ -103,64 +103,60 @@ def test_networks_share_their_clips_and_nothing_else(workspace: Workspace) -> No
     [("ctr_gcn", 8, "8 frames of joints make 2 tokens, 4 are needed"), ("st_gcn", 16, "")],
 )
 def test_networks_that_do_not_fit_are_named_before_any_training(
-    workspace: Workspace, network: str, frames: int, says: str
+    run: VideoRun, network: str, frames: int, says: str
 ) -> None:
-    at = alone(workspace, network=network, frames=frames)
+    at = alone(run, network=network, frames=frames)
     with pytest.raises(StudentError, match=says) if says else nullcontext():
-        runner._check_networks(at)
+        check_networks(at)
 
 
-def alone(ws: Workspace, **options: object) -> Workspace:
-    """The workspace of a suite whose teacher reads joints alone."""
-    teacher = ws.suite.teacher.model_copy(update={"expert": {"joints": options}, "modalities": ("joints",)})
-    suite = ws.suite.model_copy(update={"students": (), "variant": {}, "teacher": teacher})
-    return Workspace(suite, ws.folder, ws.runs, ws.cache, ws.device)
+def alone(run: VideoRun, bf16: tuple[str, ...] = (), **options: object) -> VideoRun:
+    """The run of a suite whose teacher reads joints alone."""
+    teacher = run.suite.teacher.model_copy(update={"expert": {"joints": options}, "modalities": ("joints",)})
+    suite = run.suite.model_copy(update={"students": (), "variant": {}, "teacher": teacher, "bf16": bf16})
+    return VideoRun(suite, run.data, run.context)
 
 
-def test_tokens_are_cached_and_found_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    ws = alone(workspace, network="light_dke_gcn", frames=16)
-    derive(ws, workers=1)
-    entry = modality_tokens(ws, "joints", 0, train_encoder(ws, "joints", 0))
-    tokens = entry.gather(ws.all_videos)
+def test_tokens_are_cached_and_found_again(run: VideoRun) -> None:
+    at = alone(run, network="light_dke_gcn", frames=16)
+    make(tokens_stage(at, "joints", 0))
+    tokens = token_rows(at, "joints", 0).open().gather(at.all_videos)
     assert tokens.shape == (27, 4, 16) and np.isfinite(tokens).all()
     assert len({row.tobytes() for row in tokens}) == 27
-    monkeypatch.setattr(teacher_stages, "encoder_training", None)  # not called again
-    monkeypatch.setattr(teacher_stages, "embed", None)
-    later = alone(workspace, network="light_dke_gcn", frames=16)
-    again = modality_tokens(later, "joints", 0, train_encoder(later, "joints", 0))
-    np.testing.assert_array_equal(again.gather(ws.all_videos), tokens)
-    with pytest.raises(TypeError):
-        train_encoder(alone(workspace, network="st_gcn", frames=16), "joints", 0)
+    later = alone(run, network="light_dke_gcn", frames=16)
+    assert needed([tokens_stage(later, "joints", 0)]) == []  # nothing is trained or embedded again
+    np.testing.assert_array_equal(token_rows(later, "joints", 0).open().gather(at.all_videos), tokens)
+    other = needed([tokens_stage(alone(run, network="st_gcn", frames=16), "joints", 0)])
+    assert [stage.kind for stage in other] == ["encoder", "tokens"]
 
 
-def test_coordinates_train_in_bfloat16_where_the_suite_names_their_network(workspace: Workspace) -> None:
-    ws = alone(workspace, network="ctr_gcn", frames=16)
-    ws.suite = ws.suite.model_copy(update={"bf16": ("ctr_gcn",)})
-    derive(ws, workers=1)
-    key = train_encoder(ws, "joints", 0)
-    assert np.isfinite(modality_tokens(ws, "joints", 0, key).gather(ws.all_videos)).all()
-    assert key != encoder_key(alone(workspace, network="ctr_gcn", frames=16), "joints", 0)
+def test_coordinates_train_in_bfloat16_where_the_suite_names_their_network(run: VideoRun) -> None:
+    at = alone(run, bf16=("ctr_gcn",), network="ctr_gcn", frames=16)
+    make(tokens_stage(at, "joints", 0))
+    assert np.isfinite(token_rows(at, "joints", 0).open().gather(at.all_videos)).all()
+    plain = alone(run, network="ctr_gcn", frames=16)
+    assert encoder_stage(at, "joints", 0).key != encoder_stage(plain, "joints", 0).key
 
 
-def test_a_missing_file_is_named_before_any_work(workspace: Workspace) -> None:
-    path = workspace.folder.locate(workspace.all_videos[2], "joints")
+def test_a_missing_file_is_named_before_any_work(run: VideoRun) -> None:
+    path = run.data.locate(run.all_videos[2], "joints")
     aside = path.rename(path.with_suffix(".aside"))
-    lacking = VideoFolder(workspace.folder.root, frames=4, image_size=32, resize=32)
-    ws = Workspace(workspace.suite, lacking, workspace.runs, workspace.cache, workspace.device)
+    lacking = VideoFolder(run.data.root, frames=4, image_size=32, resize=32)
+    at = VideoRun(run.suite, lacking, run.context)
     with pytest.raises(DataError, match="no joints of this video") as caught:
-        derive(ws, workers=1)
+        derive_clips(at, workers=1)
     aside.rename(path)
     assert path.stem in str(caught.value)
 
 
-def test_a_joint_that_is_never_seen_is_named_with_its_file(workspace: Workspace) -> None:
-    path = workspace.folder.locate(workspace.all_videos[3], "joints")
+def test_a_joint_that_is_never_seen_is_named_with_its_file(run: VideoRun) -> None:
+    path = run.data.locate(run.all_videos[3], "joints")
     joints = np.load(path)
     joints[:, 2] = 0
     np.save(path, joints)
-    name = workspace.folder.skeleton.joints[2]
-    broken = VideoFolder(workspace.folder.root, frames=4, image_size=32, resize=32)
-    ws = Workspace(workspace.suite, broken, workspace.runs, workspace.cache, workspace.device)
+    name = run.data.skeleton.joints[2]
+    broken = VideoFolder(run.data.root, frames=4, image_size=32, resize=32)
+    at = VideoRun(run.suite, broken, run.context)
     with pytest.raises(DataError, match=f"joint '{name}' is never seen") as caught:
-        derive(ws, workers=1)
+        derive_clips(at, workers=1)
     assert str(path) in str(caught.value)

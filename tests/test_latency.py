@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from fewdistill.benchmark.cost.latency import Latency, latency_p50, peak_memory_mib, student_latency
+from fewdistill.benchmark.cost.latency import Latency, latency_p50, student_latency
 from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.runtime.machine import peak_memory_mib
 from fewdistill.students.backbones import TokenEncoder
 from fewdistill.students.few_shot import FewShotStudent
 from fewdistill.students.heads.trx import TRX

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from fewdistill.benchmark.evaluation.provenance import provenance
 from fewdistill.benchmark.runtime.compile_trunk import compile_trunk, try_compiling
 from fewdistill.benchmark.runtime.errors import RunError
 from fewdistill.benchmark.runtime.probe import Precision, bfloat16_slowdown, largest_worthwhile, training_precision
-from fewdistill.benchmark.suite.load import load_suite
-from fewdistill.benchmark.training.precision import probes, settled
+from fewdistill.benchmark.training.precision import resolve_bf16
 from fewdistill.students.backbones import TokenEncoder
+from tests.video_suites import opened
 
 CPU = torch.device("cpu")
 SMALL = "mobilenetv3_small"
@@ -47,27 +48,42 @@ def test_the_embedding_batch_is_one_of_those_tried() -> None:
     assert largest_worthwhile(SMALL, 32, CPU, 2, 8) in (2, 4, 8)
 
 
+TOML = f"""
+name = "probed"
+bf16 = "auto"
+students = ["{SMALL}"]
+data = {{image_size = 32, frames = 2, clips_per_class = 3, train_classes = 3, val_classes = 3, test_classes = 3}}
+teacher.encoder = "{SMALL}"
+teacher.episodic = {{way = 3, shot = 1, query = 1}}
+teacher.fusion = {{way = 3, shot = 1, query = 1}}
+episodic = {{way = 3, shot = 1, query = 1}}
+evaluate = {{way = 3, shots = [1], val_shot = 1}}
+"""
+
+
 def test_auto_becomes_names_once_a_run_folder(tmp_path: Path) -> None:
-    suite = load_suite(
-        "demo", ('bf16="auto"', f'students=["{SMALL}"]', f'teacher.encoder="{SMALL}"', "data.image_size=32")
-    )
-    first = settled(suite, tmp_path, CPU)
-    assert isinstance(first.bf16, tuple) and set(first.bf16) <= {SMALL}
-    (probe,) = tmp_path.glob("*.json")
+    path = tmp_path / "probed.toml"
+    path.write_text(TOML)
+    first = opened(path)
+    assert isinstance(first.suite.bf16, tuple) and set(first.suite.bf16) <= {SMALL}
+    (probe,) = (tmp_path / "runs" / "probed" / "precision").glob("*.json")
     content = json.loads(probe.read_text())
-    assert content["bf16"] == (SMALL in first.bf16)
+    assert content["bf16"] == (SMALL in first.suite.bf16)
     probe.write_text(json.dumps(content | {"bf16": not content["bf16"]}))  # kept: a resumed run goes on as it began
-    assert (SMALL in settled(suite, tmp_path, CPU).bf16) != (SMALL in first.bf16)
-    assert probes(tmp_path)[probe.stem]["float32_frames_per_second"] == content["float32_frames_per_second"]
+    assert (SMALL in opened(path).suite.bf16) != (SMALL in first.suite.bf16)
+    told = provenance(first.context, "a row")["bf16_probes"]
+    assert told[probe.stem]["float32_frames_per_second"] == content["float32_frames_per_second"]
     probe.write_text("{")
     with pytest.raises(RunError, match="delete it"):
-        settled(suite, tmp_path, CPU)
+        opened(path)
 
 
 def test_names_stay_as_they_are(tmp_path: Path) -> None:
-    suite = load_suite("demo", ('bf16=["resnet18"]',))
-    assert settled(suite, tmp_path / "none", CPU).bf16 == ("resnet18",)
-    assert not (tmp_path / "none").exists()
+    path = tmp_path / "probed.toml"
+    path.write_text(TOML)
+    assert opened(path, 'bf16=["resnet18"]').suite.bf16 == ("resnet18",)
+    assert not (tmp_path / "runs" / "probed" / "precision").exists()
+    assert resolve_bf16({}, tmp_path / "none", CPU) == () and not (tmp_path / "none").exists()
 
 
 def test_compiling_is_for_cuda_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:

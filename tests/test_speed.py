@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.benchmark.runtime.probe import bfloat16_slowdown
 from tools.speed import __main__ as command
 from tools.speed import plain
 from tools.speed.cases import CASES, QUICK, Bench, Sizes
@@ -26,8 +27,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.mark.parametrize("name", list(CASES))
 def test_every_side_runs_and_agrees_with_the_plain_one(name: str, bench: Bench) -> None:
     case = CASES[name]
-    samples = {side: run(bench) for side, run in case.sides.items()}
-    assert case.against in samples and set(case.aims) <= set(samples)
+    emulated = bool(bfloat16_slowdown(torch.device("cpu")))  # and hundreds of times as slow: the command leaves it out
+    samples = {side: run(bench) for side, run in case.sides.items() if not (emulated and "bfloat16" in side)}
+    assert case.against in samples and set(case.aims) <= set(case.sides)
     base = samples[case.against].values
     for side, sample in samples.items():
         assert sample.rate > 0 and np.isfinite(sample.seconds).all(), side

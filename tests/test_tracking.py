@@ -14,27 +14,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fewdistill.benchmark.graph.runner import open_workspace, run
-from fewdistill.benchmark.graph.tracked_row import track_row
-from fewdistill.benchmark.graph.tracked_stage import Curve
 from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from wandb.proto.wandb_internal_pb2 import Record as Saved
 
 from fewdistill.benchmark.cli.list import LISTED
-from fewdistill.benchmark.evaluation.episodic_record import Row
+from fewdistill.benchmark.graph.watch import track_row
 from fewdistill.benchmark.runtime.errors import UserError
-from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.benchmark.suite.registry import CATALOGUES
 from fewdistill.benchmark.suite.sections import TrainConfig
 from fewdistill.benchmark.tracking import TRACKERS, Run, Tracker, Trackers, guard
 from fewdistill.benchmark.training.loop import Plan, TrainState, fit
+from fewdistill.benchmark.training.watch import Curve
 from fewdistill.results.records.record import Record, key_of
 from fewdistill.results.records.store import RecordStore
 from fewdistill.students.registry import UnknownNameError
 from tests.command import COMMAND, environment
 from tests.curves import Points, drawn, in_float32, scalars
+from tests.skeleton_suites import run_here
+from tests.video_suites import opened
 
 SUITE = """
 name = "watched"
@@ -82,7 +81,7 @@ val_episodes = 50
 ROW = "mobilenetv3_small/none/s0"
 BROKEN = """
 import time
-from benchmark.tracking import TRACKERS, Tracker
+from fewdistill.benchmark.tracking import TRACKERS, Tracker
 
 def broken(name, where, act):
     calls = {call: (lambda *_: None) for call in ("open", "log", "close")} | {where: act}
@@ -101,7 +100,12 @@ broken("sleeps", "open", lambda *_: time.sleep(3600))
 """
 BROKEN_NAMES = ["fails_at_open", "fails_at_log", "fails_at_close", "leaves"]
 # the command, but with less patience
-IMPATIENT = "from benchmark.tracking import guard; guard.PATIENCE_S = 0.2; from benchmark.cli import main; main()"
+IMPATIENT = """
+from fewdistill.benchmark.tracking import guard
+guard.PATIENCE_S = 0.2
+from fewdistill.benchmark.cli.main import main
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def tracked(command: list[str | Path], cwd: Path, *options: str) -> subprocess.C
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     cwd = tmp_path_factory.mktemp("tracked")
     (cwd / "watched.toml").write_text(SUITE)
-    run(open_workspace(load_suite(str(cwd / "watched.toml")), cwd / "plain", cwd / "data", "cpu"), [ROW])
+    run_here(opened(cwd / "watched.toml", runs="plain"), [ROW])
     info = cwd / "site" / "broken_trackers-1.0.dist-info"
     info.mkdir(parents=True)
     (cwd / "site" / "broken_trackers.py").write_text(BROKEN)
@@ -402,9 +406,9 @@ def test_a_row_that_failed_is_tracked_as_failed(runs: Runs, held: tuple[threadin
     release, got = held
     release.set()
     cwd = runs.plain.parents[1]
-    ws = open_workspace(load_suite(str(cwd / "watched.toml")), cwd / "plain", cwd / "data", "cpu", track=["held"])
-    track_row(ws, Row("mobilenetv3_small", "none", 0), [], "no memory")
-    with pytest.raises(Stop), ws.trackers.follow(Run("k", "broken off", "watched", "base", {}, cwd)):
+    suite = opened(cwd / "watched.toml", runs="plain", track=("held",))
+    track_row(suite.context, suite.rows()[1], [], "no memory")
+    with pytest.raises(Stop), suite.context.trackers.follow(Run("k", "broken off", "watched", "base", {}, cwd)):
         raise Stop("no space")
     assert got == [("failed", {"reason": "no memory"}), ("failed", {"reason": "no space"})]
 
@@ -428,17 +432,17 @@ def test_a_tracker_that_hangs_is_waited_for_once(
 def test_a_tracker_that_cannot_be_used_is_refused_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "watched.toml").write_text(SUITE)
-    suite = load_suite(str(tmp_path / "watched.toml"))
+    path = tmp_path / "watched.toml"
+    path.write_text(SUITE)
     for name in ("wandb", "mlflow"):
         with monkeypatch.context() as absent:
             absent.setitem(sys.modules, name, None)
             with pytest.raises(UserError, match=rf"^--track {name} needs {name}: pip install 'fewdistill\[{name}\]'$"):
-                open_workspace(suite, tmp_path / "runs", tmp_path / "data", "cpu", track=["tensorboard", name])
+                opened(path, track=("tensorboard", name))
     with pytest.raises(UnknownNameError, match="unknown tracker 'tensorbord': did you mean tensorboard"):
-        open_workspace(suite, tmp_path / "runs", tmp_path / "data", "cpu", track=["tensorbord"])
+        opened(path, track=("tensorbord",))
     keyless = {"WANDB_MODE": "online", "HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)}
-    code = "from benchmark.tracking import Trackers; Trackers(['wandb'])"
+    code = "from fewdistill.benchmark.tracking import Trackers; Trackers(['wandb'])"
     asked = {name: value for name, value in environment().items() if name not in ("WANDB_API_KEY", "NETRC")}
     ended = subprocess.run(
         [sys.executable, "-c", code], env=asked | keyless, cwd=tmp_path, capture_output=True, text=True

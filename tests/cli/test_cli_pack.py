@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from fewdistill.benchmark.graph.runner import open_workspace, run
 
 from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.runtime.errors import DataError
-from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.results.records.store import RecordStore
 from tests.command import TINY, fewdistill, start
 from tests.data.folders import picture, write_image, write_lists
+from tests.skeleton_suites import run_here
+from tests.video_suites import opened
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +26,11 @@ SETTINGS = ("base.epochs=2", "episodic.episodes=10", "evaluate.episodes=50")
 
 def output(cwd: Path, *settings: str) -> dict[str, bytes]:
     """Weights and per-episode results of a student's run, by stage and record."""
-    ws = open_workspace(load_suite(str(cwd / "mine.toml"), (*SETTINGS, *settings)), cwd / "runs", cwd / "data", "cpu")
-    assert all(standing.done for standing in run(ws, ["mobilenetv3_small/none/*"]))
-    store = RecordStore(ws.runs / "records")
-    stages = {path.parent.name: path.read_bytes() for path in ws.runs.glob("stages/*/weights.safetensors")}
+    suite = opened(cwd / "mine.toml", *SETTINGS, *settings)
+    assert all(row.done for row in run_here(suite, ["mobilenetv3_small/none/*"]))
+    runs = suite.context.runs
+    store = RecordStore(runs / "records")
+    stages = {path.parent.name: path.read_bytes() for path in runs.glob("stages/*/weights.safetensors")}
     return stages | {record.key: store.arrays(record.key)["correct"].tobytes() for record in store.all()}
 
 

@@ -12,15 +12,23 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from fewdistill.benchmark.provenance import commit
 from rich.console import Console
 from rich.table import Table
 
 from fewdistill.benchmark.cli.main import main
+from fewdistill.benchmark.evaluation.provenance import commit
 from fewdistill.benchmark.runtime.allocator import tune_malloc
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.progress import bar, say
 from fewdistill.feature_cache import write_atomic
+from tools.speed import (  # noqa: F401  each registers its cases
+    derivation_case,
+    evaluation_case,
+    head_cases,
+    network_cases,
+    reading_cases,
+    skeleton_cases,
+)
 from tools.speed.cases import CASES, QUICK, Bench, Case, Sample, Sizes
 from tools.speed.machine import environment, limits
 

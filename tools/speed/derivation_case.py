@@ -4,18 +4,20 @@ import shutil
 import time
 
 import torch
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
-from fewdistill.benchmark.data.video.derivation import derive
+from fewdistill.benchmark.context import RunContext
 from fewdistill.benchmark.data.video.folder import VideoFolder
+from fewdistill.benchmark.protocols.episodic.derive import derive_clips
 from fewdistill.benchmark.protocols.episodic.suite import Suite
+from fewdistill.benchmark.protocols.episodic.video import VideoRun
+from fewdistill.feature_cache import Store
 from tools.speed.cases import CASES, Bench, Case, Sample, Side
 from tools.speed.evaluation_case import test_split
 
 _MODALITIES = ("flow", "gradient")
 
 
-def _workspace(bench: Bench) -> Workspace:
+def _run(bench: Bench) -> VideoRun:
     split, sizes = test_split(bench), bench.sizes
     videos = split.videos("test")[: sizes.derived_videos]
     folder = VideoFolder(
@@ -34,21 +36,22 @@ def _workspace(bench: Bench) -> Workspace:
             "teacher": {"modalities": ["rgb", *_MODALITIES]},
         }
     )
-    shutil.rmtree(bench.folder / "derived", ignore_errors=True)
-    return Workspace(suite, folder, bench.folder / "derived", bench.folder / "derived" / "cache", torch.device("cpu"))
+    derived = bench.folder / "derived"
+    shutil.rmtree(derived, ignore_errors=True)
+    return VideoRun(suite, folder, RunContext(derived, Store(derived / "cache"), torch.device("cpu")))
 
 
 def _side(together: bool, workers: int | None) -> Side:
     def side(bench: Bench) -> Sample:
-        ws = _workspace(bench)
-        ws.folder.content_hash()  # read once for all the commands of a run
+        run = _run(bench)
+        run.data.content_hash()  # read once for all the commands of a run
         start = time.perf_counter()
         for modalities in [_MODALITIES] if together else [(name,) for name in _MODALITIES]:
-            made = derive(ws, modalities, workers=workers)
-            assert all(entry.made == len(ws.all_videos) for entry in made)
+            made = derive_clips(run, modalities, workers=workers)
+            assert all(entry.made == len(run.all_videos) for entry in made)
         seconds = time.perf_counter() - start
         shutil.rmtree(bench.folder / "derived")
-        return Sample((seconds,), len(ws.all_videos))
+        return Sample((seconds,), len(run.all_videos))
 
     return side
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from fewdistill.benchmark.cost.latency import peak_memory_mib
 from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
 from fewdistill.benchmark.data.video.clips import ImageClips
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.episodes import ClassIndex, Episodes, draw
 from fewdistill.benchmark.evaluation.matching import embed, match, project
+from fewdistill.benchmark.runtime.machine import peak_memory_mib
 from fewdistill.benchmark.runtime.seeds import generator
 from fewdistill.students.trunks import IMAGENET_MEAN, IMAGENET_STD
 from tools.speed import plain

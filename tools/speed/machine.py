@@ -8,8 +8,9 @@ from typing import Any
 
 import psutil
 import torch
-from fewdistill.benchmark.provenance import commit, processor
 
+from fewdistill.benchmark.evaluation.provenance import commit
+from fewdistill.benchmark.runtime.machine import processor
 from tools.speed.cases import Bench, Sizes, timed
 
 _COPY_BYTES = 1 << 30

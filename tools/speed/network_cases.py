@@ -7,10 +7,10 @@ import psutil
 import torch
 from torch import Tensor
 
-from fewdistill.benchmark.cost.latency import peak_memory_mib
 from fewdistill.benchmark.cost.published_trx import PublishedTRX
 from fewdistill.benchmark.data.video.clips import ImageClips
 from fewdistill.benchmark.evaluation.matching import embed, project
+from fewdistill.benchmark.runtime.machine import peak_memory_mib
 from fewdistill.benchmark.suite.distillation import distiller
 from fewdistill.students.backbones import TokenEncoder
 from fewdistill.students.few_shot import FewShotStudent
