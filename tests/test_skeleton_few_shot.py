@@ -42,7 +42,7 @@ LIGHT = ('teacher="light_dke_gcn"', "students={}")
     ("setting", "says"),
     [
         ("recipe.epoch=3", "unknown key 'recipe.epoch': did you mean epochs"),
-        ('protocol="episodes"', "protocol = 'episodes': did you mean episodic"),
+        ('protocol="episodes"', "unknown protocol 'episodes': did you mean episodic"),
         ('teacher="ctr_gnc"', "unknown skeleton student 'ctr_gnc': did you mean ctr_gcn"),
         ('students.dke_gcn.self="dke_gcn/dkdd"', "did you mean dke_gcn/dkd"),
         ('stream="joints"', "unknown stream 'joints': did you mean joint"),
@@ -54,7 +54,8 @@ LIGHT = ('teacher="light_dke_gcn"', "students={}")
         ('head={name="mean_cosin"}', "did you mean mean_cosine"),
         ('head={name="trx", tuple_sizes=[2, 4]}', "head:"),
         ('head={name="trx", tuple_sizes=[2]}', "teacher_episodic.episodes = 0 leaves the weights of head.name = 'trx'"),
-        ("distiller.kd.weight=2.0", "taught settings learn by dkd"),
+        ("distiller.kdd.weight=2.0", "unknown distiller 'kdd': did you mean kd"),
+        ('students.dke_gcn.dkd={loss="kdd"}', "unknown distiller 'kdd': did you mean kd"),
         ("distiller.dkd.gamma=2.0", "distiller.dkd.gamma: unknown key"),
         ("variant.x.data.split=9", "variant.x: data.split must stay the suite's"),
         ("variant.x.evaluate.way=3", "variant.x: evaluate must stay the suite's"),
