@@ -34,6 +34,7 @@ from tests.skeleton_suites import bench_of, make, make_interrupted, run_here, wr
         ('teacher="dke_gcn"', "students.dke_gcn is the teacher"),
         ('students.dke_gcn.self="dke_gcn/dkdd"', "did you mean dke_gcn/dkd"),
         ('students.dke_gcn.dkd="dke_gcn/self"', "its teachers lead back to itself"),
+        ('students.dke_gcn.dkd={loss="kd"}', "students.dke_gcn.dkd.loss: supervised networks are distilled by dkd"),
         ('students.dke_gcn.none="teacher"', "needs a name other than none"),
         ('streams=["joints"]', "unknown stream 'joints': did you mean joint"),
         ('streams=["joint"]', "ensembles.two: bone is not in streams"),

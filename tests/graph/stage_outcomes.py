@@ -1,7 +1,11 @@
-"""A number or two of the output of every kind of stage, from tiny suites; ``python -m tests.graph.stage_outcomes`` writes
-them to stage_outcomes.json, after the version of a kind whose numbers were meant to change has been raised."""
+"""A number or two of the output of every kind of stage, from tiny suites.
+
+``python -m tests.graph.stage_outcomes`` writes them to stage_outcomes.json, for who has raised the version of a kind
+whose numbers were meant to change.
+"""
 
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,11 +41,15 @@ def outcomes(folder: Path) -> dict[str, dict[str, Any]]:
     for suite in opened:
         assert all(row.done for row in run_here(suite))
         for stage in _stages(suite):
-            found.setdefault(stage.kind, {"version": stage.version, **_numbers(suite, stage)})
+            if numbers := _numbers(suite, stage):
+                found.setdefault(stage.kind, {"version": stage.version, **numbers})
         cell, record = suite.rows()[-1].cells[-1]
         metrics = RecordStore(suite.context.runs / "records").read(record.key).metrics
         assert metrics is not None
-        found[f"{record.kind} {cell.protocol} {cell.head}"] = {"version": record.version, "nll": metrics.nll}  # type: ignore[attr-defined]
+        found[f"{record.kind} {cell.protocol} {cell.head}"] = {
+            "version": record.version,
+            "log nll": math.log1p(metrics.nll),
+        }  # type: ignore[attr-defined]
     return found
 
 
@@ -56,9 +64,9 @@ def _numbers(suite: OpenedSuite, stage: Stage) -> dict[str, Any]:
         digests = [stage.settings["entry"]] if "entry" in stage.settings else stage.settings["entries"]
         entry = next(entry for entry in store.entries() if entry.folder.name == digests[0])
         rows = entry.gather(entry.ids()[:8]).astype(np.float64)
-        return {"mean": float(np.abs(rows).mean()), "deviation": float(rows.std())}
+        return {"mean": float(np.abs(rows).mean()), "largest": float(np.abs(rows).max())}
     curve = [point["loss"] for point in stage.summary()["curve"] if "loss" in point]
-    return {"loss": curve[:STEPS]}
+    return {"loss": curve[:STEPS]} if curve else {}
 
 
 if __name__ == "__main__":
