@@ -18,6 +18,7 @@ from fewdistill.benchmark.graph.protocol import OpenedSuite, RunOptions
 from fewdistill.benchmark.graph.record_index import row_stage
 from fewdistill.benchmark.stage import Stage, with_needs
 from fewdistill.feature_cache import Store
+from fewdistill.results.records.metrics import Accuracy
 from fewdistill.results.records.store import RecordStore
 from tests.command import TINY
 from tests.skeleton_suites import arena_of, bench_of, run_here
@@ -45,11 +46,8 @@ def outcomes(folder: Path) -> dict[str, dict[str, Any]]:
                 found.setdefault(stage.kind, {"version": stage.version, **numbers})
         cell, record = suite.rows()[-1].cells[-1]
         metrics = RecordStore(suite.context.runs / "records").read(record.key).metrics
-        assert metrics is not None
-        found[f"{record.kind} {cell.protocol} {cell.head}"] = {
-            "version": record.version,
-            "log nll": math.log1p(metrics.nll),
-        }  # type: ignore[attr-defined]
+        assert isinstance(metrics, Accuracy) and metrics.nll is not None
+        found[f"cell {cell.protocol} {cell.head}"] = {"version": record.version, "log nll": math.log1p(metrics.nll)}
     return found
 
 
