@@ -1,6 +1,6 @@
 """One suite in one process; by two of torchrun; by two runs side by side; on a Ray cluster: the same weights, records.
 
-And what fails on one of several processes, and the recipe for Slurm.
+Each of them on videos and on skeleton clips. And what fails on one of several processes, and the recipe for Slurm.
 """
 
 import json
@@ -19,21 +19,25 @@ from typing import Any
 
 import pytest
 import ray
-from fewdistill.benchmark.graph.runner import open_workspace, run
-from fewdistill.benchmark.graph.status import status
 
-from fewdistill.benchmark.graph.ray import plan_tasks, run_on_ray
-from fewdistill.benchmark.protocols.episodic.teacher import encoder_stage
+from fewdistill.benchmark.api import load_suite, open_loaded
+from fewdistill.benchmark.graph.execute import run
+from fewdistill.benchmark.graph.protocol import OpenedSuite, RunOptions
+from fewdistill.benchmark.graph.ray import RayCluster
+from fewdistill.benchmark.graph.record_index import row_stage
+from fewdistill.benchmark.graph.remote import divided
+from fewdistill.benchmark.graph.torchrun import TorchrunProcesses
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.runtime.process_group import Group
-from fewdistill.benchmark.suite.load import load_suite
+from fewdistill.benchmark.stage import needed
 from fewdistill.feature_cache import run_lock
 from fewdistill.results.records.store import RecordStore
+from tests import skeleton_suites
 from tests.command import COMMAND, environment, fewdistill, start
 from tests.curves import shown_as_stored
 from tests.gloo_pair import take_part
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SUITE = """
 name = "small"
@@ -84,38 +88,101 @@ STUDENT = "mobilenetv3_small"
 
 
 @dataclass(frozen=True)
-class Finished:
-    """The suite, run by two processes side by side. said: what each told; encoder: the stage both had to wait for;
-    written: when its end was first seen."""
+class Case:
+    """A tiny suite in a file of its own, whose data are beside it.
 
+    row: one that needs most of it; trainings: that it needs; first: title of a stage among them; shared: kinds of
+    stages that a killed run had finished; killed: folders of the stages in which a worker dies; undivided: settings
+    that two processes cannot divide, and how the error names them.
+    """
+
+    name: str
+    row: str
+    trainings: int
+    first: str
+    shared: tuple[str, ...]
+    killed: str
+    undivided: dict[str, str]
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.toml"
+
+    def write(self, cwd: Path) -> None:
+        """The suite's file, and its clips where it does not make them itself."""
+        if self.name == "small":
+            (cwd / self.file).write_text(SUITE)
+        elif self.name == "few":
+            skeleton_suites.write_few_shot(cwd)
+        else:
+            skeleton_suites.write_suite(cwd)
+
+    def runs(self, cwd: Path) -> Path:
+        return cwd / "runs" / self.name
+
+
+CASES = (
+    Case(
+        "small", f"{STUDENT}/d2m/s0", 6, "encoder rgb-s0", ("encoder", "fusion"), "student-*",
+        {"episodic.accumulate=3": "episodic.accumulate = 3", "base.batch=5": "base.batch = 5"},
+    ),
+    Case(
+        "few", "light_dke_gcn/assistant/s0", 6, "skeleton-base dke_gcn-joint-s0", (), "skeleton-episodes-*",
+        {"episodic.accumulate=3": "episodic.accumulate = 3", "recipe.batch=3": "recipe.batch = 3"},
+    ),
+    Case(
+        "tiny", "light_dke_gcn-joint/assistant/s0", 3, "skeleton dke_gcn-joint-teacher-s0", (), "skeleton-*-self-*",
+        {"recipe.batch=3": "recipe.batch = 3"},
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A suite, run by two processes side by side. said: what each told; seen: when finished files were first seen."""
+
+    case: Case
     cwd: Path
     said: tuple[str, str]
-    encoder: Path
-    written: int
+    seen: dict[Path, int]
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One run of the whole suite, one of a row of it, and a stage that both need held until both wait for it."""
-    cwd = tmp_path_factory.mktemp("both")
-    (cwd / "small.toml").write_text(SUITE)
-    ws = open_workspace(load_suite(str(cwd / "small.toml")), cwd / "runs", cwd / "data", "cpu")
-    encoder = encoder_stage(ws, "rgb", 0).folder
-    said = cwd / "one", cwd / "two"
+    case, cwd = request.param, tmp_path_factory.mktemp("both")
+    case.write(cwd)
+    suite = open_suite(case, cwd)
+    [first] = [stage for row in suite.rows() for stage in row.trained.walk() if stage.title == case.first][:1]
+    said, seen = (cwd / "one", cwd / "two"), dict[Path, int]()
+
+    def look() -> None:
+        for pattern in ("stages/*/done.json", "records/*.npz"):
+            for path in case.runs(cwd).glob(pattern):
+                seen.setdefault(path, path.stat().st_mtime_ns)
+
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("w")) for path in said]
-        with run_lock(encoder):
+        with run_lock(first.folder):
             runs = []
-            for file, only in zip(files, (["--only", f"{STUDENT}/d2m/*"], []), strict=True):
-                command, quiet = [COMMAND, "run", "small.toml", "--no-report", *only], subprocess.DEVNULL
+            for file, only in zip(files, (["--only", case.row], []), strict=True):
+                command, quiet = [COMMAND, "run", case.file, "--no-report", *only], subprocess.DEVNULL
                 runs.append(subprocess.Popen(command, cwd=cwd, env=environment(), stdout=quiet, stderr=file, text=True))
                 stack.callback(runs[-1].kill)
-            told = f"[waiting for {encoder.name}: process {os.getpid()} on "
+            told = f"[waiting for {first.title}: process {os.getpid()} on "
             until(lambda: all(told in path.read_text() for path in said), *runs)
-        done = encoder / "done.json"
-        written = until(lambda: done.exists() and done.stat().st_mtime_ns, *runs)
-        assert [process.wait(timeout=200) for process in runs] == [0, 0], [path.read_text() for path in said]
-    return Finished(cwd, (said[0].read_text(), said[1].read_text()), encoder, written)
+        deadline = time.monotonic() + 240
+        while any(process.poll() is None for process in runs):
+            assert time.monotonic() < deadline
+            look()
+            time.sleep(0.01)
+        assert [process.returncode for process in runs] == [0, 0], [path.read_text() for path in said]
+    return Finished(case, cwd, (said[0].read_text(), said[1].read_text()), seen)
+
+
+@pytest.fixture
+def case(both: Finished) -> Case:
+    return both.case
 
 
 @pytest.fixture
@@ -125,32 +192,39 @@ def alone(both: Finished) -> Path:
 
 
 @pytest.fixture
-def fresh(alone: Path, tmp_path: Path) -> Path:
+def fresh(alone: Path, case: Case, tmp_path: Path) -> Path:
     """A folder with the suite and its data, and no run."""
-    (tmp_path / "small.toml").write_text(SUITE)
+    (tmp_path / case.file).write_text((alone / case.file).read_text())
     (tmp_path / "data").mkdir()
-    embedded = next((alone / "data").glob("embedded-*"))
-    (tmp_path / "data" / embedded.name).symlink_to(embedded)
+    for source in (alone / "data").iterdir():
+        if source.is_dir() and source.name != "cache":
+            (tmp_path / "data" / source.name).symlink_to(source)
     return tmp_path
 
 
-def stages(cwd: Path) -> dict[str, dict[str, Any]]:
-    return {p.parent.name: json.loads(p.read_text()) for p in (cwd / "runs/small/stages").glob("*/done.json")}
+def open_suite(case: Case, cwd: Path, *changes: str, group: Group | None = None) -> OpenedSuite:
+    root = [f'data.root="{found}"' for found in (cwd / "data").glob("*") if found.name in ("nw_ucla", "msr_action3d")]
+    suite = load_suite(str(cwd / case.file), (*root, *changes))
+    return open_loaded(suite, RunOptions(cwd / "runs", cwd / "data", "cpu", group=group))
 
 
-def weights(cwd: Path) -> dict[str, bytes]:
-    return {p.parent.name: p.read_bytes() for p in (cwd / "runs/small/stages").glob("*/weights.safetensors")}
+def stages(runs: Path) -> dict[str, dict[str, Any]]:
+    return {path.parent.name: json.loads(path.read_text()) for path in runs.glob("stages/*/done.json")}
 
 
-def outcome(cwd: Path) -> dict[str, tuple[float, bytes]]:
+def weights(runs: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in runs.glob("stages/*/weights.safetensors")}
+
+
+def outcome(runs: Path) -> dict[str, tuple[float, bytes]]:
     """Accuracy and per-query correctness of every record, by key."""
-    store = RecordStore(cwd / "runs/small/records")
+    store = RecordStore(runs / "records")
     return {r.key: (r.metrics.accuracy, store.arrays(r.key)["correct"].tobytes()) for r in store.all() if r.metrics}
 
 
 def until(happened: Callable[[], Any], *processes: subprocess.Popen[str]) -> Any:
     """What ``happened`` gives as soon as it gives something; the processes must not end before."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (found := happened()):
         for process in processes:
             assert process.poll() is None, "ended too early"
@@ -160,57 +234,50 @@ def until(happened: Callable[[], Any], *processes: subprocess.Popen[str]) -> Any
 
 
 def torchrun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [
-        COMMAND.with_name("torchrun"),
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "fewdistill.benchmark.cli.main",
-        "run",
-        "small.toml",
-    ]
-    return subprocess.run(
-        [*command, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240
-    )
+    command = [COMMAND.with_name("torchrun"), "--nproc-per-node", "2", "-m", "fewdistill", "run", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240)
 
 
-def test_two_processes_train_as_one(alone: Path, fresh: Path) -> None:
-    result = torchrun("--only", f"{STUDENT}/d2m/s0", "--track", "tensorboard", cwd=fresh)
+def test_two_processes_train_as_one(case: Case, alone: Path, fresh: Path) -> None:
+    result = torchrun(case.file, "--only", case.row, "--track", "tensorboard", cwd=fresh)
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count(f"[1/1] {STUDENT}/d2m/s0\n") == 1 and result.stdout.count("report:") == 1
-    ours, theirs = stages(fresh), stages(alone)
-    assert {name.split("-")[0] for name in ours} == {"encoder", "fusion", "base", "student"}
+    assert result.stderr.count(f"[1/1] {case.row}\n") == 1 and result.stdout.count("report:") == 1
+    ours, theirs = stages(case.runs(fresh)), stages(case.runs(alone))
     for name, stage in ours.items():
-        points = list(zip(stage["curve"], theirs[name]["curve"], strict=True))
-        assert len(points) >= 4
-        for mine, single in points:
-            assert mine == pytest.approx(single, abs=1e-5)
+        for curve in ("curve", "base_curve"):  # of the base, too, which is divided by batches
+            points = list(zip(stage.get(curve, []), theirs[name].get(curve, []), strict=True))
+            assert len(points) >= 2 or curve == "base_curve"
+            for mine, single in points:
+                assert mine == pytest.approx(single, abs=1e-5), name
         assert stage["selected_step"] == theirs[name]["selected_step"]
-    followed = [path.parent for path in (fresh / "runs/small/tracking").rglob("events.out.tfevents.*")]
-    assert len(followed) == len(set(followed)) == 7, "six trainings and a row, each tracked by the first process alone"
-    records = RecordStore(fresh / "runs/small/records").all()
-    assert [record.provenance["processes"] for record in records] == [2]
-    assert outcome(fresh).keys() < outcome(alone).keys()  # how many processes there were is no part of the key
+    followed = [path.parent for path in (case.runs(fresh) / "tracking").rglob("events.out.tfevents.*")]
+    assert len(followed) == len(set(followed)) == case.trainings + 1, "trainings and a row, each by the first process"
+    records = RecordStore(case.runs(fresh) / "records").all()
+    assert {record.provenance["processes"] for record in records} == {2}
+    found = outcome(case.runs(fresh)).keys()  # how many processes there were is no part of the key
+    assert found and found < outcome(case.runs(alone)).keys()
 
 
-def test_episodes_that_cannot_be_divided_are_refused_before_any_training(alone: Path) -> None:
-    suite = load_suite(str(alone / "small.toml"), ("episodic.accumulate=3",))
-    ws = open_workspace(suite, alone / "runs", alone / "data", "cpu", group=Group(0, 2, "cpu"))
-    before = stages(alone)
-    with pytest.raises(UserError, match=r"^episodic.accumulate = 3 episodes a step cannot be divided over 2"):
-        run(ws, [f"{STUDENT}/none/*"])
-    assert stages(alone) == before
+def test_steps_that_cannot_be_divided_are_refused_before_any_training(case: Case, alone: Path) -> None:
+    before = stages(case.runs(alone))
+    for change, says in case.undivided.items():
+        group = Group(0, 2, "cpu")
+        suite = open_suite(case, alone, change, group=group)
+        with pytest.raises(UserError, match=rf"^{says} a step cannot be divided over 2 processes: set a multiple of 2"):
+            run(suite, lambda rows, at=suite.context, group=group: TorchrunProcesses(at, group))  # type: ignore[misc]
+    assert stages(case.runs(alone)) == before
 
 
 def test_runs_of_one_folder_share_the_work(both: Finished) -> None:
-    assert (both.encoder / "done.json").stat().st_mtime_ns == both.written, "a stage was trained twice"
-    row = f"] {STUDENT}/d2m/s0\n"
-    assert sum(row in text for text in both.said) == 1, "a row was run twice"
-    assert len(outcome(both.cwd)) == 3
+    runs = both.case.runs(both.cwd)
+    assert len(both.seen) == len(stages(runs)) + len(outcome(runs))
+    assert {path: path.stat().st_mtime_ns for path in both.seen} == both.seen, "something was made twice"
+    names = {row.name for row in open_suite(both.case, both.cwd).rows()}
+    assert {record.provenance["row"] for record in RecordStore(runs / "records").all()} == names
     assert not list((both.cwd / "runs").rglob(".run.json"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a Ray cluster of two workers."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -219,19 +286,19 @@ def cluster() -> Iterator[str]:
     ray.shutdown()
 
 
-@pytest.mark.timeout(240)
-def test_a_worker_killed_in_a_cell_is_replaced_and_nothing_is_lost(alone: Path, fresh: Path, cluster: str) -> None:
-    run = fresh / "runs" / "small"
-    for shared in ("encoder", "fusion"):  # trained before, as in a run that was interrupted
-        [stage] = (alone / "runs" / "small" / "stages").glob(f"{shared}-*")
-        shutil.copytree(stage, run / "stages" / stage.name)
-    process = start(
-        "run", "small.toml", "--no-report", "--engine", "ray", "--address", cluster, "--track", "tensorboard", cwd=fresh
-    )
+def test_a_killed_ray_worker_is_replaced_and_nothing_is_lost(
+    case: Case, alone: Path, fresh: Path, cluster: str
+) -> None:
+    runs = case.runs(fresh)
+    for shared in case.shared:  # trained before, as in a run that was interrupted
+        [stage] = (case.runs(alone) / "stages").glob(f"{shared}-*")
+        shutil.copytree(stage, runs / "stages" / stage.name)
+    ours = ["--engine", "ray", "--address", cluster, "--track", "tensorboard"]
+    process = start("run", case.file, "--no-report", *ours, cwd=fresh)
 
     def training() -> int:
-        """The process that trains a student's episodes."""
-        for owner in run.glob("stages/student-*/.run.json"):
+        """The process that trains."""
+        for owner in runs.glob(f"stages/{case.killed}/.run.json"):
             return int(json.loads(owner.read_text())["pid"])
         return 0
 
@@ -239,46 +306,56 @@ def test_a_worker_killed_in_a_cell_is_replaced_and_nothing_is_lost(alone: Path, 
     os.kill(worker, signal.SIGKILL)
     _, said = process.communicate(timeout=200)
     assert process.returncode == 0, said
-    assert weights(fresh) == weights(alone) and outcome(fresh) == outcome(alone)
-    [(name, student)] = [(name, stage) for name, stage in stages(fresh).items() if "-d2m-" in name]
-    assert shown_as_stored(run / "tracking", name, "episodic", student["curve"])
-    assert f"] {STUDENT}/d2m/s0\n" in said and "Traceback" not in said
+    assert weights(runs) == weights(case.runs(alone)) and outcome(runs) == outcome(case.runs(alone))
+    trained = stages(runs)
+    for name, stage in trained.items():
+        part = "supervised" if case.name == "tiny" or "-base-" in name else "episodic"
+        if not name.startswith(("base-", *case.shared)):
+            assert shown_as_stored(runs / "tracking", name, part, stage["curve"])
+    assert f"] {case.row}\n" in said and "Traceback" not in said
     assert len(said.splitlines()) < 30, "Ray's own lines"
 
 
-def test_what_tasks_need_stands_before_them(fresh: Path) -> None:
-    suite = load_suite(str(fresh / "small.toml"), ('teacher.modalities=["rgb", "skeleton"]',))
-    ws = open_workspace(suite, fresh / "runs", fresh / "data", "cpu")
-    tasks = plan_tasks(ws, status(ws), overwrite=False, workers=2)
-    titles: list[str] = []
-    for task in tasks.values():
-        assert {tasks[need].title for need in task.needs} <= set(titles)
-        titles.append(task.title)
-    shared = ["clips 1/1", "encoder rgb s0", "encoder skeleton s0", "teacher s0"]
-    assert titles == [*shared, "teacher/-/s0", f"base {STUDENT} plain s0", f"{STUDENT}/none/s0", f"{STUDENT}/d2m/s0"]
-    clips = ws.clip_entry("skeleton")
-    assert clips.missing(ws.all_videos) and tasks["clips 1"].work(ws, {}) == ""
-    assert not clips.missing(ws.all_videos)
-    assert "clips 1" not in plan_tasks(ws, status(ws), overwrite=False, workers=2)
+def test_what_stages_need_stands_before_them(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SUITE)
+    suite = open_suite(CASES[0], tmp_path, 'teacher.modalities=["rgb", "skeleton"]')
+
+    def planned() -> dict[str, Any]:
+        each = divided(needed(row_stage(suite.context, row) for row in suite.rows()), 2)
+        return {stage.title: stage for stage in each}
+
+    stages = planned()
+    for number, stage in enumerate(stages.values()):
+        assert {parent.title for parent in stage.needs} <= set(list(stages)[:number])
+    clips = ["clips-part skeleton 1/2", "clips-part skeleton 2/2", "clips skeleton"]
+    taught = ["encoder rgb-s0", "tokens rgb-s0", "encoder skeleton-s0", "tokens skeleton-s0", "fusion s0", "fused s0"]
+    rows = ["row teacher/-/s0", f"row {STUDENT}/none/s0", f"row {STUDENT}/d2m/s0"]
+    assert list(stages)[:3] == clips and set(stages) >= {*clips, *taught, *rows}
+    for title in clips[:2]:
+        stages[title].run(stages[title])
+    assert stages["clips skeleton"].done  # whose parts were all that there is to do
+    assert not set(clips) & set(planned())
 
 
 def test_what_is_no_cluster_and_no_engine_is_said(tmp_path: Path) -> None:
     for address, why in {"127.0.0.1:1": "refused", "head": "host:port"}.items():
+        executor = RayCluster(lambda device: pytest.fail("opened"), address, "cpu")
         with pytest.raises(UserError, match=f"no Ray cluster at {address} .*{why}.*ray start"):
-            run_on_ray(None, [], False, address=address, device="cpu")  # type: ignore[arg-type]
+            executor.drive([], lambda stage: None, lambda stage, outcome: None)
     unknown = fewdistill("run", "embedded", "--engine", "spark", cwd=tmp_path)
     assert unknown.returncode == 2 and "choose local or ray" in unknown.stderr
 
 
-def test_the_slurm_recipe_takes_the_row_of_its_number(alone: Path) -> None:
+def test_the_slurm_recipe_takes_the_row_of_its_number(case: Case, alone: Path) -> None:
     recipe = Path(__file__).parents[1] / "recipes" / "slurm-array.sh"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-
-    changed = {"PATH": path, "SLURM_ARRAY_TASK_ID": "1", "PREFIX": STUDENT}
-    command = ["bash", recipe, "small.toml", "--dry-run"]
-    second = subprocess.run(command, cwd=alone, env=environment() | changed, capture_output=True, text=True)
-    assert second.returncode == 0, second.stderr
-    assert f"{STUDENT}/d2m/s0" in second.stdout and "1 of 1 rows done" in second.stdout
+    prefix = STUDENT if case.name == "small" else ""
+    rows = [row.name for row in open_suite(case, alone).rows() if row.name.startswith(prefix)]
+    changed = {"PATH": path, "SLURM_ARRAY_TASK_ID": str(rows.index(case.row)), "PREFIX": prefix}
+    command = ["bash", recipe, case.file, "--dry-run"]
+    taken = subprocess.run(command, cwd=alone, env=environment() | changed, capture_output=True, text=True)
+    assert taken.returncode == 0, taken.stderr
+    assert case.row in taken.stdout and "1 of 1 rows done" in taken.stdout
 
 
 def test_gradients_add_up_and_a_failure_is_known_to_all(tmp_path: Path) -> None:

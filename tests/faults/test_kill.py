@@ -8,14 +8,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fewdistill.feature_cache import Store
 from fewdistill.results.records.store import RecordStore
 from tests.command import TINY, fewdistill, start
 from tests.curves import shown_as_stored
+from tests.processes import wait_for, workers_of
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +122,48 @@ def test_killed_runs_end_as_an_undisturbed_one(calm: Path, tmp_path: Path) -> No
     assert "[1/" not in again.stderr
     page = killed / "runs" / "tiny" / "report" / "report.html"
     assert page.exists() and str(page.relative_to(killed)) in again.stdout
+
+
+def trainers(run: Path, pattern: str) -> set[int]:
+    """The processes that work at the stages of some folders."""
+    found = set()
+    for owner in run.glob(f"stages/{pattern}/.run.json"):
+        with suppress(OSError, ValueError):  # done in between
+            found.add(int(json.loads(owner.read_text())["pid"]))
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_killed_workers_and_killed_parents_of_workers_end_as_an_undisturbed_run(calm: Path, tmp_path: Path) -> None:
+    killed = a_folder(tmp_path / "killed")
+    run, command = killed / "runs" / "tiny", ("run", "tiny.toml", "--no-report", "--workers", "2")
+
+    first = start(*command, cwd=killed)
+    wait_for(lambda: first.poll() is not None or bool(trainers(run, "encoder-*")))
+    workers = workers_of(first.pid)
+    assert len(workers) == 2 and trainers(run, "encoder-*") <= {worker.pid for worker in workers}
+    os.kill(first.pid, signal.SIGKILL)  # the parent alone: its workers must notice
+    first.communicate()
+    assert not psutil.wait_procs(workers, timeout=30)[1], "a worker outlived the command"
+    stood = written(killed)
+
+    second = start(*command, cwd=killed)
+    wait_for(lambda: second.poll() is not None or bool(trainers(run, "student-*")))
+    workers = workers_of(second.pid)
+    victim = trainers(run, "student-*").pop()
+    assert victim in {worker.pid for worker in workers}
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: second.poll() is not None or bool({w.pid for w in workers_of(second.pid)} - {victim}))
+    workers += workers_of(second.pid)  # those that came after
+    _, said = second.communicate(timeout=200)
+    assert second.returncode == 0 and "Traceback" not in said, said
+    assert not psutil.wait_procs(workers, timeout=30)[1], "a worker outlived the command"
+
+    after = written(killed)
+    assert {path: after[path] for path in stood} == stood, "something that stood was computed again"
+    assert weights(killed) == weights(calm)
+    assert outcome(killed) == outcome(calm)
+    assert all(not entry.verify() for entry in Store(killed / "data" / "cache").entries())
 
 
 @pytest.mark.timeout(300)

@@ -4,22 +4,19 @@ import json
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from fewdistill.benchmark.graph.runner import open_workspace
-from fewdistill.benchmark.protocols.episodic.workspace import Workspace
 
-from fewdistill.benchmark.data.video.derivation import derive
+from fewdistill.benchmark.protocols.episodic.derive import derive_clips
+from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.errors import RunError
-from fewdistill.benchmark.suite.load import load_suite
 from fewdistill.feature_cache import Store
 from tests.command import TINY, fewdistill, start
+from tests.processes import wait_for, workers_of
+from tests.video_suites import opened, small_shards
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +30,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A suite, its data set, and its clips derived without a disturbance, two to a shard."""
     root = tmp_path_factory.mktemp("calm")
     (root / "tiny.toml").write_text(SUITE)
-    derive(opened(root), workers=1)
+    derive_clips(small(root), workers=1)
     return root
 
 
@@ -41,18 +38,16 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cwd(calm: Path, tmp_path: Path) -> Path:
     """The same suite and data set with nothing derived."""
     shutil.copytree(calm, tmp_path / "run", ignore=shutil.ignore_patterns("cache"))
-    opened(tmp_path / "run")
+    small(tmp_path / "run")
     return tmp_path / "run"
 
 
-def opened(root: Path) -> Workspace:
-    """The suite's workspace, its empty entries made for shards of two clips, which they keep."""
-    ws = open_workspace(load_suite(str(root / "tiny.toml")), root / "runs", root / "data", "cpu")
+def small(root: Path) -> VideoRun:
+    """The suite's run, its empty entries made for shards of two clips, which they keep."""
+    run = opened(root / "tiny.toml").run
     for modality in MODALITIES:
-        entry = ws.clip_entry(modality)
-        ws.store.remove(entry.folder.name)
-        ws.store.entry(entry.key, row_shape=entry.row_shape, dtype=entry.dtype, rows_per_shard=2)
-    return ws
+        small_shards(run, run.expert(modality), 2)
+    return run
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -66,20 +61,6 @@ def stamps(root: Path) -> Stamps:
     sidecars = (root / "data" / "cache").glob("*/[0-9]*.json")
     files = [path for sidecar in sidecars for path in (sidecar, sidecar.with_suffix(".npy"))]
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
-
-
-def workers_of(parent: int) -> list[psutil.Process]:
-    children = psutil.Process(parent).children(recursive=True)
-    with suppress(psutil.NoSuchProcess):  # one ended in between
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-    return []
-
-
-def wait_for(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 200
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def disturbed(cwd: Path, number: signal.Signals) -> tuple[int, str]:
@@ -114,7 +95,7 @@ def test_killed_and_started_again_it_makes_only_what_is_missing(cwd: Path, calm:
 
 
 def test_a_killed_worker_is_one_line_that_says_what_to_do(cwd: Path, calm: Path) -> None:
-    ws = open_workspace(load_suite(str(cwd / "tiny.toml")), cwd / "runs", cwd / "data", "cpu")
+    run = opened(cwd / "tiny.toml").run
 
     def kill_one() -> None:
         wait_for(lambda: len(stamps(cwd)) >= 8 and len(workers_of(os.getpid())) == 2)
@@ -123,12 +104,12 @@ def test_a_killed_worker_is_one_line_that_says_what_to_do(cwd: Path, calm: Path)
     with ThreadPoolExecutor(1) as beside:
         killing = beside.submit(kill_one)
         with pytest.raises(RunError, match=r"process that derives clips was killed.*with --workers 1"):
-            derive(ws, workers=2)
+            derive_clips(run, workers=2)
         killing.result()
     assert not workers_of(os.getpid())
     stood = stamps(cwd)
     assert 8 <= len(stood) < 180 and not list((cwd / "data" / "cache").rglob("*.rows"))
-    derive(ws, workers=1)
+    derive_clips(run, workers=1)
     assert contents(cwd) == contents(calm) and stood.items() <= stamps(cwd).items()
 
 
@@ -146,10 +127,8 @@ def test_a_broken_video_is_named_and_finished_shards_stand(cwd: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:200])
     text = SUITE.replace("[data]", f'[data]\nsource = "folder"\nroot = "{broken.parents[2]}"\nresize = 96')
     (cwd / "mine.toml").write_text(text)
-    ws = open_workspace(load_suite(str(cwd / "mine.toml")), cwd / "runs", cwd / "data", "cpu")
-    entry = ws.clip_entry("skeleton")
-    ws.store.remove(entry.folder.name)
-    entry = ws.store.entry(entry.key, row_shape=entry.row_shape, dtype=entry.dtype, rows_per_shard=2)
+    run = opened(cwd / "mine.toml").run
+    entry = small_shards(run, run.expert("skeleton"), 2)
     result = fewdistill("derive", "mine.toml", "--modality", "skeleton", "--workers", "1", cwd=cwd)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert f"error: {broken}: " in result.stderr
