@@ -66,7 +66,7 @@ def test_every_row_has_an_honest_record(home: Path) -> None:
     )
     for record in found.values():
         cell, metrics = record.cell, record.metrics
-        assert metrics and (cell.protocol, cell.way, cell.shot, cell.image_size) == ("supervised", 10, 0, 0)
+        assert metrics and (cell.protocol, cell.way, cell.shot, cell.image_size) == ("supervised", 10, None, 0)
         assert metrics.episodes == 6
         assert metrics.per_class.keys() == {"pick up with one hand", "pick up with two hands"}, "no others were tested"
         assert record.selection["split"] == "none" and record.selection["rule"] == "the last epoch"
