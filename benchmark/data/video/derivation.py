@@ -37,13 +37,14 @@ Piece = tuple[tuple[str, tuple[Put, ...]], ...]
 def derive(
     folder: VideoFolder,
     videos: Sequence[str],
-    entries: Mapping[Expert, Entry],
+    opens: Mapping[Expert, Callable[[], Entry]],
     *,
     part: tuple[int, int] = (1, 1),
     workers: int | None = None,
 ) -> dict[Expert, tuple[int, int]]:
     """Fill cache entries with the clips of these videos by their experts; finished shards are kept.
 
+    opens: opens, or makes, each expert's entry; called when the wishes are known to be possible.
     part: (i, n) derives the shards whose number is i - 1 modulo n, so that n machines with one cache folder share the
     work without a word, and each resumes its own share whatever the others have done. workers: processes, default a
     core each, but not more than the work is worth starting; 1 works in this process. The clips do not depend on any of
@@ -62,8 +63,9 @@ def derive(
         raise UserError(f"part {number} of {parts}: parts are numbered from 1 to their count")
     if workers is not None and workers < 1:
         raise UserError(f"workers = {workers}: at least one is needed")
-    for expert in entries:
+    for expert in opens:
         expert.check(folder)
+    entries = {expert: opened() for expert, opened in opens.items()}
     plans = {expert: entry.plan(videos) for expert, entry in entries.items()}
     mine = {expert: [shard for shard in plan if in_part(shard.index, part)] for expert, plan in plans.items()}
     drafts = [(expert, ShardWriter.of(entries[expert], shard)) for expert, shards in mine.items() for shard in shards]

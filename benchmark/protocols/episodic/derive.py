@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fewdistill.benchmark.data.video.derivation import derive
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.errors import UserError
+from fewdistill.feature_cache import Entry
 from fewdistill.students.registry import nearest
 from fewdistill.teachers.modalities import Expert
 
@@ -39,11 +41,17 @@ def derive_clips(
     itself. Raises UserError for a modality that no teacher reads, and what ``derive`` raises.
     """
     wanted = _wanted(run, modalities, variants)
-    rows = {expert: run.clip_rows(expert) for expert in wanted}
-    found = derive(run.data, run.all_videos, {e: r.open() for e, r in rows.items()}, part=part, workers=workers)
+    opens = {expert: partial(_entry, run, expert) for expert in wanted}
+    found = derive(run.data, run.all_videos, opens, part=part, workers=workers)
     return [
-        Derived(name, rows[expert].key.digest, len(run.all_videos), *found[expert]) for expert, name in wanted.items()
+        Derived(name, run.clip_rows(expert).key.digest, len(run.all_videos), *found[expert])
+        for expert, name in wanted.items()
     ]
+
+
+def _entry(run: VideoRun, expert: Expert) -> Entry:
+    """Named by the files' contents, which are read for it."""
+    return run.clip_rows(expert).open()
 
 
 def _wanted(run: VideoRun, modalities: Sequence[str] | None, variants: Sequence[str]) -> dict[Expert, str]:

@@ -50,8 +50,8 @@ def clips_stage(run: VideoRun, experts: tuple[Expert, ...]) -> Stage:
     cached = {expert: run.clip_rows(expert) for expert in experts}
 
     def make(number: int, parts: int, workers: int | None = 1) -> None:
-        entries = {expert: rows.open() for expert, rows in cached.items()}
-        derive(run.data, run.all_videos, entries, part=(number, parts), workers=workers)
+        opens = {expert: rows.open for expert, rows in cached.items()}
+        derive(run.data, run.all_videos, opens, part=(number, parts), workers=workers)
 
     digests = [rows.key.digest for rows in cached.values()]
     label = " ".join(expert.name for expert in experts)
