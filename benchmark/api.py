@@ -77,7 +77,7 @@ class Run:
     ) -> list[RowStatus]:
         """Train, distil, score and record what is missing; finished work is reused. Returns each row's status.
 
-        only: a pattern, or several, on the rows' names, model/distillation/seed@variant; workers: processes, default one
+        only: a pattern, or several, on rows' names, model/distillation/seed@variant; workers: processes, default one
         a core. A script that trains in several keeps its own work under ``if __name__ == "__main__"``, as they are
         spawned.
         """
