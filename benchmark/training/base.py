@@ -119,6 +119,7 @@ def train_base(
         return rows, keep, clips.pixels([videos[row] for row in rows], rng, keep, mine)
 
     steps = round(config.epochs * per_epoch)
+    group = context.group if steps else None  # nothing to divide: the stage may be of one process alone
     batches = Prefetcher(prepare, steps)
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
@@ -135,7 +136,7 @@ def train_base(
                 total = total + weight * value
         return division.loss({"loss": total, **parts})
 
-    plan = Plan(config, steps, seed, f"{name}-base", loss, bf16=bf16, group=context.group, shares_micro=True)
+    plan = Plan(config, steps, seed, f"{name}-base", loss, bf16=bf16, group=group, shares_micro=True)
     shared = nullcontext() if config.micro_frames else division.batch_norm(module)  # groups of frames have their own
     with shared:
         return train_stage(

@@ -76,7 +76,7 @@ def episodic_plan(
         bf16,
         validate,
         max(1, config.validate_every // config.accumulate),
-        group=context.group,
+        group=context.group if config.episodes else None,  # nothing to divide: the stage may be of one process alone
     )
 
 
