@@ -93,8 +93,7 @@ def train_base(
 
     frames: of a clip. Processes of a group divide each batch; UserError where it cannot be divided.
     """
-    device, division = context.device, Division(context.group)
-    videos = data.videos("train")
+    device, videos = context.device, data.videos("train")
     labels = torch.from_numpy(data.labels("train")).to(device)
     with torch_scope(torch.device("cpu"), seed, "init", "classifier", name):
         module = BaseClassifier(encoder, int(labels.max()) + 1)
@@ -102,7 +101,10 @@ def train_base(
     batch = min(config.batch, len(videos))
     per_epoch = len(videos) // batch
     frames_kept = config.clip_frames or frames
-    if context.group is not None:
+    steps = round(config.epochs * per_epoch)
+    group = context.group if steps else None  # nothing to divide: the stage may be of one process alone
+    division = Division(group)
+    if group is not None:
         groups = math.lcm(config.micro_frames or frames_kept, frames_kept) // frames_kept
         division.check(batch, "base.batch", groups)
     mine = division.share(batch)
@@ -118,12 +120,10 @@ def train_base(
         keep = _frame_choice(len(rows), frames, frames_kept, rng)
         return rows, keep, clips.pixels([videos[row] for row in rows], rng, keep, mine)
 
-    steps = round(config.epochs * per_epoch)
-    group = context.group if steps else None  # nothing to divide: the stage may be of one process alone
     batches = Prefetcher(prepare, steps)
 
     def loss(step: int, micro: int) -> dict[str, Tensor]:
-        with nullcontext() if context.group is None else context.group.collective():
+        with nullcontext() if group is None else group.collective():
             rows, keep, pixels = batches(step)
         own = module.encoder.clips(clips.network_input(pixels), frames_kept, config.micro_frames)
         tokens = {branch: division.gather(value) for branch, value in own.items()}
