@@ -21,6 +21,14 @@ from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.progress import bar, say
 from fewdistill.benchmark.runtime.provenance import commit
 from fewdistill.feature_cache import write_atomic
+from tools.speed import (  # noqa: F401  each registers its cases
+    derivation_case,
+    evaluation_case,
+    head_cases,
+    network_cases,
+    reading_cases,
+    skeleton_cases,
+)
 from tools.speed.cases import CASES, QUICK, Bench, Case, Sample, Sizes
 from tools.speed.machine import environment, limits
 
