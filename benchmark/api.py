@@ -72,12 +72,16 @@ class Run:
         """The run folder."""
         return self.opened.context.runs
 
-    def run(self, only: Sequence[str] = (), *, overwrite: bool = False, workers: int | None = None) -> list[RowStatus]:
+    def run(
+        self, only: str | Sequence[str] = (), *, overwrite: bool = False, workers: int | None = None
+    ) -> list[RowStatus]:
         """Train, distil, score and record what is missing; finished work is reused. Returns each row's status.
 
-        only: patterns on the rows' names, model/distillation/seed@variant; workers: processes, default one a core.
+        only: a pattern, or several, on rows' names, model/distillation/seed@variant; workers: processes, default one
+        a core. A script that trains in several keeps its own work under ``if __name__ == "__main__"``, as they are
+        spawned.
         """
-        return run(self.opened, partial(self.local, workers=workers, overwrite=overwrite), only, overwrite)
+        return run(self.opened, partial(self.local, workers=workers, overwrite=overwrite), _listed(only), overwrite)
 
     def local(self, pending: list[Row], *, workers: int | None, overwrite: bool) -> InThisProcess | WorkerProcesses:
         """The executor on this machine: worker processes, or this one for a single worker."""
@@ -92,13 +96,17 @@ class Run:
         names = tuple(row.name for row in pending)
         return Remote(Reopen.of(self.opened, options), Path.cwd(), names, overwrite, parts)
 
-    def status(self, only: Sequence[str] = ()) -> list[RowStatus]:
+    def status(self, only: str | Sequence[str] = ()) -> list[RowStatus]:
         """The status of each row's records: done, failed, diverged, started or missing."""
-        return status_of_rows(self.opened, only)
+        return status_of_rows(self.opened, _listed(only))
 
     def records(self) -> pd.DataFrame:
         """The finished records, one a line; see ``records``."""
         return records(self.folder / "records")
+
+
+def _listed(only: str | Sequence[str]) -> Sequence[str]:
+    return (only,) if isinstance(only, str) else only
 
 
 def workers_of(asked: int | None, opened: OpenedSuite) -> int:

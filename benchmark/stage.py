@@ -237,7 +237,7 @@ def spelt_out(trained: Stage) -> dict[str, dict[str, Any]]:
     """What the hashes in an identity stand for, for a record: "trained", and every stage behind it by its part.
 
     "teacher", "teacher of teacher" and so on for settings of that name, "base" and "teacher base" likewise; "member
-    <part>" and "teacher <part>" for the members of a sum; kind and part for all others: "encoder rgb". The names hold no
+    <part>" and "teacher <part>" for the members of a sum; kind and part for all others: "encoder rgb". No name holds a
     seed, so that the records of two seeds differ in nothing else.
     """
     found = {"trained": trained.identity}

@@ -16,7 +16,6 @@ from fewdistill.benchmark.data.skeletons.class_splits import class_splits
 from fewdistill.benchmark.data.skeletons.readers.msr_action3d import CLASSES
 from fewdistill.benchmark.data.skeletons.readers.nw_ucla import CLASSES as UCLA
 from fewdistill.benchmark.graph.protocol import RunOptions
-from fewdistill.benchmark.protocols.episodic import skeletons
 from fewdistill.benchmark.protocols.episodic.opening import OpenedSkeletons
 from fewdistill.benchmark.protocols.episodic.skeleton_suite import ClassSplit, SkeletonEpisodicSuite
 from fewdistill.benchmark.protocols.episodic.skeletons import (
@@ -24,6 +23,7 @@ from fewdistill.benchmark.protocols.episodic.skeletons import (
     SkeletonRun,
     network_stage,
     split_labels,
+    teacher_outputs,
     token_rows,
 )
 from fewdistill.benchmark.runtime.errors import DataError, UserError
@@ -42,7 +42,7 @@ LIGHT = ('teacher="light_dke_gcn"', "students={}")
     ("setting", "says"),
     [
         ("recipe.epoch=3", "unknown key 'recipe.epoch': did you mean epochs"),
-        ('protocol="episodes"', "protocol = 'episodes': did you mean episodic"),
+        ('protocol="episodes"', "unknown protocol 'episodes': did you mean episodic"),
         ('teacher="ctr_gnc"', "unknown skeleton student 'ctr_gnc': did you mean ctr_gcn"),
         ('students.dke_gcn.self="dke_gcn/dkdd"', "did you mean dke_gcn/dkd"),
         ('stream="joints"', "unknown stream 'joints': did you mean joint"),
@@ -54,7 +54,9 @@ LIGHT = ('teacher="light_dke_gcn"', "students={}")
         ('head={name="mean_cosin"}', "did you mean mean_cosine"),
         ('head={name="trx", tuple_sizes=[2, 4]}', "head:"),
         ('head={name="trx", tuple_sizes=[2]}', "teacher_episodic.episodes = 0 leaves the weights of head.name = 'trx'"),
-        ("distiller.kd.weight=2.0", "taught settings learn by dkd"),
+        ("distiller.kdd.weight=2.0", "unknown distiller 'kdd': did you mean"),
+        ('students.dke_gcn.kd={loss="kdd"}', "unknown distiller 'kdd'"),
+        ('students.dke_gcn.mse={loss="rkd", teacher="dke_gcn/mse"}', "its teachers lead back to itself"),
         ("distiller.dkd.gamma=2.0", "distiller.dkd.gamma: unknown key"),
         ("variant.x.data.split=9", "variant.x: data.split must stay the suite's"),
         ("variant.x.evaluate.way=3", "variant.x: evaluate must stay the suite's"),
@@ -189,7 +191,7 @@ def test_a_teacher_changes_the_student_and_nothing_that_the_other_one_sees(home:
     assert network_stage(again, *ALONE).key == network_stage(calm, *ALONE).key
     assert network_stage(again, *TEACHER).key != network_stage(calm, *TEACHER).key
     rows, labels = torch.tensor([0, 4, 1, 5]), torch.tensor([0, 1])
-    outputs = skeletons._teacher_outputs(calm, *TEACHER, frozenset())  # of the teacher's own teacher
+    outputs = teacher_outputs(calm, *TEACHER, frozenset())  # of the teacher's own teacher
     theirs = outputs(rows, labels, labels, 2).logits["fused"]
     with torch.no_grad():
         joints = calm.data.batch(calm.data.parts["train"][rows.numpy()], "joint")
@@ -221,9 +223,6 @@ def test_across_data_sets_and_streams_rows_are_ordinary_ones(tmp_path: Path) -> 
     records = recorded(opened)
     assert {record.cell.dataset for record in records} == {"msr_action3d to nw_ucla"} and len(records) == 4
     assert len({record.identity["episodes"] for record in records}) == 2, "one list a shot, whatever the stream"
-    renamed = arena_of(tmp_path, (*LIGHT, classes, test_data, 'variant.bones.stream="bone"'))
-    assert finished(renamed) == ["light_dke_gcn/-/s0", "light_dke_gcn/-/s0@bones"]
-    assert {record.cell.variant for record in recorded(opened)} == {"", "bones"}
 
 
 def test_another_head_and_a_teacher_trained_in_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,8 +128,8 @@ def _left_out(name: str, selection: RecordSelection) -> list[str]:
     if selection.whole:
         notes = [f"{len(open_)} records of {name} are not finished"] if open_ else []
     else:
-        told = [(r, f": {r.reason}" if r.reason else "") for r in open_]
-        notes = [f"seed {r.cell.seed} of {name}, {r.cell.at}, {r.status}{reason}" for r, reason in told]
+        named_seeds = [(r, f": {r.reason}" if r.reason else "") for r in open_]
+        notes = [f"seed {r.cell.seed} of {name}, {r.cell.at}, {r.status}{reason}" for r, reason in named_seeds]
     return notes + [f"not read: {line}" for line in selection.left_out]
 
 

@@ -27,7 +27,8 @@ from fewdistill.results.plots.style import (
 from fewdistill.results.records.metrics import macs_of
 from fewdistill.results.records.record import Record
 from fewdistill.results.stats import pareto_front
-from fewdistill.results.summary.rows import Row, RowCost, Setting, at_of, labels
+from fewdistill.results.summary.cost import RowCost
+from fewdistill.results.summary.rows import Row, Setting, at_of, labels
 
 Line = tuple[Setting, tuple[int, ...], tuple[float, ...]]
 

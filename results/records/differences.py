@@ -32,8 +32,8 @@ def _differing(one: Record, two: Record) -> list[tuple[str, Any, Any]]:
     if not spelt_out or not unlike:
         return unlike
     known = {key_of(settings) for record in (one, two) for settings in record.settings.values()}
-    told = [(path, x, y) for path, x, y in unlike if x not in known or y not in known]
-    return told or unlike
+    spelt = [(path, x, y) for path, x, y in unlike if x not in known or y not in known]
+    return spelt or unlike
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:

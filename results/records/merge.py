@@ -13,7 +13,7 @@ from fewdistill.results.records.differences import differences, differences_but_
 from fewdistill.results.records.record import Cell
 from fewdistill.results.records.result import Problem, Result
 
-_TOLD = 6  # differences named of two records
+_MOST_LISTED = 6  # differences named of two records
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def _set_aside(found: Sequence[_Found], why: str, problems: list[Problem]) -> li
     skipped = []
     for one in found:
         reason = f"{one.path} and {_others(one, found)} contradict each other: {why}"
-        told: dict[str, object] = {"status": "skipped", "reason": reason, "metrics": None, "cost": None, "curve": []}
-        skipped.append(_Found(one.path, Result(one.result.record.model_copy(update=told))))
+        emptied: dict[str, object] = {"status": "skipped", "reason": reason, "metrics": None, "cost": None, "curve": []}
+        skipped.append(_Found(one.path, Result(one.result.record.model_copy(update=emptied))))
     return skipped
 
 
@@ -124,13 +124,13 @@ def _mismatch(twins: Sequence[_Found]) -> str:
     cell, first = twins[0].result.record.cell, twins[0].result.record
     name = f"{cell.model}/{cell.distillation}, {cell.at}, seed {cell.seed} of {cell.suite}"
     name += f" ({cell.variant})" if cell.variant else ""
-    told = "; ".join(_told(differences(first, twin.result.record)) for twin in twins[1:])
-    return f"{name} with different identities ({told}): name the variants apart in the suite, or remove one"
+    unlike = "; ".join(_listed(differences(first, twin.result.record)) for twin in twins[1:])
+    return f"{name} with different identities ({unlike}): name the variants apart in the suite, or remove one"
 
 
-def _told(found: Sequence[str]) -> str:
-    more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
-    return ", ".join([*found[:_TOLD], *more])
+def _listed(found: Sequence[str]) -> str:
+    more = [f"and {len(found) - _MOST_LISTED} more"] if len(found) > _MOST_LISTED else []
+    return ", ".join([*found[:_MOST_LISTED], *more])
 
 
 def _note_seeds(chosen: Sequence[_Found], problems: list[Problem]) -> None:
@@ -140,10 +140,10 @@ def _note_seeds(chosen: Sequence[_Found], problems: list[Problem]) -> None:
         if found.done:
             rows[found.result.record.cell.model_copy(update={"seed": 0})].append(found)
     for first, *others in rows.values():
-        told: set[str] = set()
+        noted: set[str] = set()
         for other in others:
-            unlike = _told(differences_but_seed(first.result.record, other.result.record))
-            if unlike and unlike not in told:
-                told.add(unlike)
+            unlike = _listed(differences_but_seed(first.result.record, other.result.record))
+            if unlike and unlike not in noted:
+                noted.add(unlike)
                 said = f"another seed of the row of {first.path}, made with other settings: {unlike}"
                 problems.append(Problem(other.path, said, note=True))

@@ -66,7 +66,7 @@ def _panel(result: Result) -> dict[str, Any]:
         "classes": _classes(metrics.per_class) if isinstance(metrics, Accuracy) else [],
         "curves": _curves(record),
         "command": command(record),
-        "told": has_command(record),
+        "has_command": has_command(record),
         "blocks": {name: block for name, block in blocks.items() if block},
     }
 

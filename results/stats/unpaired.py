@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from fewdistill.results.stats import Paired
+from fewdistill.results.stats.paired import Paired, satterthwaite, t_test
 
 Floats = NDArray[np.float64]
 
@@ -47,12 +46,7 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Paired:
     mean = a.mean - b.mean
     parts = a.sources + b.sources
     variance = math.fsum(value for value, _ in parts)  # exact: B - A must be the very negative of A - B
-    if variance == 0:
-        return Paired(mean, mean, mean, 1.0 if mean == 0 else 0.0)
-    degrees = variance**2 / math.fsum(value**2 / n for value, n in parts)
-    error = math.sqrt(variance)
-    half = float(special.stdtrit(degrees, 0.975)) * error
-    return Paired(mean, mean - half, mean + half, float(2 * special.stdtr(degrees, -abs(mean) / error)))
+    return t_test(mean, variance, satterthwaite(parts))
 
 
 def _source(values: Floats) -> tuple[float, float]:

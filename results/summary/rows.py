@@ -1,15 +1,15 @@
 """From records to rows: the seeds of one setting and shot become one statement. Tables, plots and report read rows."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from statistics import median
 
 from fewdistill.results import ResultError
 from fewdistill.results.records.metrics import EPISODIC, METRICS, MainFigure, Metrics
-from fewdistill.results.records.record import Cell, Cost, at_shot, shot_order
+from fewdistill.results.records.record import Cell, at_shot, shot_order
 from fewdistill.results.records.result import Result
 from fewdistill.results.stats import Interval, PairedOverSeeds, closed_over_seeds, holm, seed_interval
+from fewdistill.results.summary.cost import RowCost, median_cost
 from fewdistill.results.summary.pairing import by_seed, done, pair
 from fewdistill.results.summary.ranks import Rank, ranks
 
@@ -59,21 +59,6 @@ class Setting:
 
 Match = tuple[Setting, int | None]
 """A setting at a shot (None in a protocol without): what records of different seeds share."""
-
-
-@dataclass(frozen=True)
-class RowCost:
-    """Cost of a row: medians over its seeds; None where no seed measured it. MACs in units of 1e9 (G), MB of 1e6."""
-
-    parameters_m: float | None
-    size_mb: float | None
-    gmacs_per_video: float | None
-    gmacs_per_episode: float | None
-    thop_gmacs_per_episode: float | None
-    latency_ms: float | None
-    latency_threads: int | None
-    training_seconds: float | None
-    counter: str
 
 
 @dataclass(frozen=True)
@@ -176,9 +161,9 @@ def model_order(setting: Setting) -> tuple[object, ...]:
 def labels(settings: Iterable[Setting]) -> dict[Setting, str]:
     """Short name of each setting's model, with its head, frames and size of image where the settings differ in them."""
     settings = list(settings)
-    told = [name for name in ("head", "frames", "image_size") if len({getattr(s, name) for s in settings}) > 1]
+    differing = [name for name in ("head", "frames", "image_size") if len({getattr(s, name) for s in settings}) > 1]
     words = {"head": "{}", "frames": "{} frames", "image_size": "{} px"}
-    return {s: ", ".join([s.model, *(words[name].format(getattr(s, name)) for name in told)]) for s in settings}
+    return {s: ", ".join([s.model, *(words[name].format(getattr(s, name)) for name in differing)]) for s in settings}
 
 
 def _order(match: Match) -> tuple[object, ...]:
@@ -283,24 +268,5 @@ def _row(
         p=None,
         rank=rank,
         rank_why="a teacher" if setting.role == "teacher" else "a variant" if setting.variant else why,
-        cost=_cost([result.record.cost for result in done(group) if result.record.cost]),
-    )
-
-
-def _cost(costs: list[Cost]) -> RowCost:
-    def middle(pick: Callable[[Cost], float | None], scale: float = 1.0) -> float | None:
-        known = [value for cost in costs if (value := pick(cost)) is not None]
-        return median(known) / scale if known else None
-
-    threads = middle(lambda cost: cost.latency_threads)
-    return RowCost(
-        parameters_m=middle(lambda cost: cost.parameters, 1e6),
-        size_mb=middle(lambda cost: cost.bytes, 1e6),
-        gmacs_per_video=middle(lambda cost: cost.macs_per_video, 1e9),
-        gmacs_per_episode=middle(lambda cost: cost.macs_per_episode, 1e9),
-        thop_gmacs_per_episode=middle(lambda cost: cost.thop_gmacs_per_episode),
-        latency_ms=middle(lambda cost: cost.latency_ms_p50),
-        latency_threads=None if threads is None else int(threads),
-        training_seconds=middle(lambda cost: cost.training_seconds),
-        counter=", ".join(sorted({cost.counter for cost in costs if cost.counter})),
+        cost=median_cost([result.record.cost for result in done(group) if result.record.cost]),
     )

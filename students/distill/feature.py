@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewdistill.students import StudentError
-from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH
 from fewdistill.students.distill import DISTILLERS
 from fewdistill.students.distill.base import NoBaseTerms, Weight, label_loss, label_tokens, summed, teacher_tokens
 from fewdistill.students.output import EpisodeOutput
@@ -40,7 +39,7 @@ class _Projected(NoBaseTerms, nn.Module):
         tokens, taught = label_tokens(student), teacher_tokens(teacher)
         with torch.autocast(tokens.device.type, enabled=False):
             term = self.distance(self.projector(tokens), taught)
-        ce = label_loss(student, labels, (QUERY_BRANCH, LABEL_BRANCH))
+        ce = label_loss(student, labels, tuple(student.logits))
         return summed(self.ce_weight, ce, {"feature": (self.weight, term)})
 
     @abstractmethod

@@ -66,9 +66,9 @@ def test_every_row_has_an_ordinary_record_of_episodes_at_every_shot(home: Path) 
     for same in frozen.values():
         assert len({sha for sha, _, _ in same}) == 1, "all rows answer the same frozen episodes"
         assert all(np.array_equal(same[0][k], one[k]) for one in same for k in (1, 2))
-    light, base = found["light_dke_gcn/assistant/1"].settings, "skeleton-base light_dke_gcn-joint-s0"
-    assert light["skeleton-episodes dke_gcn-joint-dkd-s0"] == found["dke_gcn/dkd/1"].settings["trained"]
-    assert light["skeleton-base ctr_gcn-joint-s0"]["network"] == "ctr_gcn"
+    light, base = found["light_dke_gcn/assistant/1"].settings, "base"
+    assert light["teacher"] == found["dke_gcn/dkd/1"].settings["trained"]
+    assert light["teacher of teacher base"]["network"] == "ctr_gcn"
     assert found["light_dke_gcn/none/1"].settings[base] == light[base], "labels alone come first in every setting"
 
 

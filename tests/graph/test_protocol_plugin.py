@@ -65,3 +65,8 @@ def test_worker_processes_give_the_same_records(tmp_path: Path, monkeypatch: pyt
         frame = run.records()
         outcomes.append(frame.sort_values("key")[["key", "error", "bytes"]].to_dict("records"))
     assert outcomes[0] == outcomes[1] and len(outcomes[0]) == 6
+
+
+def test_the_page_shows_this_file() -> None:
+    page = Path(__file__).parents[2] / "docs" / "add-a-protocol.md"
+    assert TOY.read_text() in page.read_text()

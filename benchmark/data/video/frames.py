@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import av.error
+import av.video.stream
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -193,7 +194,7 @@ def _decoded(path: Path, *, whole: bool) -> Iterator[av.VideoFrame]:
         raise FileError(path, f"truncated: {packets} of {declared} frames present")
 
 
-def _tagged_frames(stream: av.VideoStream) -> int:
+def _tagged_frames(stream: av.video.stream.VideoStream) -> int:
     """Frames by the DURATION tag that Matroska and WebM files carry in place of a frame count; 0 without one."""
     tag, rate = stream.metadata.get("DURATION"), stream.average_rate
     if not tag or not rate:

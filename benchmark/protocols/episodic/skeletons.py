@@ -230,7 +230,7 @@ def _train_in_episodes(run: SkeletonRun, network: str, setting: str, seed: int, 
     model = model.to(context.device)
     distiller = suite.distiller_of(network, setting)
     learner = suite.learner(model, distiller).to(context.device)
-    outputs = _teacher_outputs(run, network, setting, seed, distiller.reads) if distiller.reads else None
+    outputs = teacher_outputs(run, network, setting, seed, distiller.reads) if distiller.reads else None
 
     def loss(output: EpisodeOutput, rows: Tensor, support: Tensor, queries: Tensor, way: int) -> dict[str, Tensor]:
         return distiller(output, None if outputs is None else outputs(rows, support, support, way), queries)
@@ -245,7 +245,8 @@ def _train_in_episodes(run: SkeletonRun, network: str, setting: str, seed: int, 
         stage.finish(model.state_dict(), summary_of(progress))
 
 
-def _teacher_outputs(run: SkeletonRun, network: str, setting: str, seed: int, reads: frozenset[str]) -> TeacherOutputs:
+def teacher_outputs(run: SkeletonRun, network: str, setting: str, seed: int, reads: frozenset[str]) -> TeacherOutputs:
+    """A setting's teacher on training episodes, as far as its loss ``reads``."""
     teacher = run.suite.teacher_of(network, setting)
     assert teacher is not None  # a loss that reads one is only of settings with a teacher
     rows = token_rows(run, *teacher, seed).open().gather(run.data.videos("train"))

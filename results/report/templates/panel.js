@@ -111,7 +111,7 @@ function commandPart(record) {
   line.append(pre, copy);
   const note = "It writes every shot of the row. Seeds, suite file and settings are those of the run; its software is under Provenance.";
   const lost = "The record does not tell how its run was started: the suite is taken as it stands, settings given on the command line are not known.";
-  return section("Make it again", line, make("p", record.told ? note : lost, { class: "caption" }));
+  return section("Make it again", line, make("p", record.has_command ? note : lost, { class: "caption" }));
 }
 
 function files(key, record) {
