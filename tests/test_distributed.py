@@ -1,10 +1,9 @@
 """One suite in one process; by two of torchrun; by two runs side by side; on a Ray cluster: the same weights, records.
 
-Each of them on videos and on skeleton clips. And what fails on one of several processes, and the recipe for Slurm.
+Each of them on videos and on skeleton clips. And the recipe for Slurm.
 """
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -35,7 +34,6 @@ from fewdistill.results.records.store import RecordStore
 from tests import skeleton_suites
 from tests.command import COMMAND, environment, fewdistill, start
 from tests.curves import shown_as_stored
-from tests.gloo_pair import take_part
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -356,21 +354,3 @@ def test_the_slurm_recipe_takes_the_row_of_its_number(case: Case, alone: Path) -
     taken = subprocess.run(command, cwd=alone, env=environment() | changed, capture_output=True, text=True)
     assert taken.returncode == 0, taken.stderr
     assert case.row in taken.stdout and "1 of 1 rows done" in taken.stdout
-
-
-def test_gradients_add_up_and_a_failure_is_known_to_all(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    told = spawn.Queue()
-    processes = [spawn.Process(target=take_part, args=(rank, str(tmp_path / "meet"), told)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    found = dict(told.get(timeout=60) for _ in processes)
-    for process in processes:
-        process.join(timeout=60)
-    for rank in range(2):
-        assert found[rank][:4] == [5, [1.0, 1.0, 1.0, 7.0], {"loss": 3.0}, [3.0, 2.0, None]]
-        assert found[rank][5] == [0, 1]
-    assert found[0][4] == ("ElsewhereError", "process 1: no memory")
-    assert found[1][4] == ("RunError", "no memory")
-    assert found[0][6] == ("UserError", "no such data")
-    assert found[1][6] == ("RunError", "process 1 ends, for process 0 failed: no such data")

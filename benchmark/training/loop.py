@@ -98,7 +98,7 @@ def fit(
         return state
     optimiser = plan.config.optimiser(module.parameters())
     state = _resume(module, optimiser, checkpoint) if leads else TrainState()
-    if plan.group is not None and plan.steps:  # a training without steps is not divided: this process is alone in it
+    if plan.group is not None:
         state.step = plan.group.broadcast_state(module, optimiser, state.step)
     saved, writing = time.monotonic(), 0.0
     started = saved - state.seconds
