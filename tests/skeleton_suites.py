@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fewdistill.benchmark.api import load_suite
@@ -101,13 +102,14 @@ val_episodes = 20
 """Two classes train, two validate, two are tested."""
 
 
-def write_clips(root: Path) -> None:
-    """18 clips: two classes, three subjects, three views; a class is a way of moving."""
-    skeleton = topology("nw_ucla20")
+def write_clips(root: Path, noise: float = 0.0) -> None:
+    """18 clips: two classes, three subjects, three views; a class is a way of moving. noise: in metres, a joint's."""
+    skeleton, rng = topology("nw_ucla20"), np.random.default_rng(0)
     for action in ACTIONS:
         for subject in SUBJECTS:
             for view in VIEWS:
                 joints = body(skeleton, 7 + subject, seed=action, motion=action) + 0.01 * subject
+                joints = joints + noise * rng.standard_normal(joints.shape)
                 write_nw_ucla(root, f"a{action:02}_s{subject:02}_e00_v{view:02}", joints, action)
 
 
@@ -133,12 +135,13 @@ def bench_of(
     return open_supervised(suite, RunOptions(folder / runs, folder / "data", "cpu", save_scores=save_scores))
 
 
-def write_msr_clips(root: Path) -> None:
-    """24 clips of the six classes of the few-shot suite, four subjects each; a class is a way of moving."""
-    skeleton = topology("msr20")
+def write_msr_clips(root: Path, noise: float = 0.0) -> None:
+    """24 clips of the six classes of the few-shot suite, four subjects each; see ``write_clips``."""
+    skeleton, rng = topology("msr20"), np.random.default_rng(0)
     for label, action in enumerate((3, 7, 10, 13, 15, 16)):
         for subject in (1, 2, 3, 4):
             joints = body(skeleton, 7 + subject, seed=action, motion=1 + label) + 0.01 * subject
+            joints = joints + noise * rng.standard_normal(joints.shape)
             write_msr(root, f"a{action:02}_s{subject:02}_e01", joints)
 
 

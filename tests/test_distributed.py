@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,7 @@ from typing import Any
 import pytest
 import ray
 
-from fewdistill.benchmark.api import load_suite, open_loaded
 from fewdistill.benchmark.graph.execute import run
-from fewdistill.benchmark.graph.protocol import OpenedSuite, RunOptions
 from fewdistill.benchmark.graph.ray import RayCluster
 from fewdistill.benchmark.graph.record_index import row_stage
 from fewdistill.benchmark.graph.remote import divided
@@ -31,108 +29,11 @@ from fewdistill.benchmark.runtime.process_group import Group
 from fewdistill.benchmark.stage import needed
 from fewdistill.feature_cache import run_lock
 from fewdistill.results.records.store import RecordStore
-from tests import skeleton_suites
 from tests.command import COMMAND, environment, fewdistill, start
 from tests.curves import shown_as_stored
+from tests.shared_runs import CASES, STUDENT, SUITE, Case, open_suite, outcome, stages, until, weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-SUITE = """
-name = "small"
-seeds = [0]
-students = ["mobilenetv3_small"]
-distillation = ["none", "d2m"]
-width = 16
-
-[data]
-clips_per_class = 4
-train_classes = 4
-val_classes = 3
-test_classes = 3
-frames = 2
-image_size = 32
-
-[head]
-width = 8
-
-[teacher]
-modalities = ["rgb"]
-encoder = "mobilenetv3_small"
-base = {epochs = 1, batch = 8}
-episodic = {way = 3, shot = 1, query = 1, episodes = 8, accumulate = 4, validate_every = 4}
-fusion = {way = 3, shot = 1, query = 1, episodes = 40, accumulate = 4, layers = 1, feedforward = 8, validate_every = 20}
-
-[base]
-epochs = 2
-batch = 8
-
-[episodic]
-way = 3
-shot = 2
-query = 1
-adapt_episodes = 4
-episodes = 24
-accumulate = 4
-validate_every = 8
-
-[evaluate]
-way = 3
-shots = [1]
-episodes = 100
-val_shot = 2
-val_episodes = 50
-"""
-STUDENT = "mobilenetv3_small"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A tiny suite in a file of its own, whose data are beside it.
-
-    row: one that needs most of it; trainings: that it needs; first: title of a stage among them; shared: kinds of
-    stages that a killed run had finished; killed: folders of the stages in which a worker dies; undivided: settings
-    that two processes cannot divide, and how the error names them.
-    """
-
-    name: str
-    row: str
-    trainings: int
-    first: str
-    shared: tuple[str, ...]
-    killed: str
-    undivided: dict[str, str]
-
-    @property
-    def file(self) -> str:
-        return f"{self.name}.toml"
-
-    def write(self, cwd: Path) -> None:
-        """The suite's file, and its clips where it does not make them itself."""
-        if self.name == "small":
-            (cwd / self.file).write_text(SUITE)
-        elif self.name == "few":
-            skeleton_suites.write_few_shot(cwd)
-        else:
-            skeleton_suites.write_suite(cwd)
-
-    def runs(self, cwd: Path) -> Path:
-        return cwd / "runs" / self.name
-
-
-CASES = (
-    Case(
-        "small", f"{STUDENT}/d2m/s0", 6, "encoder rgb-s0", ("encoder", "fusion"), "student-*",
-        {"episodic.accumulate=3": "episodic.accumulate = 3", "base.batch=5": "base.batch = 5"},
-    ),
-    Case(
-        "few", "light_dke_gcn/assistant/s0", 6, "skeleton-base dke_gcn-joint-s0", (), "skeleton-episodes-*",
-        {"episodic.accumulate=3": "episodic.accumulate = 3", "recipe.batch=3": "recipe.batch = 3"},
-    ),
-    Case(
-        "tiny", "light_dke_gcn-joint/assistant/s0", 3, "skeleton dke_gcn-joint-teacher-s0", (), "skeleton-*-self-*",
-        {"recipe.batch=3": "recipe.batch = 3"},
-    ),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -155,7 +56,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     said, seen = (cwd / "one", cwd / "two"), dict[Path, int]()
 
     def look() -> None:
-        for pattern in ("stages/*/done.json", "records/*.npz"):
+        for pattern in ("stages/*/done.json", "records/[0-9a-f]*.npz"):
             for path in case.runs(cwd).glob(pattern):
                 seen.setdefault(path, path.stat().st_mtime_ns)
 
@@ -174,6 +75,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             assert time.monotonic() < deadline
             look()
             time.sleep(0.01)
+        look()
         assert [process.returncode for process in runs] == [0, 0], [path.read_text() for path in said]
     return Finished(case, cwd, (said[0].read_text(), said[1].read_text()), seen)
 
@@ -198,37 +100,6 @@ def fresh(alone: Path, case: Case, tmp_path: Path) -> Path:
         if source.is_dir() and source.name != "cache":
             (tmp_path / "data" / source.name).symlink_to(source)
     return tmp_path
-
-
-def open_suite(case: Case, cwd: Path, *changes: str, group: Group | None = None) -> OpenedSuite:
-    root = [f'data.root="{found}"' for found in (cwd / "data").glob("*") if found.name in ("nw_ucla", "msr_action3d")]
-    suite = load_suite(str(cwd / case.file), (*root, *changes))
-    return open_loaded(suite, RunOptions(cwd / "runs", cwd / "data", "cpu", group=group))
-
-
-def stages(runs: Path) -> dict[str, dict[str, Any]]:
-    return {path.parent.name: json.loads(path.read_text()) for path in runs.glob("stages/*/done.json")}
-
-
-def weights(runs: Path) -> dict[str, bytes]:
-    return {path.parent.name: path.read_bytes() for path in runs.glob("stages/*/weights.safetensors")}
-
-
-def outcome(runs: Path) -> dict[str, tuple[float, bytes]]:
-    """Accuracy and per-query correctness of every record, by key."""
-    store = RecordStore(runs / "records")
-    return {r.key: (r.metrics.accuracy, store.arrays(r.key)["correct"].tobytes()) for r in store.all() if r.metrics}
-
-
-def until(happened: Callable[[], Any], *processes: subprocess.Popen[str]) -> Any:
-    """What ``happened`` gives as soon as it gives something; the processes must not end before."""
-    deadline = time.monotonic() + 240
-    while not (found := happened()):
-        for process in processes:
-            assert process.poll() is None, "ended too early"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
 
 
 def torchrun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -284,6 +155,7 @@ def cluster() -> Iterator[str]:
     ray.shutdown()
 
 
+@pytest.mark.parametrize("both", CASES[:2], ids=lambda case: case.name, indirect=True)
 def test_a_killed_ray_worker_is_replaced_and_nothing_is_lost(
     case: Case, alone: Path, fresh: Path, cluster: str
 ) -> None:
@@ -307,7 +179,7 @@ def test_a_killed_ray_worker_is_replaced_and_nothing_is_lost(
     assert weights(runs) == weights(case.runs(alone)) and outcome(runs) == outcome(case.runs(alone))
     trained = stages(runs)
     for name, stage in trained.items():
-        part = "supervised" if case.name == "tiny" or "-base-" in name else "episodic"
+        part = "supervised" if name.startswith("skeleton-base") else "episodic"
         if not name.startswith(("base-", *case.shared)):
             assert shown_as_stored(runs / "tracking", name, part, stage["curve"])
     assert f"] {case.row}\n" in said and "Traceback" not in said
