@@ -46,6 +46,11 @@ class Finished:
     seen: dict[Path, int]
 
 
+def made(runs: Path) -> set[Path]:
+    """The files that finish stages and scored rows."""
+    return {*runs.glob("stages/*/done.json"), *runs.glob("records/[0-9a-f]*.npz")}
+
+
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One run of the whole suite, one of a row of it, and a stage that both need held until both wait for it."""
@@ -56,9 +61,8 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     said, seen = (cwd / "one", cwd / "two"), dict[Path, int]()
 
     def look() -> None:
-        for pattern in ("stages/*/done.json", "records/[0-9a-f]*.npz"):
-            for path in case.runs(cwd).glob(pattern):
-                seen.setdefault(path, path.stat().st_mtime_ns)
+        for path in made(case.runs(cwd)):
+            seen.setdefault(path, path.stat().st_mtime_ns)
 
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("w")) for path in said]
@@ -112,12 +116,13 @@ def test_two_processes_train_as_one(case: Case, alone: Path, fresh: Path) -> Non
     assert result.returncode == 0, result.stderr
     assert result.stderr.count(f"[1/1] {case.row}\n") == 1 and result.stdout.count("report:") == 1
     ours, theirs = stages(case.runs(fresh)), stages(case.runs(alone))
+    relative = 0.0 if case.name == "small" else 1e-5  # skeleton networks begin with losses of ten and more
     for name, stage in ours.items():
         for curve in ("curve", "base_curve"):  # of the base, too, which is divided by batches
             points = list(zip(stage.get(curve, []), theirs[name].get(curve, []), strict=True))
             assert len(points) >= 2 or curve == "base_curve"
             for mine, single in points:
-                assert mine == pytest.approx(single, abs=1e-5), name
+                assert mine == pytest.approx(single, rel=relative, abs=1e-5), name
         assert stage["selected_step"] == theirs[name]["selected_step"]
     followed = [path.parent for path in (case.runs(fresh) / "tracking").rglob("events.out.tfevents.*")]
     assert len(followed) == len(set(followed)) == case.trainings + 1, "trainings and a row, each by the first process"
@@ -139,7 +144,7 @@ def test_steps_that_cannot_be_divided_are_refused_before_any_training(case: Case
 
 def test_runs_of_one_folder_share_the_work(both: Finished) -> None:
     runs = both.case.runs(both.cwd)
-    assert len(both.seen) == len(stages(runs)) + len(outcome(runs))
+    assert both.seen.keys() == made(runs)
     assert {path: path.stat().st_mtime_ns for path in both.seen} == both.seen, "something was made twice"
     names = {row.name for row in open_suite(both.case, both.cwd).rows()}
     assert {record.provenance["row"] for record in RecordStore(runs / "records").all()} == names
