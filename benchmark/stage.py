@@ -15,6 +15,7 @@ from torch import Tensor
 from fewdistill.benchmark.runtime.errors import RunError
 from fewdistill.benchmark.runtime.progress import bar
 from fewdistill.feature_cache import Entry, Key, Store, write_atomic
+from fewdistill.feature_cache.errors import DamagedError
 from fewdistill.results.records.record import key_of
 
 
@@ -151,9 +152,12 @@ class CachedRows:
         return self.store.entry(self.key, row_shape=self.row(), dtype=self.dtype, rows_per_shard=self.rows_per_shard)
 
     def complete(self) -> bool:
-        """Whether every video has its row; makes nothing."""
-        entry = self.store.find(self.key)
-        return entry is not None and not entry.missing(self.videos)
+        """Whether every video has its row; makes nothing. Of a damaged entry no: filling it then names the file."""
+        try:
+            entry = self.store.find(self.key)
+            return entry is not None and not entry.missing(self.videos)
+        except DamagedError:
+            return False
 
     def stage(
         self,
