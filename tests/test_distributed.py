@@ -121,8 +121,10 @@ def test_two_processes_train_as_one(case: Case, alone: Path, fresh: Path) -> Non
         for curve in ("curve", "base_curve"):  # of the base, too, which is divided by batches
             points = list(zip(stage.get(curve, []), theirs[name].get(curve, []), strict=True))
             assert len(points) >= 2 or curve == "base_curve"
+            # a later training starts from weights whose sums over shares were rounded otherwise
+            bound = 1e-5 if curve == "base_curve" or name.startswith(("base-", "skeleton-base-")) else 1e-4
             for mine, single in points:
-                assert mine == pytest.approx(single, rel=relative, abs=1e-5), name
+                assert mine == pytest.approx(single, rel=relative, abs=bound), name
         assert stage["selected_step"] == theirs[name]["selected_step"]
     followed = [path.parent for path in (case.runs(fresh) / "tracking").rglob("events.out.tfevents.*")]
     assert len(followed) == len(set(followed)) == case.trainings + 1, "trainings and a row, each by the first process"
