@@ -97,7 +97,7 @@ class Case:
         return cwd / "runs" / self.name
 
 
-FEW = FEW_SHOT.replace("lr = 0.05", "lr = 1e-5").replace("[episodic]", "[episodic]\nlr = 1e-5")
+FEW = FEW_SHOT.replace("lr = 0.05", "lr = 1e-5").replace("[episodic]", "[episodic]\nlr = 1e-6")
 SUPERVISED = TINY.partition("[ensembles]")[0] + "[data]" + TINY.partition("[data]")[2]
 SUPERVISED = SUPERVISED.replace('["joint", "bone"]', '["joint"]').replace("lr = 0.05", "lr = 1e-7")
 """One stream, no sum. Steps are short: rounding errors turn units at their kinks, and what that does grows with them;
