@@ -36,13 +36,14 @@ width = 8
 [teacher]
 modalities = ["rgb"]
 encoder = "mobilenetv3_small"
-base = {epochs = 1, batch = 8}
-episodic = {way = 3, shot = 1, query = 1, episodes = 8, accumulate = 4, validate_every = 4}
+base = {epochs = 1, batch = 8, lr = 1e-4}
+episodic = {way = 3, shot = 1, query = 1, episodes = 8, accumulate = 4, validate_every = 4, lr = 1e-6}
 fusion = {way = 3, shot = 1, query = 1, episodes = 40, accumulate = 4, layers = 1, feedforward = 8, validate_every = 20}
 
 [base]
 epochs = 2
 batch = 8
+lr = 1e-4
 
 [episodic]
 way = 3

@@ -9,7 +9,7 @@ import pytest
 _FAULTS = """
 import resource, sys
 import numpy as np
-from benchmark.allocator import tune_malloc
+from fewdistill.benchmark.runtime.allocator import tune_malloc
 if sys.argv[1] == "keep":
     assert tune_malloc()
 np.ones(32 << 20, np.uint8)

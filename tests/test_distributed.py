@@ -19,14 +19,15 @@ from typing import Any
 import pytest
 import ray
 
-from fewdistill.benchmark.graph.execute import run
+from fewdistill.benchmark.graph.execute import run, run_stage
+from fewdistill.benchmark.graph.protocol import OpenedSuite
 from fewdistill.benchmark.graph.ray import RayCluster
 from fewdistill.benchmark.graph.record_index import row_stage
 from fewdistill.benchmark.graph.remote import divided
 from fewdistill.benchmark.graph.torchrun import TorchrunProcesses
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.runtime.process_group import Group
-from fewdistill.benchmark.stage import needed
+from fewdistill.benchmark.stage import Stage, needed
 from fewdistill.feature_cache import run_lock
 from fewdistill.results.records.store import RecordStore
 from tests.command import COMMAND, environment, fewdistill, start
@@ -111,21 +112,35 @@ def torchrun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240)
 
 
+def trained_by_one(suite: OpenedSuite, stage: Stage) -> dict[str, Any]:
+    """What a single process makes of a finished stage, from the weights that the same stages before it have."""
+    finished = stage.folder.rename(stage.folder.with_name("set-aside"))
+    assert run_stage(suite.context, stage, patient=False).state == "done"
+    summary = stage.summary()
+    shutil.rmtree(stage.folder)
+    finished.rename(stage.folder)
+    return summary
+
+
 def test_two_processes_train_as_one(case: Case, alone: Path, fresh: Path) -> None:
     result = torchrun(case.file, "--only", case.row, "--track", "tensorboard", cwd=fresh)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count(f"[1/1] {case.row}\n") == 1 and result.stdout.count("report:") == 1
-    ours, theirs = stages(case.runs(fresh)), stages(case.runs(alone))
+    suite = open_suite(case, fresh)
+    [row] = [row for row in suite.rows() if row.name == case.row]
+    divided = {stage.key: stage.summary() for stage in row.trained.walk() if stage.folder.is_dir()}
+    trainings = [stage for stage in row.trained.walk() if "curve" in divided.get(stage.key, {})]
+    curves = [curve for stage in trainings for curve in ("curve", "base_curve") if divided[stage.key].get(curve)]
+    assert len(curves) == case.trainings
     relative = 0.0 if case.name == "small" else 1e-5  # skeleton networks begin with losses of ten and more
-    for name, stage in ours.items():
+    for stage in trainings:
+        two, one = divided[stage.key], trained_by_one(suite, stage)
         for curve in ("curve", "base_curve"):  # of the base, too, which is divided by batches
-            points = list(zip(stage.get(curve, []), theirs[name].get(curve, []), strict=True))
+            points = list(zip(two.get(curve, []), one.get(curve, []), strict=True))
             assert points or curve == "base_curve"
-            # a later training starts from weights whose sums over shares were rounded otherwise
-            bound = 1e-5 if curve == "base_curve" or name.startswith(("base-", "skeleton-base-")) else 1e-4
             for mine, single in points:
-                assert mine == pytest.approx(single, rel=relative, abs=bound), name
-        assert stage["selected_step"] == theirs[name]["selected_step"]
+                assert mine == pytest.approx(single, rel=relative, abs=1e-5), stage.title
+        assert two["selected_step"] == one["selected_step"]
     followed = [path.parent for path in (case.runs(fresh) / "tracking").rglob("events.out.tfevents.*")]
     assert len(followed) == len(set(followed)) == case.trainings + 1, "trainings and a row, each by the first process"
     records = RecordStore(case.runs(fresh) / "records").all()

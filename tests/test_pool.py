@@ -18,7 +18,7 @@ from fewdistill.benchmark.runtime.pool import worker_pool
 WAITING = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
-from benchmark.pool import worker_pool
+from fewdistill.benchmark.runtime.pool import worker_pool
 with worker_pool(2) as submit:
     waits = [submit(time.sleep, 60) for _ in range(4)]
     print('submitted', flush=True)

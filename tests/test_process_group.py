@@ -1,6 +1,8 @@
 """Two processes that meet over gloo: failures known to both, gradients and batches that add up to those of one."""
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,3 +49,24 @@ def test_divided_batches_and_micro_steps_are_those_of_one_process(tmp_path: Path
                 torch.testing.assert_close(
                     torch.tensor(ours[name], dtype=value.dtype), value, rtol=1e-9, atol=1e-12, msg=name
                 )
+
+
+ENDS = """
+import os
+from pathlib import Path
+import torch
+from fewdistill.benchmark.runtime.process_group import torchrun_group
+with torchrun_group("cpu") as group:
+    assert group.exchange(group.rank) == [0, 1]
+    torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))]).step()
+print([name for task in Path("/proc/self/task").iterdir() if "gloo" in (name := (task / "comm").read_text())])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are read from /proc")
+def test_no_thread_of_the_group_outlives_it(tmp_path: Path) -> None:
+    """One that did made every fourth run under torchrun end by SIGABRT, after its report."""
+    (tmp_path / "ends.py").write_text(ENDS)
+    command = [Path(sys.executable).with_name("torchrun"), "--nproc-per-node", "2", tmp_path / "ends.py"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert said.split() == ["[]", "[]"]

@@ -18,6 +18,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
+# An optimiser's first step would import it, and its default arguments would keep the group: gloo's threads would then
+# outlive the interpreter, and end the process by SIGABRT.
+import torch.distributed.nn
 from torch import Tensor, nn
 
 from fewdistill.benchmark.runtime.errors import RunError, UserError
