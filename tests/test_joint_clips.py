@@ -10,8 +10,8 @@ from fewdistill.benchmark.data.skeletons.joint_clips import JointClips
 from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.protocols.episodic.derive import derive_clips
+from fewdistill.benchmark.protocols.episodic.encoders import encoder_stage, token_rows, tokens_stage
 from fewdistill.benchmark.protocols.episodic.precheck import check_networks
-from fewdistill.benchmark.protocols.episodic.teacher import encoder_stage, token_rows, tokens_stage
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.benchmark.stage import needed

@@ -40,8 +40,9 @@ class FrameEmbedding(nn.Module):
 
     def __init__(self, width: int, frames: int, dropout: float) -> None:
         super().__init__()
-        # nn.Embedding's own initial weights are the same, but as shapes alone they take two seconds of imports
-        self.position = nn.Embedding.from_pretrained(torch.randn(frames, width), freeze=False)
+        # nn.Embedding's own initial weights are the same; but on the meta device, where suites build a fusion for its
+        # width, any normal draw takes two seconds of imports
+        self.position = nn.Embedding.from_pretrained(torch.randn(frames, width, device="cpu"), freeze=False)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 

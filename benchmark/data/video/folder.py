@@ -23,8 +23,9 @@ from fewdistill.benchmark.data.video.frames import (
 )
 from fewdistill.benchmark.data.video.joints import read_joints, read_skeleton
 from fewdistill.benchmark.data.video.layout import find_videos, places
+from fewdistill.benchmark.data.video.lists import VideoLists
 from fewdistill.benchmark.data.video.pack_reader import Pack
-from fewdistill.benchmark.data.video.splits import SPLITS, normalise_name, read_split_lists
+from fewdistill.benchmark.data.video.splits import normalise_name, read_split_lists
 from fewdistill.benchmark.data.video.transforms import (
     apply_crop,
     centre_crop,
@@ -42,7 +43,7 @@ Ints = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
 
 
-class VideoFolder:
+class VideoFolder(VideoLists):
     """Reader of `<root>/splits`, `<root>/l8/rgb_l8` (or `<root>/l8`, or video files in `<root>`), depth and joints.
 
     A video id is "class/video" as the lists spell it; folders may spell it in lower case or with underscores for
@@ -78,46 +79,13 @@ class VideoFolder:
             )
         if lists is None:
             lists = read_split_lists(self.root / "splits", list_number)
-        self.splits: dict[str, tuple[str, ...]] = {split: tuple(lists[split]) for split in SPLITS}
-        self._split_of = {video: split for split in SPLITS for video in self.splits[split]}
+        super().__init__(lists, f"split list of {self.root}")
         self._trees: dict[str, dict[str, str]] = {}
         self._counts: dict[Path, int] = {}
         self._hashes: dict[str, dict[str, str]] = {}
         self.pack = None if pack is None else Pack(pack)
         if self.pack is not None:
             self.pack.check_fits(self.root, self._split_of, self.resize, frames)
-
-    # --- what there is -----------------------------------------------------------------------------------------
-
-    def videos(self, split: str) -> tuple[str, ...]:
-        """Video ids of "train", "val" or "test" in list order; DataError for another name."""
-        if split not in self.splits:
-            raise DataError(f"unknown split {split!r}: the splits are {', '.join(SPLITS)}")
-        return self.splits[split]
-
-    def classes(self, split: str) -> tuple[str, ...]:
-        """Class names of a split, sorted; a class's place here is its label."""
-        return tuple(self.by_class(split))
-
-    def by_class(self, split: str) -> dict[str, Ints]:
-        """For each class, sorted by name: the places (int64, ascending) of its videos in `videos(split)`."""
-        self.videos(split)
-        return self._by_class[split]
-
-    def label(self, video_id: str) -> int:
-        """Place of the video's class in `classes` of its own split; DataError for a video not listed."""
-        return self._labels[self.split_of(video_id)][video_id.split("/")[0]]
-
-    def labels(self, split: str) -> Ints:
-        """Labels of all videos of a split, int64, in the order of `videos(split)`."""
-        return np.array([self.label(video) for video in self.videos(split)], np.int64)
-
-    def split_of(self, video_id: str) -> str:
-        """The split that lists the video; DataError when none does."""
-        try:
-            return self._split_of[video_id]
-        except KeyError:
-            raise DataError(f"{video_id!r} is in no split list of {self.root}") from None
 
     def modalities(self) -> tuple[str, ...]:
         """The sources the data set carries, out of "rgb", "depth" (sensor, 16-bit PNG) and "joints"."""
@@ -318,20 +286,6 @@ class VideoFolder:
     def _scaled_skeleton(self) -> Skeleton:
         camera = self.skeleton.needed_camera()
         return replace(self.skeleton, camera=camera.scaled(*resized_size(camera.height, camera.width, self.resize)))
-
-    @cached_property
-    def _by_class(self) -> dict[str, dict[str, Ints]]:
-        table: dict[str, dict[str, Ints]] = {}
-        for split in SPLITS:
-            places: dict[str, list[int]] = {}
-            for place, video in enumerate(self.splits[split]):
-                places.setdefault(video.split("/")[0], []).append(place)
-            table[split] = {name: np.array(places[name], np.int64) for name in sorted(places)}
-        return table
-
-    @cached_property
-    def _labels(self) -> dict[str, dict[str, int]]:
-        return {split: {name: label for label, name in enumerate(self.classes(split))} for split in SPLITS}
 
     def _tree(self, modality: str) -> dict[str, str]:
         """Path of every video of the listed classes by its normalised id."""

@@ -13,13 +13,13 @@ from fewdistill.benchmark.evaluation.frozen import FrozenEpisodes
 from fewdistill.benchmark.evaluation.matching import embed
 from fewdistill.benchmark.graph.protocol import Row
 from fewdistill.benchmark.protocols.episodic.costs import student_costs, teacher_costs
+from fewdistill.benchmark.protocols.episodic.encoders import teacher_experts
 from fewdistill.benchmark.protocols.episodic.student import new_student, student_stage
 from fewdistill.benchmark.protocols.episodic.teacher import (
     fused_rows,
     fused_stage,
     fusion_stage,
     load_teacher,
-    teacher_experts,
 )
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.progress import bar

@@ -9,9 +9,10 @@ from typing import Any
 from fewdistill.benchmark.cost import episode_cost as cost
 from fewdistill.benchmark.cost import latency
 from fewdistill.benchmark.cost.measured import cost_of
+from fewdistill.benchmark.protocols.episodic.encoders import new_encoder
 from fewdistill.benchmark.protocols.episodic.settings import head_settings
 from fewdistill.benchmark.protocols.episodic.student import new_student
-from fewdistill.benchmark.protocols.episodic.teacher import Teacher, new_encoder
+from fewdistill.benchmark.protocols.episodic.teacher import Teacher
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.suite.registry import code_of
 from fewdistill.results.records.record import Cost

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from fewdistill.benchmark.data.video.check import check
+from fewdistill.benchmark.protocols.episodic.encoders import new_encoder, teacher_experts
 from fewdistill.benchmark.protocols.episodic.student import new_student
-from fewdistill.benchmark.protocols.episodic.teacher import new_encoder, teacher_experts
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.benchmark.runtime.progress import bar

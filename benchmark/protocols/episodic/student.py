@@ -7,19 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fewdistill.benchmark.protocols.episodic.encoders import (
+    clips_stage,
+    embedding_validator,
+    new_head,
+    token_rows,
+    tokens_stage,
+)
 from fewdistill.benchmark.protocols.episodic.settings import head_settings, selection_settings
 from fewdistill.benchmark.protocols.episodic.suite import Suite
 from fewdistill.benchmark.protocols.episodic.teacher import (
     FusionTeacher,
-    clips_stage,
-    embedding_validator,
     fused_rows,
     fused_stage,
     fusion_stage,
     load_teacher,
-    new_head,
-    token_rows,
-    tokens_stage,
 )
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.seeds import torch_scope
@@ -57,16 +59,13 @@ class Learner(nn.Module):
 def new_student(run: VideoRun, name: str, seed: int) -> FewShotStudent:
     """A fresh two-branch student; initial weights by (seed, student), the same for every distillation setting."""
     suite = run.suite.of(name)
-    expert = suite.student_expert(name)
+    expert, norm = suite.student_expert(name), suite.token_norm
     encoder: ClipEncoder
     with torch_scope(torch.device("cpu"), seed, "init", "student", name):
         if isinstance(expert, CoordinateExpert):
-            branches = (QUERY_BRANCH, LABEL_BRANCH)
-            encoder = expert.encoder(run.data.skeleton, suite.width, branches, token_norm=suite.token_norm)
+            encoder = expert.encoder(run.data.skeleton, suite.width, (QUERY_BRANCH, LABEL_BRANCH), token_norm=norm)
         else:
-            encoder = TokenEncoder(
-                name, suite.width, token_norm=suite.token_norm, patch_enrichment=suite.patch_enrichment
-            )
+            encoder = TokenEncoder(name, suite.width, token_norm=norm, patch_enrichment=suite.patch_enrichment)
             encoder.to(memory_format=torch.channels_last)
         student = FewShotStudent(
             encoder, new_head(run), suite.data.frames,

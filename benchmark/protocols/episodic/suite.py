@@ -180,7 +180,7 @@ class Suite(WithVariants):
     def _fusion_width(self) -> int:
         """Width of the fused tokens of a fusion that the modalities allow, and that one cached row a video can hold."""
         try:
-            with torch.device("meta"):
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
                 fusion = self.new_fusion()
         except StudentError as error:
             raise ValueError(f"teacher.fusion: {error}") from error
