@@ -62,11 +62,11 @@ def test_a_suite_names_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(HEADS, "_entries", dict(HEADS._entries))
     monkeypatch.setattr(sys, "path", [*sys.path])
     found = []
-    for part in ("a", "b"):  # two files of one name, as before and after an edit
+    for part, named, changes in (("a", "mine", ()), ("b", "trx", ('head.name="mine"',))):  # one file, and its edit
         folder = tmp_path / part
         folder.mkdir()
         (folder / "head_of_mine.py").write_text(f"# {part}\n{HEAD.format(name='mine')}")
-        suite = video_suite(suite_of(folder, f'["{folder / "head_of_mine.py"}"]', "mine"))
+        suite = video_suite(suite_of(folder, f'["{folder / "head_of_mine.py"}"]', named), changes)
         found.append(head_settings(suite.head))
         sys.modules.pop("head_of_mine")
         sys.path.remove(str(folder))

@@ -42,9 +42,13 @@ def load(
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path.name}: not valid TOML: {error}") from error
-    for override in overrides:
+    of_plugins = [override for override in overrides if override.partition("=")[0].strip() == "plugins"]
+    for override in of_plugins:
         _apply(values, override)
     load_plugins(_plugins(path.name, values.get("plugins", [])))
+    for override in overrides:  # which may name what the plug-ins brought
+        if override not in of_plugins:
+            _apply(values, override)
     try:
         kind = model_of(values)
         return kind.model_validate(values)
