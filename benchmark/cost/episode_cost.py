@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -89,12 +88,6 @@ class Episode:
         """Query videos."""
         return self.way * self.query
 
-    def pixels(self, videos: int) -> Tensor:
-        """Frames of so many videos, as shapes only."""
-        if not self.image_size:
-            raise UserError("an episode with image_size 0 has no pixels; use 32 or more")
-        return torch.empty(videos * self.frames, 3, self.image_size, self.image_size, device="meta")
-
     def tokens(self, width: int, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor, int]:
         """Support tokens, labels, query tokens and way, as a head takes them."""
         labels = torch.arange(self.way).repeat_interleave(self.shot)
@@ -102,22 +95,6 @@ class Episode:
             torch.zeros(self.way * each, self.frames, width, device=device) for each in (self.shot, self.query)
         )
         return support, labels, query, self.way
-
-
-class _Teacher(nn.Module):
-    """Encoders and fusion as one module. Frames (N * T, 3, H, W) say how many clips there are, and of which size."""
-
-    def __init__(self, encoders: Sequence[ClipEncoder], fusion: Fusion, frames: int) -> None:
-        super().__init__()
-        self.encoders = nn.ModuleList(encoders)
-        self.fusion = fusion
-        self.frames = frames
-
-    def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        sizes = len(frames) // self.frames, self.frames, frames.shape[-1]
-        inputs = [(encoder, encoder.example(*sizes)) for encoder in cast(list[ClipEncoder], self.encoders)]
-        streams = [tokens for encoder, clips in inputs for tokens in encoder.clips(clips, self.frames).values()]
-        return {"fused": self.fusion(torch.stack(streams)).flatten(0, 1)}
 
 
 @dataclass(frozen=True)
@@ -135,15 +112,27 @@ class Counted:
         return PartCost(self.parameters, self.bytes, self.macs, 0, episode.videos * self.thop_macs, episode)
 
 
-def count_encoder(encoder: nn.Module, frames: int, image_size: int) -> Counted:
-    """An encoder (frames (T, 3, H, W) -> tokens by branch) on one video of square images. Raises UserError."""
-    pixels = Episode(1, 1, 1, frames, image_size).pixels(1)
-    macs, tokens = counted_with_output(encoder, pixels)
+class _OneVideo(nn.Module):
+    """An encoder on the clip of one video."""
+
+    def __init__(self, encoder: ClipEncoder, frames: int) -> None:
+        super().__init__()
+        self.encoder, self.frames = encoder, frames
+
+    def forward(self, clip: Tensor) -> dict[str, Tensor]:
+        return self.encoder.clips(clip, self.frames)
+
+
+def count_encoder(encoder: ClipEncoder, frames: int, image_size: int) -> Counted:
+    """An encoder (of square images or of joints) on one video. Raises UserError."""
+    Episode(1, 1, 1, frames, image_size)
+    video, clip = _OneVideo(encoder, frames), encoder.example(1, frames, image_size)
+    macs, tokens = counted_with_output(video, clip)
     return Counted(
         parameters=sum(p.numel() for p in encoder.parameters()),
         bytes=weight_bytes(encoder),
         macs=macs,
-        thop_macs=thop_macs(with_published(encoder), pixels),
+        thop_macs=thop_macs(with_published(video), clip),
         widths=tuple(each.shape[-1] for each in tokens.values()),
     )
 
@@ -151,11 +140,22 @@ def count_encoder(encoder: nn.Module, frames: int, image_size: int) -> Counted:
 def count_teacher(encoders: Sequence[ClipEncoder], fusion: Fusion, frames: int, image_size: int) -> Counted:
     """The encoders and the fusion of a teacher on one video, without the experts that derive depth, flow or poses.
 
-    encoders: one a modality, in the order of the fusion, one branch each. Raises UserError when they do not fit.
+    encoders: one a modality, in the order of the fusion, one branch each; where several modalities have networks that
+    are built alike, one of them may stand for each, and is counted once. Raises UserError when they do not fit.
     """
     if len(encoders) != fusion.modalities or any(len(e.branches) != 1 for e in encoders):
         raise UserError(f"the fusion joins {fusion.modalities} modalities: give one single-branch encoder for each")
-    return count_encoder(_Teacher(encoders, fusion, frames), frames, image_size)
+    of = {encoder: count_encoder(encoder, frames, image_size) for encoder in dict.fromkeys(encoders)}
+    each = [of[encoder] for encoder in encoders]
+    streams = torch.empty(len(each), 1, frames, each[0].widths[0], device="meta")
+    macs, fused = counted_with_output(fusion, streams)
+    return Counted(
+        parameters=sum(one.parameters for one in each) + sum(p.numel() for p in fusion.parameters()),
+        bytes=sum(one.bytes for one in each) + weight_bytes(fusion),
+        macs=sum(one.macs for one in each) + macs,
+        thop_macs=sum(one.thop_macs for one in each) + thop_macs(with_published(fusion), streams),
+        widths=(fused.shape[-1],),
+    )
 
 
 def episode_cost(encoder: Counted, head: Head, episode: Episode) -> EpisodeCost:

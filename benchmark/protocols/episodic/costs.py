@@ -17,6 +17,7 @@ from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.suite.registry import code_of
 from fewdistill.results.records.record import Cost
 from fewdistill.students.heads.base import Head
+from fewdistill.teachers.modalities import CoordinateExpert
 
 
 def student_costs(run: VideoRun, name: str) -> dict[str, Cost]:
@@ -40,9 +41,16 @@ def teacher_costs(run: VideoRun, teacher: Teacher) -> dict[str, Cost]:
     """By a cell's label; encoders and fusion are counted once."""
     data, modalities = run.suite.data, run.suite.teacher.modalities
 
+    def network_of(modality: str) -> tuple[str, str]:
+        """Modalities that are alike in this have encoders of one architecture."""
+        of_joints = isinstance(run.expert(modality), CoordinateExpert)
+        return run.suite.teacher.of(modality).network(modality), modality if of_joints else ""
+
     @cache
     def counted() -> cost.Counted:
-        encoders = [new_encoder(run, modality, 0).encoder.eval() for modality in modalities]
+        alike = {network_of(modality): modality for modality in modalities}
+        built = {key: new_encoder(run, modality, 0).encoder.eval() for key, modality in alike.items()}
+        encoders = [built[network_of(modality)] for modality in modalities]
         return cost.count_teacher(encoders, copy.deepcopy(teacher.fusion).cpu(), data.frames, data.image_size)
 
     def measure(episode: cost.Episode) -> dict[str, Any]:
