@@ -14,10 +14,12 @@ from fewdistill.benchmark.cli.main import main
 
 COMMAND = Path(sys.executable).with_name("fewdistill")
 
-TINY = """
+PICO = Path(__file__).parent / "plugins" / "pico.py"
+TINY = f"""
 name = "tiny"
+plugins = ["{PICO}"]
 seeds = [0]
-students = ["mobilenetv3_small"]
+students = ["pico"]
 distillation = ["none", "both"]
 width = 16
 
@@ -35,10 +37,10 @@ width = 8
 
 [teacher]
 modalities = ["rgb", "depth", "flow", "skeleton"]
-encoder = "mobilenetv3_small"
-base = {epochs = 2, batch = 8}
-episodic = {way = 3, shot = 2, query = 1, episodes = 4, validate_every = 2}
-fusion = {way = 3, shot = 2, query = 1, episodes = 10, layers = 1, feedforward = 16, validate_every = 5}
+encoder = "pico"
+base = {{epochs = 2, batch = 8}}
+episodic = {{way = 3, shot = 2, query = 1, episodes = 4, validate_every = 2}}
+fusion = {{way = 3, shot = 2, query = 1, episodes = 10, layers = 1, feedforward = 16, validate_every = 5}}
 
 [base]
 epochs = 4
@@ -62,6 +64,9 @@ episodes = 200
 val_shot = 2
 val_episodes = 50
 """
+"""A suite of networks that train in milliseconds."""
+MOBILE = TINY.replace('pico"', 'mobilenetv3_small"')
+"""The same of a real network."""
 
 
 def environment() -> dict[str, str]:
@@ -121,7 +126,8 @@ def _process_state_restored() -> Iterator[None]:
             yield
     finally:
         signal.signal(signal.SIGINT, on_interrupt)
-        grown, sys.path[:] = sys.path != path, path
+        grown = {*sys.path} - {*path, str(PICO.parent)}
+        sys.path[:] = path
     assert not grown, "a suite with plug-ins needs a process of its own: installed()"
 
 

@@ -12,13 +12,15 @@ from fewdistill.benchmark.api import load_suite, open_loaded
 from fewdistill.benchmark.graph.protocol import OpenedSuite, RunOptions
 from fewdistill.benchmark.runtime.process_group import Group
 from fewdistill.results.records.store import RecordStore
+from tests.command import PICO
 from tests.skeleton_suites import FEW_SHOT, write_clips, write_msr_clips
 from tests.skeleton_suites import SUITE as TINY
 
 SUITE = """
 name = "small"
+plugins = ["PICO"]
 seeds = [0]
-students = ["mobilenetv3_small"]
+students = ["pico"]
 distillation = ["none", "d2m"]
 width = 16
 
@@ -35,7 +37,7 @@ width = 8
 
 [teacher]
 modalities = ["rgb"]
-encoder = "mobilenetv3_small"
+encoder = "pico"
 base = {epochs = 1, batch = 8, lr = 1e-4}
 episodic = {way = 3, shot = 1, query = 1, episodes = 8, accumulate = 4, validate_every = 4, lr = 1e-6}
 fusion = {way = 3, shot = 1, query = 1, episodes = 40, accumulate = 4, layers = 1, feedforward = 8, validate_every = 20}
@@ -60,8 +62,8 @@ shots = [1]
 episodes = 100
 val_shot = 2
 val_episodes = 50
-"""
-STUDENT = "mobilenetv3_small"
+""".replace("PICO", str(PICO))
+STUDENT = "pico"
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,16 @@ from fewdistill.benchmark.training.watch import Curve
 from fewdistill.results.records.record import Record, key_of
 from fewdistill.results.records.store import RecordStore
 from fewdistill.students.registry import UnknownNameError
-from tests.command import COMMAND, environment
+from tests.command import COMMAND, PICO, environment
 from tests.curves import Points, drawn, in_float32, scalars
 from tests.skeleton_suites import run_here
 from tests.video_suites import opened
 
 SUITE = """
 name = "watched"
+plugins = ["PICO"]
 seeds = [0]
-students = ["mobilenetv3_small"]
+students = ["pico"]
 distillation = ["none"]
 width = 16
 
@@ -55,7 +56,7 @@ width = 8
 
 [teacher]
 modalities = ["rgb"]
-encoder = "mobilenetv3_small"
+encoder = "pico"
 episodic = {way = 3, shot = 1, query = 1}
 fusion = {way = 3, shot = 1, query = 1}
 
@@ -77,8 +78,8 @@ shots = [1]
 episodes = 100
 val_shot = 2
 val_episodes = 50
-"""
-ROW = "mobilenetv3_small/none/s0"
+""".replace("PICO", str(PICO))
+ROW = "pico/none/s0"
 BROKEN = """
 import time
 from fewdistill.benchmark.tracking import TRACKERS, Tracker
@@ -245,7 +246,7 @@ def test_tensorboard_shows_the_curve_and_the_record(runs: Runs) -> None:
     assert shown["cost/1-shot/parameters"] == [(0, record.cost.parameters)]
     parameters = EventAccumulator(str(row)).Reload().SummaryMetadata("_hparams_/session_start_info")
     assert b"trained.episodic.lr" in parameters.plugin_data.content
-    assert b"mobilenetv3_small" in parameters.plugin_data.content
+    assert b"pico" in parameters.plugin_data.content
 
 
 @pytest.mark.slow
@@ -263,7 +264,7 @@ def test_wandb_saves_the_curve_and_the_record(runs: Runs) -> None:
         identity = runs.stages()[name.split("/")[0]]["identity"]
         assert {key: config[key] for key in identity} == identity
     [(name, (file, config))] = found.items()
-    assert name.startswith("row-mobilenetv3_small-none-s0-") and config["model"] == "mobilenetv3_small"
+    assert name.startswith("row-pico-none-s0-") and config["model"] == "pico"
     summary: dict[str, Any] = {}
     for record in saved(file):
         if record.WhichOneof("record_type") == "summary":

@@ -18,7 +18,7 @@ from fewdistill.benchmark.training.teacher_outputs import shuffled_labels
 from fewdistill.students.few_shot import with_support_labels
 from fewdistill.students.output import EpisodeOutput, support_distances
 from fewdistill.teachers.modalities.skeleton import SkeletonImage
-from tests.command import TINY
+from tests.command import MOBILE
 from tests.video_suites import run_on, small_folder, video_suite
 
 HEATMAP = {"style": "heatmap"}
@@ -40,7 +40,7 @@ head = {width = 8}
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     path = tmp_path_factory.mktemp("suite") / "tiny.toml"
-    text = TINY.replace("seeds = [0]", "seeds = [0, 1]").replace(
+    text = MOBILE.replace("seeds = [0]", "seeds = [0, 1]").replace(
         '["rgb", "depth", "flow", "skeleton"]', '["rgb", "skeleton"]'
     )
     path.write_text(text + VARIANTS)
@@ -135,7 +135,7 @@ def test_every_shipped_variant_trains_something_else(name: str, folder: VideoFol
 def test_another_head_or_fusion_leaves_the_old_ones_keys_behind(tmp_path: Path) -> None:
     path = tmp_path / "tiny.toml"
     path.write_text(
-        TINY + '[variant.x]\nhead = {name = "otam"}\nteacher = {fusion = {name = "concat", episodes = 3}}\n'
+        MOBILE + '[variant.x]\nhead = {name = "otam"}\nteacher = {fusion = {name = "concat", episodes = 3}}\n'
     )
     varied = video_suite(path).with_variant("x")
     assert (varied.head.name, varied.teacher.fusion.name, varied.teacher.fusion.episodes) == ("otam", "concat", 3)
@@ -148,7 +148,7 @@ def test_another_head_or_fusion_leaves_the_old_ones_keys_behind(tmp_path: Path) 
 
 def test_an_override_reaches_every_variant(tmp_path: Path) -> None:
     path = tmp_path / "tiny.toml"
-    path.write_text(TINY + VARIANTS)
+    path.write_text(MOBILE + VARIANTS)
     suite = video_suite(path, ("head.width=4", "variant.drawn.head.width=6"))
     assert [version.head.width for _, version in suite.versions()] == [4, 6, 4, 8]
     with pytest.raises(UserError, match=r"variant\.drawn: head\.width"):

@@ -15,7 +15,7 @@ from fewdistill.results.records.store import RecordStore
 from fewdistill.students.backbones import TokenEncoder
 from fewdistill.students.few_shot import FewShotStudent
 from fewdistill.students.heads.trx import TRX
-from tests.command import TINY, fewdistill, installed, start
+from tests.command import MOBILE, TINY, fewdistill, installed, start
 
 
 def test_the_installed_command_says_what_the_other_tests_call(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_broken_video_is_named_before_any_training(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_another_head_fusion_and_backbone_run_through_the_chain(tmp_path: Path) -> None:
     text = TINY.replace("[head]\nwidth = 8", '[head]\nname = "otam"')
-    text = text.replace('students = ["mobilenetv3_small"]', 'students = ["timm/mobilenetv3_small_050"]')
+    text = text.replace('students = ["pico"]', 'students = ["timm/mobilenetv3_small_050"]')
     text = text.replace("layers = 1, feedforward = 16,", 'name = "mean",')  # otam and mean: a teacher without weights
     (tmp_path / "tiny.toml").write_text(text)
     result = fewdistill("run", "tiny.toml", "--no-report", cwd=tmp_path)
@@ -237,7 +237,7 @@ def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
     assert again.returncode == 0 and "[1/" not in again.stderr
     assert {record.cell.variant for record in store.all()} == {"", "mixed", *variants} - {"drawn"}
     unknown = fewdistill("run", "tiny.toml", "--only", "*@random", cwd=tmp_path)
-    assert unknown.returncode == 2 and "mobilenetv3_small/d2m/s0@random-head" in unknown.stderr
+    assert unknown.returncode == 2 and "pico/d2m/s0@random-head" in unknown.stderr
 
 
 @pytest.mark.slow
@@ -259,7 +259,7 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
     told = json.loads(fewdistill("import-checkpoint", "released.pt", *asked, cwd=tmp_path).stdout)
     assert told["backbone"] == "mobilenetv3_small" and told["mapped"]["fc1.weight"] == "encoder.branches.kl.weight"
 
-    (tmp_path / "tiny.toml").write_text(TINY.replace('["none", "both"]', '["none"]'))
+    (tmp_path / "tiny.toml").write_text(MOBILE.replace('["none", "both"]', '["none"]'))
     as_is = fewdistill("run", "tiny.toml", "--only", "mobile*", "--set", "weights=x.safetensors", cwd=tmp_path)
     assert as_is.returncode == 2 and "set token_norm = false and data.input_norm" in as_is.stderr
     frozen = [

@@ -39,7 +39,7 @@ def test_a_run_with_coordinates(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = {record.cell.role: record for record in RecordStore(tmp_path / "runs" / "tiny" / "records").all()}
     teacher, student = found["teacher"], found["student"]
-    assert teacher.cell.model == "MFM(rgb+joints; mobilenetv3_small, light_dke_gcn)"
+    assert teacher.cell.model == "MFM(rgb+joints; pico, light_dke_gcn)"
     network = SKELETONS["light_dke_gcn"](joint_graph([-1, *range(20)]), 1, bodies=1)
     assert teacher.cost.parameters > sum(p.numel() for p in network.parameters()) > 0
     settings = json.dumps(teacher.model_dump(mode="json"))

@@ -28,7 +28,7 @@ from tests.skeleton_suites import arena_of, run_here, write_few_shot
 
 pytestmark = pytest.mark.slow
 
-NONE, BOTH, TEACHER = "mobilenetv3_small/none/s0", "mobilenetv3_small/both/s0", "teacher/-/s0"
+NONE, BOTH, TEACHER = "pico/none/s0", "pico/both/s0", "teacher/-/s0"
 LIGHT = TINY.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb"]').replace('"skeleton"', '"rgb"')
 LIGHT = LIGHT.replace("epochs = 4", "epochs = 2").replace("episodes = 20\n", "episodes = 10\n").replace("= 200", "= 60")
 
@@ -157,7 +157,7 @@ def test_it_fits_the_window(page: Browser, home: Path, width: int, dark: bool) -
 @pytest.mark.parametrize(
     ("settings", "row", "asked", "says"),
     [
-        ((), "mobilenetv3_small/bth/s0", {}, f"in the suite tiny: did you mean {BOTH}"),
+        ((), "pico/bth/s0", {}, f"in the suite tiny: did you mean {BOTH}"),
         ((), BOTH, {"numbers": (60,)}, "no test episode 60: they are numbered 0 to 59"),
         ((), BOTH, {"shot": 3}, "no 3-shot episodes: the suite evaluates at 1, 2 shots"),
         (("episodic.episodes=20",), BOTH, {}, f"{BOTH} is not finished at 1 shots: no record in"),
@@ -224,7 +224,7 @@ def copy(home: Path, tmp_path: Path) -> Path:
 
 def test_weights_that_are_not_the_records_are_an_error(copy: Path) -> None:
     found = opened(copy)
-    none, both = (student_stage(found.run, "mobilenetv3_small", named, 0).folder for named in ("none", "both"))
+    none, both = (student_stage(found.run, "pico", named, 0).folder for named in ("none", "both"))
     shutil.copy(none / "weights.safetensors", both)
     with pytest.raises(RunError, match=r"1-shot episode \d+: the record") as error:
         collect(found, [BOTH], count=60)

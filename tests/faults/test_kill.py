@@ -16,7 +16,7 @@ import pytest
 
 from fewdistill.feature_cache import Store
 from fewdistill.results.records.store import RecordStore
-from tests.command import TINY, fewdistill, start
+from tests.command import MOBILE, fewdistill, start
 from tests.curves import shown_as_stored
 from tests.processes import wait_for, workers_of
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 def a_folder(root: Path) -> Path:
     root.mkdir()
-    (root / "tiny.toml").write_text(TINY)
+    (root / "tiny.toml").write_text(MOBILE.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb", "skeleton"]'))
     return root
 
 

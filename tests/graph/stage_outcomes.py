@@ -20,7 +20,7 @@ from fewdistill.benchmark.stage import Stage, with_needs
 from fewdistill.feature_cache import Store
 from fewdistill.results.records.metrics import Accuracy
 from fewdistill.results.records.store import RecordStore
-from tests.command import TINY
+from tests.command import MOBILE
 from tests.skeleton_suites import arena_of, bench_of, run_here
 
 GOLDEN = Path(__file__).with_name("stage_outcomes.json")
@@ -31,7 +31,7 @@ SMALL += ("evaluate.episodes=50", 'teacher.modalities=["rgb", "skeleton"]')
 
 def outcomes(folder: Path) -> dict[str, dict[str, Any]]:
     """By kind: its version, and numbers of its first stage, by name."""
-    (folder / "tiny.toml").write_text(TINY)
+    (folder / "tiny.toml").write_text(MOBILE)
     options = RunOptions(folder / "runs", folder / "data", "cpu")
     opened = [
         open_loaded(load_suite(str(folder / "tiny.toml"), SMALL), options),
