@@ -126,7 +126,7 @@ def _process_state_restored() -> Iterator[None]:
             yield
     finally:
         signal.signal(signal.SIGINT, on_interrupt)
-        grown = {*sys.path} - {*path, str(PICO.parent)}
+        grown = {at for at in sys.path if not at.startswith(sys.prefix)} - {*path, str(PICO.parent)}
         sys.path[:] = path
     assert not grown, "a suite with plug-ins needs a process of its own: installed()"
 

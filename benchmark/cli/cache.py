@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from fewdistill.benchmark.cli.output import OUT, add_row, print_line
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.progress import bar
 from fewdistill.feature_cache import Entry, Store, export_tree
 
 app = typer.Typer(no_args_is_help=True, help="List, verify, clean and export cached clips and tokens.")
-OUT = Console()
 Cache = Annotated[Path, typer.Option(help="The cache folder.")]
 DEFAULT = Path("data/cache")
 
@@ -50,7 +49,7 @@ def ls_command(
         return
     table = Table("digest", "kind", "videos", "dtype", "row", "MiB")
     for row in rows:
-        table.add_row(*(str(row[column]) for column in ("digest", "kind", "videos", "dtype", "shape", "mib")))
+        add_row(table, *(str(row[column]) for column in ("digest", "kind", "videos", "dtype", "shape", "mib")))
     OUT.print(table)
 
 
@@ -67,14 +66,14 @@ def verify_command(
         with bar(f"verify {entry.folder.name}", "shards") as tick:
             found = entry.verify(tick)
         for fault in found:
-            OUT.print(f"{fault.path}: {fault.reason}", markup=False, highlight=False, soft_wrap=True)
+            print_line(f"{fault.path}: {fault.reason}")
         if found and repair:
             lost = entry.repair()
-            OUT.print(f"{entry.folder.name}: removed {len(found)} shards, {len(lost)} videos to recompute")
+            print_line(f"{entry.folder.name}: removed {len(found)} shards, {len(lost)} videos to recompute")
         faults += len(found)
     if faults and not repair:
         raise RunError(f"{faults} faulty shards; `fewdistill cache verify --repair` removes them")
-    OUT.print("every shard is sound" if not faults else "repaired; run the suite again to recompute")
+    print_line("every shard is sound" if not faults else "repaired; run the suite again to recompute")
 
 
 @app.command(name="gc", epilog="Example: fewdistill cache gc")
@@ -82,7 +81,7 @@ def gc_command(cache: Cache = DEFAULT) -> None:
     """Remove what killed writers left behind."""
     _entries(cache)
     removed = Store(cache).collect()
-    OUT.print(f"{len(removed)} leftover files removed")
+    print_line(f"{len(removed)} leftover files removed")
 
 
 @app.command(name="rm", epilog="Example: fewdistill cache rm 1f3a")
@@ -92,7 +91,7 @@ def rm_command(
     """Delete an entry with all its rows; a run that needs them computes them again."""
     (entry,) = _entries(cache, digest)
     Store(cache).remove(entry.folder.name)
-    OUT.print(f"{entry.folder.name} ({entry.key.kind}) removed")
+    print_line(f"{entry.folder.name} ({entry.key.kind}) removed")
 
 
 @app.command(name="export", epilog="Example: fewdistill cache export 1f3a feature/teacher")
@@ -105,4 +104,4 @@ def export_command(
     (entry,) = _entries(cache, digest)
     with bar("export", "videos") as tick:
         count = export_tree(entry, folder, tick=tick)
-    OUT.print(f"{count} files written under {folder}")
+    print_line(f"{count} files written under {folder}")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from fewdistill.benchmark.cli.output import OUT, add_row, print_line
 from fewdistill.benchmark.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from fewdistill.results.comparison.published import VersusPublished
     from fewdistill.results.stats import Interval, Paired
 
-OUT = Console()
 _LEAST_WIDTH = 110  # a narrower terminal folds lines, but loses no digit
 _PUBLISHED = "published:"
 _ENDINGS = (".md", ".csv")
@@ -241,12 +242,12 @@ def list_published(as_json: bool) -> None:
 
 
 def _print_table(rows: Rows, title: str | None = None) -> None:
-    shown = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    shown = Table(title=title and escape(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
     for name in rows[0]:
         words = isinstance(rows[0][name], str)
-        shown.add_column(name, justify="left" if words else "right", no_wrap=not words)
+        shown.add_column(escape(name), justify="left" if words else "right", no_wrap=not words)
     for row in rows:
-        shown.add_row(*(_shown(name, value) for name, value in row.items()))
+        add_row(shown, *(_shown(name, value) for name, value in row.items()))
     Console(width=max(OUT.width, _LEAST_WIDTH)).print(shown)
 
 
@@ -259,7 +260,7 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _print_lines(lines: list[str]) -> None:
-    OUT.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    print_line("\n".join(lines))
 
 
 def _write(path: Path, rows: Rows, classes: Rows, lines: list[str]) -> None:

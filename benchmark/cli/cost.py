@@ -8,12 +8,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from fewdistill.benchmark.cli.output import OUT, add_row, print_line
 from fewdistill.benchmark.runtime.progress import bar
 
 if TYPE_CHECKING:
     from fewdistill.benchmark.cost.table import Compared, Row
 
-OUT = Console()
 _LEAST_WIDTH = 110  # a narrower terminal folds lines, but loses no digit
 _GIGA = 1e9
 
@@ -70,7 +70,8 @@ def _print_rows(rows: "list[Row]", title: str) -> None:
     for row in rows:
         cost = row.cost
         counts = (cost.macs_per_video, cost.macs_per_support, cost.macs_per_query, cost.macs_per_episode)
-        shown.add_row(
+        add_row(
+            shown,
             row.backbone,
             row.head,
             f"{cost.parameters / 1e6:.2f}",
@@ -78,7 +79,7 @@ def _print_rows(rows: "list[Row]", title: str) -> None:
             f"{cost.thop_macs_per_episode / _GIGA:.3f}",
         )
     _print_table(shown)
-    OUT.print(
+    print_line(
         "GMACs. A video is encoded once; a support video is encoded and projected; a query is matched too. "
         "thop: the published count, which does not see attention or distances."
     )
@@ -88,7 +89,8 @@ def _print_compared(rows: "list[Compared]") -> None:
     columns = ("network", "printed GFLOPs", "released, thop", "ours, thop", "to released", "to printed", "MACs")
     shown = _table(columns, "5-way 5-shot, 1 query a class, 8 x 224 px; GMACs an episode", named=1)
     for row in rows:
-        shown.add_row(
+        add_row(
+            shown,
             row.name,
             f"{row.printed:.1f} {row.source}" if row.printed else "",
             f"{row.counted:.3f}",
@@ -98,7 +100,7 @@ def _print_compared(rows: "list[Compared]") -> None:
             f"{row.cost.macs_per_episode / _GIGA:.3f}",
         )
     _print_table(shown)
-    OUT.print("The authors print thop's multiply-accumulates as \"GFLOPs\"; MACs: the dispatcher's count of ours.")
+    print_line("The authors print thop's multiply-accumulates as \"GFLOPs\"; MACs: the dispatcher's count of ours.")
 
 
 def _table(columns: tuple[str, ...], title: str, named: int) -> Table:

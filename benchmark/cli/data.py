@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from fewdistill.benchmark.cli.output import OUT, print_line
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.runtime.progress import bar, say
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fewdistill.benchmark.data.problem import DataProblem
 
 app = typer.Typer(no_args_is_help=True, help="Generate, look at, check and pack data sets.")
-OUT = Console()
 
 
 @app.command(name="generate", epilog="Example: fewdistill data generate data/mine --clips-per-class 10 --size 96")
@@ -38,7 +37,7 @@ def generate_command(
 
     with bar("embedded data set", "clips") as tick:
         generate(root, EmbeddedSpec(**asked), workers=workers, progress=tick)
-    OUT.print(f"{root}")
+    print_line(f"{root}")
 
 
 @app.command(name="preview", epilog="Example: fewdistill data preview data/mine --out sheet.png")
@@ -53,7 +52,7 @@ def preview_command(
 
     _must_exist(root)
     preview(root, out, classes=classes, seed=seed)
-    OUT.print(f"{out}")
+    print_line(f"{out}")
 
 
 @app.command(
@@ -114,18 +113,18 @@ def _check_skeletons(root: Path, layout: str, as_json: bool) -> None:
         found = {"summary": asdict(summary), "problems": [asdict(problem) for problem in problems]}
         OUT.print_json(json.dumps(found))
     for line in [] if as_json else lines(summary):
-        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(line)
     _conclude(root, problems, as_json)
 
 
 def _conclude(root: Path, problems: "list[DataProblem]", as_json: bool) -> None:
     """Print the problems, unless that was done as JSON, and end with exit code 2 if there are any."""
     for problem in [] if as_json else problems:
-        OUT.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+        print_line(str(problem))
     if problems:
         raise UserError(f"{len(problems)} problems in {root}")
     if not as_json:
-        OUT.print(f"{root}: no problems")
+        print_line(f"{root}: no problems")
 
 
 @app.command(
@@ -160,10 +159,10 @@ def pack_command(
         with bar("verify", "shards") as tick:
             problems = verify_pack(out, tick)
         for problem in problems:
-            OUT.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+            print_line(str(problem))
         if problems:
             raise UserError(f"{len(problems)} problems in {out}")
-        OUT.print(f"{out}: no problems")
+        print_line(f"{out}: no problems")
         return
     folder = VideoFolder(root, frames=frames, image_size=resize, resize=resize, list_number=list_number)
     say(f"hashing the files of {sum(map(len, folder.splits.values()))} videos")  # minutes, the first time
@@ -173,7 +172,7 @@ def pack_command(
         say(f"{plan.missing} of {len(plan.content)} videos to pack into {out}: {room}")
     with bar("pack", "videos") as tick:
         pack_writer.write(plan, workers=workers or os.cpu_count() or 1, progress=tick)
-    OUT.print(f'{out}: {len(plan.content)} videos; to read them, set data.pack = "{out}"', soft_wrap=True)
+    print_line(f'{out}: {len(plan.content)} videos; to read them, set data.pack = "{out}"')
 
 
 def _must_exist(root: Path) -> None:

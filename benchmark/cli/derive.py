@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from fewdistill.benchmark.cli.output import OUT, print_line
 from fewdistill.benchmark.runtime.errors import UserError
-
-OUT = Console()
 
 
 def derive_command(
@@ -53,9 +51,9 @@ def derive_command(
         left = entry.videos - entry.there - entry.made
         others = f", {left} left to other parts" if left else ""
         told = f"{entry.videos} videos: {entry.there} were there, {entry.made} made{others}"
-        OUT.print(f"{entry.name} ({entry.digest}): {told}", markup=False, highlight=False, soft_wrap=True)
+        print_line(f"{entry.name} ({entry.digest}): {told}")
     if not found:
-        OUT.print("nothing to derive: the teachers read rgb alone, from its files")
+        print_line("nothing to derive: the teachers read rgb alone, from its files")
 
 
 def _part(text: str) -> tuple[int, int]:

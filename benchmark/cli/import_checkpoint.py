@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from fewdistill.benchmark.cli.output import OUT, add_row, print_line
 from fewdistill.benchmark.runtime.errors import UserError
-
-OUT = Console(soft_wrap=True)
 
 
 def import_command(
@@ -41,12 +39,12 @@ def import_command(
     parts = Counter(ours.partition(".")[0] for ours in imported.mapped.values())
     table = Table("left over", "why")
     for key, why in imported.left.items():
-        table.add_row(key, why)
+        add_row(table, key, why)
     if imported.left:
         OUT.print(table)
     strangers = sum(why == UNKNOWN for why in imported.left.values())
-    OUT.print(
+    print_line(
         f"{len(imported.mapped)} keys mapped ({', '.join(f'{n} {part}' for part, n in sorted(parts.items()))}), "
         f"{len(imported.left)} left over, {strangers} of them not known; backbone {imported.backbone}"
     )
-    OUT.print(f"written: {path}")
+    print_line(f"written: {path}")

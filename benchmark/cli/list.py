@@ -4,12 +4,11 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fewdistill.benchmark.cli import compare as cli_compare
+from fewdistill.benchmark.cli.output import OUT, print_line
 from fewdistill.benchmark.runtime.errors import UserError
 
-OUT = Console()
 LISTED = (
     "students",
     "skeletons",
@@ -43,4 +42,4 @@ def list_command(
     if as_json:
         OUT.print_json(json.dumps(names))
     else:
-        OUT.print("\n".join(names))
+        print_line("\n".join(names))

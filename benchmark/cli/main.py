@@ -21,6 +21,7 @@ from fewdistill.benchmark.cli import list as cli_list
 from fewdistill.benchmark.cli import records as cli_records
 from fewdistill.benchmark.cli import run
 from fewdistill.benchmark.cli import view as cli_view
+from fewdistill.benchmark.cli.output import print_line
 from fewdistill.benchmark.runtime.errors import RunError, UserError
 from fewdistill.benchmark.runtime.progress import say
 from fewdistill.feature_cache import CacheError
@@ -64,7 +65,6 @@ app.command(
 )(cli_compare.compare_command)
 app.command(name="list", epilog="Example: fewdistill list students")(cli_list.list_command)
 app.command(name="view", epilog=cli_view.EXAMPLES)(cli_view.view_command)
-OUT = Console()
 app.command(name="run", epilog=run.RUN_EXAMPLES)(run.run_command)
 app.command(name="demo", epilog="Example: fewdistill demo")(run.demo)
 app.command(name="status", epilog="Example: fewdistill status embedded --json")(run.status_command)
@@ -90,7 +90,7 @@ def report(
             raise UserError(f"{folder}: no such folder of records; a run writes runs/<suite>/records")
     page = write_report(list(records), out)
     run.main_table(page)
-    OUT.print(f"report: {page}")
+    print_line(f"report: {page}")
 
 
 USER_ERRORS = (UserError, UnknownNameError, StudentError, TeacherError, CacheError, ResultError)

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from fewdistill.benchmark.cli.output import print_line
 
 app = typer.Typer(no_args_is_help=True, help="Pack a run's records into two files, and unpack them.")
-OUT = Console()
 
 
 @app.command(
@@ -27,7 +27,7 @@ def pack_command(
     from fewdistill.results.records.bundle import open_records, pack
 
     for path in pack(open_records(records), out):
-        OUT.print(f"{path}: {path.stat().st_size:,} bytes", markup=False, highlight=False, soft_wrap=True)
+        print_line(f"{path}: {path.stat().st_size:,} bytes")
 
 
 @app.command(
@@ -42,4 +42,4 @@ def unpack_command(
 
     records = open_records(bundle)
     unpack(records, out)
-    OUT.print(f"{out}: {len(records.all())} records", markup=False, highlight=False, soft_wrap=True)
+    print_line(f"{out}: {len(records.all())} records")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from fewdistill.benchmark.cli.output import OUT, add_row, print_line
 from fewdistill.benchmark.runtime.allocator import tune_malloc
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.benchmark.runtime.progress import say
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from fewdistill.benchmark.graph.protocol import RunOptions
     from fewdistill.benchmark.graph.record_index import RowStatus
 
-OUT = Console()
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite's name or a TOML file.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run folders, one a suite.")]
 Data = Annotated[Path, typer.Option(help="Folder of the embedded data set and the caches.")]
@@ -176,12 +175,12 @@ def _report(run: "Run", keys: set[str]) -> None:
     with run_lock(runs / "locks" / "report", lambda owner: say(f"[waiting for the report: {owner}]")):
         page = refresh(runs / "records", runs / "report", keys)
     main_table(page)
-    OUT.print(f"report: {page}")
+    print_line(f"report: {page}")
 
 
 def main_table(page: Path) -> None:
     """Print the main table beside a report's page."""
-    OUT.print((page.parent / "tables" / "main.md").read_text(), highlight=False, soft_wrap=True, markup=False)
+    print_line((page.parent / "tables" / "main.md").read_text())
 
 
 def show_status(found: "Sequence[RowStatus]") -> None:
@@ -189,9 +188,9 @@ def show_status(found: "Sequence[RowStatus]") -> None:
     columns = list(dict.fromkeys(name for each in found for name in each.by_cell))
     table = Table("row", *columns)
     for each in found:
-        table.add_row(each.row.name, *(each.by_cell.get(name, "") for name in columns))
+        add_row(table, each.row.name, *(each.by_cell.get(name, "") for name in columns))
     OUT.print(table)
-    OUT.print(f"{sum(each.done for each in found)} of {len(found)} rows done")
+    print_line(f"{sum(each.done for each in found)} of {len(found)} rows done")
 
 
 def demo(

@@ -4,15 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from fewdistill.benchmark.cli.output import print_line
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.feature_cache import write_atomic
 
 if TYPE_CHECKING:
     from fewdistill.benchmark.viewer.collect import Order
 
-OUT = Console()
 EXAMPLES = (
     "Examples: fewdistill view demo resnet18/both/s0 | "
     "fewdistill view demo resnet18/none/s0 resnet18/both/s0 --hardest --shot 5 | "
@@ -59,4 +58,4 @@ def view_command(
     except OSError as error:
         raise UserError(f"{out.parent}: cannot be made ({error.strerror}); choose another --out") from error
     write_atomic(out, [content])
-    OUT.print(f"view: {out} ({len(content) / 1e6:.1f} MB)", highlight=False)
+    print_line(f"view: {out} ({len(content) / 1e6:.1f} MB)")

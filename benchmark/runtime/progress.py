@@ -19,7 +19,7 @@ CONSOLE = Console(stderr=True)
 _PLAIN_LINE_EVERY_S = 20.0
 _SENT_EVERY_S = 0.2
 _SENT_BYTES = 4000  # a pipe takes so many at once, whoever else writes
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+_COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 Tick = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""
@@ -50,7 +50,12 @@ def _plain(description: str, unit: str) -> Tick:
         now = time.monotonic()
         if now - last >= _PLAIN_LINE_EVERY_S:
             last = now
-            CONSOLE.print(f"{description}: {done}/{total} {unit} ({now - started:.0f} s)", highlight=False)
+            CONSOLE.print(
+                f"{description}: {done}/{total} {unit} ({now - started:.0f} s)",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
 
     return tick
 
@@ -60,7 +65,7 @@ def say(text: str) -> None:
     if _parent is not None:
         _parent.send({"say": text})
     else:
-        CONSOLE.print(text, highlight=False, markup=False)
+        CONSOLE.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def _show(receiver: Connection) -> None:
             except ValueError:  # a line too long for the pipe
                 continue
             if "say" in event:
-                CONSOLE.print(event["say"], highlight=False, markup=False)
+                CONSOLE.print(event["say"], highlight=False, markup=False, soft_wrap=True)
                 continue
             key = (event["pid"], event.get("bar") or event["end"])
             if "end" in event:

@@ -37,7 +37,7 @@ def load(
     model_of: the model of a suite with these values, asked once the suite's plug-ins are loaded.
     """
     path = suite_path(name_or_path)
-    text = path.read_text(encoding="utf-8")
+    text = _text(path)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -56,6 +56,16 @@ def load(
         raise UserError(f"{path.name}: {error}") from error
     except ValidationError as error:
         raise UserError("\n".join(_explain(path.name, text, problem, kind) for problem in error.errors())) from error
+
+
+def _text(path: Path) -> str:
+    """The file, without the byte order mark that some editors write before it."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from None
 
 
 def _plugins(suite: str, files: Any) -> list[str]:

@@ -24,7 +24,9 @@ def command(record: Record) -> str:
     many = isinstance(processes, int) and processes > 1
     start = ["torchrun", "--nproc-per-node", str(processes), "-m", "fewdistill"] if many else ["fewdistill"]
     row = str(record.provenance.get("row") or _row(record))
-    return f"{shlex.join([*start, 'run', suite or record.cell.suite, *settings])} --only '{row}'"
+    words = shlex.join([*start, "run", suite or record.cell.suite, *settings])
+    row = row.replace("'", "'\"'\"'")  # a name is whatever the record says, and may hold a quote
+    return f"{words} --only '{row}'"
 
 
 def has_command(record: Record) -> bool:

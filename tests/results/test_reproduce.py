@@ -34,6 +34,9 @@ def test_the_command_keeps_what_changes_the_numbers(argv: list[str] | None, want
     many = record.model_copy(update={"provenance": {"argv": argv or [], "processes": 2, "row": "teacher/-/s0@odd"}})
     assert command(many).startswith("torchrun --nproc-per-node 2 -m fewdistill run ")
     assert command(many).endswith(" --only 'teacher/-/s0@odd'")
+    hostile = "x'; touch PWNED; echo '"
+    odd = record.model_copy(update={"provenance": {"argv": argv or [], "row": hostile}})
+    assert shlex.split(command(odd))[-2:] == ["--only", hostile], "a record puts no command into anybody's shell"
 
 
 def row_names(suite: Suite) -> set[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fewdistill.benchmark.data.problem import DataProblem
 from fewdistill.benchmark.data.skeletons.layout import ClipEntry
-from fewdistill.benchmark.data.skeletons.skeleton_set import Progress, open_layout, read_clips
+from fewdistill.benchmark.data.skeletons.skeleton_set import LeftOut, Progress, open_layout, read_clips
 from fewdistill.benchmark.data.skeletons.splits import published_split, split_names
 from fewdistill.benchmark.runtime.errors import DataError
 
@@ -43,12 +43,15 @@ def check(root: Path | str, layout: str, progress: Progress | None = None) -> tu
     """
     folder = open_layout(root, layout)
     listing = folder.listing()
-    problems = list(listing.problems)
+    problems, left_out = list(listing.problems), dict(listing.left_out)
     entries: list[ClipEntry] = []
     frames: list[int] = []
     bodies = 0
     clips = read_clips(folder, layout, listing.entries, None, progress)
     for entry, clip in zip(listing.entries, clips, strict=True):
+        if isinstance(clip, LeftOut):
+            left_out[entry.id] = clip.message
+            continue
         if isinstance(clip, DataProblem):
             problems.append(clip)
             continue
@@ -56,7 +59,7 @@ def check(root: Path | str, layout: str, progress: Progress | None = None) -> tu
         frames.append(len(clip))
         bodies = max(bodies, clip.shape[3])
     if not entries and not problems:
-        problems.append(DataProblem(str(folder.root), "all clips are left out by name", folder.download))
+        problems.append(DataProblem(str(folder.root), "all clips are left out", folder.download))
     counts = Counter(entry.label for entry in entries)
     splits = {}
     for name in split_names(layout):
@@ -68,7 +71,7 @@ def check(root: Path | str, layout: str, progress: Progress | None = None) -> tu
     summary = SkeletonSummary(
         layout=layout,
         clips=len(entries),
-        left_out=dict(listing.left_out),
+        left_out=left_out,
         classes={name: counts[label] for label, name in enumerate(listing.classes)},
         subjects=sorted({entry.subject for entry in entries if entry.subject is not None}),
         views=sorted({entry.view for entry in entries if entry.view is not None}),
@@ -101,5 +104,5 @@ def lines(summary: SkeletonSummary) -> list[str]:
     shown = list(summary.left_out.items())[:3]
     more = f", and {len(summary.left_out) - 3} more" if len(summary.left_out) > 3 else ""
     if shown:
-        text.append(f"left out by name: {'; '.join(f'{clip} ({reason})' for clip, reason in shown)}{more}")
+        text.append(f"left out: {'; '.join(f'{clip} ({reason})' for clip, reason in shown)}{more}")
     return text

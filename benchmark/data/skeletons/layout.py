@@ -42,6 +42,10 @@ class Listing:
     problems: tuple[DataProblem, ...] = ()
 
 
+class EmptyClipError(FileError):
+    """A whole file in which nobody is seen: the clip is left out, and the data set stays usable."""
+
+
 class Layout(ABC):
     """One way of laying skeleton files out. Raises FileError with what to download when the folder is not there."""
 
@@ -72,7 +76,8 @@ class Layout(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> NDArray[np.float32]:
-        """Joints of one clip, float32 (T, V, 3, M) with T >= 1, in `unit`; FileError names what is wrong with it.
+        """Joints of one clip, float32 (T, V, 3, M) with T >= 1, in `unit`; FileError names what is wrong with it,
+        EmptyClipError a clip to leave out.
 
         A body that is absent from a frame is all zeros there.
         """

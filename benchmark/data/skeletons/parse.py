@@ -22,7 +22,7 @@ def read_text(path: Path) -> str:
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise FileError(path, f"{size >> 20} MiB are too much for one clip", REMEDY)
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror})", REMEDY) from None
     except UnicodeDecodeError as error:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewdistill.benchmark.data.problem import DataProblem, FileError
-from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, Layout, Listing
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, EmptyClipError, Layout, Listing
 from fewdistill.benchmark.data.skeletons.splits import published_split
 from fewdistill.benchmark.data.video.content import content_hashes
 from fewdistill.benchmark.runtime.errors import DataError, RunError
@@ -35,7 +35,7 @@ class SkeletonSet:
     """All clips of a data set: ``frames`` float32 (all frames, 3, V, M); clip i is `frames[offsets[i] : offsets[i+1]]`.
 
     ``entries`` tell each clip's id, label, subject, view, setup and part, in the order of the clips; ``left_out`` says
-    which clips were left out by name, and why. ``content_hash`` (sha256, hex) changes with the files of the clips and
+    which clips were left out, and why. ``content_hash`` (sha256, hex) changes with the files of the clips and
     with the rules by which they are read.
     """
 
@@ -71,6 +71,11 @@ class SkeletonSet:
         return published_split(self.entries, self.layout, name)
 
 
+@dataclass(frozen=True)
+class LeftOut(DataProblem):
+    """A clip in which nobody is seen."""
+
+
 def open_layout(root: Path | str, layout: str) -> Layout:
     """The folder under its layout's rules; DataError for an unknown layout, FileError with what to download."""
     try:
@@ -91,20 +96,24 @@ def load(root: Path | str, layout: str, *, workers: int | None = None, progress:
     listing = folder.listing()
     _refuse(listing.problems)
     if not listing.entries:
-        raise FileError(folder.root, "all clips are left out by name", folder.download)
+        raise FileError(folder.root, "all clips are left out", folder.download)
     digest = _content_hash(folder, layout, listing)
     kept = folder.root / ".fewdistill" / f"skeletons_{layout}.npz"
     packed = _recall(kept, digest)
     if packed is None:
         found = list(read_clips(folder, layout, listing.entries, workers, progress))
-        _refuse([result for result in found if isinstance(result, DataProblem)])
-        packed = _pack([result for result in found if not isinstance(result, DataProblem)])
+        _refuse([result for result in found if isinstance(result, DataProblem) and not isinstance(result, LeftOut)])
+        empty = {e.id: r.message for e, r in zip(listing.entries, found, strict=True) if isinstance(r, LeftOut)}
+        if len(empty) == len(found):
+            raise FileError(folder.root, "nobody is seen in any clip", folder.download)
+        packed = *_pack([result for result in found if not isinstance(result, DataProblem)]), empty
         if len(found) >= MANY:
             _keep(kept, digest, *packed)
+    frames, offsets, empty = packed
+    entries = tuple(entry for entry in listing.entries if entry.id not in empty)
     origin = folder.skeleton.centre if folder.origin is None else folder.origin
-    return SkeletonSet(
-        layout, folder.skeleton, origin, listing.classes, listing.entries, dict(listing.left_out), *packed, digest
-    )
+    left_out = {**listing.left_out, **empty}
+    return SkeletonSet(layout, folder.skeleton, origin, listing.classes, entries, left_out, frames, offsets, digest)
 
 
 def read_clips(
@@ -126,6 +135,8 @@ def _read(folder: Layout, paths: Iterable[Path]) -> Iterator[Float | DataProblem
     for path in paths:
         try:
             yield folder.read(path)
+        except EmptyClipError as error:
+            yield LeftOut(**vars(error.problem))
         except FileError as error:
             yield error.problem
 
@@ -170,22 +181,23 @@ def _content_hash(folder: Layout, layout: str, listing: Listing) -> str:
     return hashlib.sha256(f"{layout} {folder.version}\n{lines}".encode()).hexdigest()
 
 
-def _recall(path: Path, digest: str) -> tuple[Float, Ints] | None:
+def _recall(path: Path, digest: str) -> tuple[Float, Ints, dict[str, str]] | None:
     """What `_keep` wrote of these very files; None when there is none, or it is of others or damaged."""
     try:
         with np.load(path, allow_pickle=False) as kept:
             if str(kept["content"]) != digest:
                 return None
-            return kept["frames"], kept["offsets"]
+            return kept["frames"], kept["offsets"], dict(kept["empty"].reshape(-1, 2).tolist())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # it only saves reading the clips again
 
 
-def _keep(path: Path, digest: str, frames: Float, offsets: Ints) -> None:
+def _keep(path: Path, digest: str, frames: Float, offsets: Ints, empty: dict[str, str]) -> None:
     try:
         path.parent.mkdir(exist_ok=True)
         with atomic_file(path) as file:
-            np.savez(file, content=np.array(digest), frames=frames, offsets=offsets)
+            left = np.array([*empty.items()], dtype=str)
+            np.savez(file, content=np.array(digest), frames=frames, offsets=offsets, empty=left)
     except (OSError, CacheError):
         return  # read-only or full disk: the set stands, only the next start is slower
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewdistill.benchmark.data.problem import DataProblem
+from fewdistill.benchmark.data.problem import REPLACE, DataProblem
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.data.video.frames import frame_count, list_frames, read_depth_image, read_image
 from fewdistill.benchmark.data.video.joints import read_joints
@@ -85,6 +85,9 @@ def _video_problems(folder: VideoFolder, video: str, carried: tuple[str, ...], d
             found = _frames_of(path, source, deep)
         except DataError as error:
             yield _problem(error, path)
+            continue
+        except OSError as error:  # a link to nowhere, a folder that may not be read
+            yield DataProblem(str(error.filename or path), f"cannot be read ({error.strerror})", REPLACE)
             continue
         if found is None:
             continue

@@ -22,10 +22,10 @@ from fewdistill.benchmark.data.video.frames import (
     sample_indices,
 )
 from fewdistill.benchmark.data.video.joints import read_joints, read_skeleton
-from fewdistill.benchmark.data.video.layout import find_videos, places
+from fewdistill.benchmark.data.video.layout import find_videos, near, places
 from fewdistill.benchmark.data.video.lists import VideoLists
 from fewdistill.benchmark.data.video.pack_reader import Pack
-from fewdistill.benchmark.data.video.splits import normalise_name, read_split_lists
+from fewdistill.benchmark.data.video.splits import VIDEO_SUFFIXES, normalise_name, read_split_lists
 from fewdistill.benchmark.data.video.transforms import (
     apply_crop,
     centre_crop,
@@ -273,6 +273,9 @@ class VideoFolder(VideoLists):
             return self._tree(modality)[normalise_name(video_id)]
         except KeyError:
             remedy = f"add it or drop the video from the {self._split_of[video_id]} list"
+            found = near(self.root, video_id) if modality == "rgb" else []
+            if found:
+                remedy = f"{', '.join(found)} is there; {', '.join(VIDEO_SUFFIXES)} are read"
             raise FileError(places(self.root, modality)[0] / video_id, f"no {modality} of this video", remedy) from None
 
     def _joint_indices(self, video_id: str, count: int) -> Ints:

@@ -1,8 +1,10 @@
 """Samples frame numbers and decodes videos and frame folders."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -16,7 +18,10 @@ from fewdistill.benchmark.data.problem import FileError
 from fewdistill.benchmark.runtime.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-TRUNCATED_BELOW = 0.9  # share of the frames a container declares; trimmed or frame-dropping files lose a few
+TRUNCATED_BELOW = 0.9  # share of the length that a container declares, up to which its last frame must be shown
+_NUMBERED = re.compile(r"(.*?)(\d+)(\.[^.]+)")
+_OF_FRAMES = re.compile(r"(img|image|frame|rgb)?[ _-]?", re.IGNORECASE)
+"""The name of a series of frames, before their numbers; flow_x_ and the like are others'."""
 
 UInt8 = NDArray[np.uint8]
 
@@ -117,18 +122,35 @@ def decode(path: Path | str, indices: Sequence[int] | NDArray[np.int64] | None =
 def list_frames(folder: Path | str) -> list[Path]:
     """The jpg and png files of a frame folder in frame order; raises DataError when there is no such folder.
 
-    Numbers need not be padded: shorter names come first.
+    Numbers need not be padded: shorter names come first. Images without a number, and hidden files, are no frames.
+    Of several numbered series the one named img, image, frame, rgb or by its numbers alone is read; DataError names
+    them where that is not one.
     """
     return [Path(folder, name) for name in frame_names(folder)]
 
 
 def frame_names(folder: Path | str) -> list[str]:
     """The file names of `list_frames`."""
+    series: dict[tuple[str, str], list[str]] = {}
+    images = []
     try:
-        names = [entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+        for entry in os.scandir(folder):
+            if entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith("."):
+                images.append(entry.name)
+                if numbered := _NUMBERED.fullmatch(entry.name):
+                    series.setdefault((numbered[1], numbered[3].lower()), []).append(entry.name)
     except (FileNotFoundError, NotADirectoryError):
         raise FileError(folder, "no such frame folder") from None
-    return sorted(names, key=lambda name: (len(name), name))
+    except OSError as error:
+        raise FileError(folder, f"cannot be read ({error.strerror})", "check its permissions") from None
+    if images and not series:
+        raise FileError(folder, f"no image has a number ({min(images)}, ...)", "call frames 00001.jpg, 00002.jpg, ...")
+    if len(series) > 1:
+        series = {key: names for key, names in series.items() if _OF_FRAMES.fullmatch(key[0])} or series
+    if len(series) > 1:
+        listed = ", ".join(f"{prefix}*{suffix} ({len(names)})" for (prefix, suffix), names in sorted(series.items()))
+        raise FileError(folder, f"holds {len(series)} series of images: {listed}", "keep the frames, and nothing else")
+    return sorted((name for names in series.values() for name in names), key=lambda name: (len(name), name))
 
 
 def read_frames(folder: Path | str, indices: Sequence[int] | NDArray[np.int64] | None = None) -> UInt8:
@@ -169,38 +191,49 @@ def read_depth_image(path: Path) -> NDArray[np.uint16]:
 
 def _decoded(path: Path, *, whole: bool) -> Iterator[av.VideoFrame]:
     """Frames as they come out of the decoder; with ``whole``, also checks the length the container declares."""
-    packets = decoded = 0
+    decoded = 0
+    shown: list[float] = []  # seconds from the start of each packet
+    end = 0.0
     try:
         if path.stat().st_size == 0:
             raise FileError(path, "empty file (0 bytes)")
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path}") as container:  # else a colon in the path is taken for that of a protocol
             if not container.streams.video:
                 raise FileError(path, "holds no video stream")
             stream = container.streams.video[0]
             for packet in container.demux(stream):
-                packets += bool(packet.size)
+                if packet.size and packet.pts is not None and packet.time_base:
+                    shown.append(float(packet.pts * packet.time_base))
+                    end = max(end, shown[-1] + float((packet.duration or 0) * packet.time_base))
                 for frame in packet.decode():
                     decoded += 1
                     yield frame
-            declared = stream.frames or _tagged_frames(stream)
+            declared = _declared_end(stream)
     except FileNotFoundError:
         raise FileError(path, "no such video file") from None
-    except (av.error.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FileError(path, f"cannot be decoded after {decoded} frames ({reason})") from None
+    except av.error.FFmpegError as error:
+        raise FileError(path, f"cannot be decoded after {decoded} frames ({error.strerror or error})") from None
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise FileError(path, f"cannot be decoded after {decoded} frames ({error})") from None
     if not decoded:
         raise FileError(path, "holds no decodable frame")
-    if whole and packets < TRUNCATED_BELOW * declared:
-        raise FileError(path, f"truncated: {packets} of {declared} frames present")
+    shown.sort()
+    gap = max((after - before for before, after in pairwise(shown)), default=0.0)  # the last frame may stay as long
+    if whole and shown and end + gap < TRUNCATED_BELOW * declared:
+        raise FileError(path, f"truncated: ends after {end:.1f} of {declared:.1f} s, with {decoded} frames")
 
 
-def _tagged_frames(stream: av.video.stream.VideoStream) -> int:
-    """Frames by the DURATION tag that Matroska and WebM files carry in place of a frame count; 0 without one."""
-    tag, rate = stream.metadata.get("DURATION"), stream.average_rate
-    if not tag or not rate:
-        return 0
-    hours, minutes, seconds = (float(part) for part in tag.split(":"))
-    return round((hours * 3600 + minutes * 60 + seconds) * float(rate))
+def _declared_end(stream: av.video.stream.VideoStream) -> float:
+    """Seconds at which a stream says that it ends: by its header, or the DURATION tag of Matroska; 0 if it does not."""
+    if stream.duration and stream.time_base:
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    try:
+        hours, minutes, seconds = (float(part) for part in stream.metadata.get("DURATION", "").split(":"))
+    except ValueError:
+        return 0.0
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def _chosen(folder: Path | str, indices: Sequence[int] | NDArray[np.int64] | None) -> list[Path]:
@@ -218,6 +251,8 @@ def _decode_image(path: Path, flags: int) -> NDArray[np.generic]:
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileError(path, "no such frame") from None
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror})") from None
     if not data:
         raise FileError(path, "empty file (0 bytes)")
     # OpenCV fills what is missing of a cut-off image with grey and says nothing, so look for the end marker.

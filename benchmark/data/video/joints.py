@@ -31,9 +31,9 @@ def read_skeleton(path: Path, *, camera: bool = True) -> Skeleton:
 
     With ``camera`` off the [camera] table is not asked for and not read.
     """
-    remedy = "see the README for the format"
+    remedy = "write joints, edges, centre, left and right" + (", and a table [camera]" if camera else "")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         return Skeleton(
             joints=tuple(table["joints"]),
             edges=tuple((int(a), int(b)) for a, b in table["edges"]),

@@ -34,10 +34,10 @@ def _scan(place: Path, classes: set[str], suffixes: tuple[str, ...]) -> dict[str
     found: dict[str, str] = {}  # no Path: of a hundred thousand they take a second to make
     if not place.is_dir():
         return found
-    for group in os.scandir(place):
+    for group in _listed(place):
         if normalise_name(group.name) not in classes or not group.is_dir():
             continue
-        for entry in os.scandir(group):
+        for entry in _listed(group):
             stem, suffix = os.path.splitext(entry.name) if suffixes else (entry.name, "")
             if (suffix.lower() not in suffixes) if suffixes else not entry.is_dir():
                 continue
@@ -46,3 +46,27 @@ def _scan(place: Path, classes: set[str], suffixes: tuple[str, ...]) -> dict[str
                 raise FileError(entry.path, f"the same video to the lists as {found[key]}", "remove one of the two")
             found[key] = entry.path
     return found
+
+
+def _listed(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    """Entries of a folder but hidden ones, which are the system's: "._v0.mp4" of macOS is no video."""
+    try:
+        return [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise FileError(os.fspath(folder), f"cannot be read ({error.strerror})", "check its permissions") from None
+
+
+def near(root: Path, video_id: str) -> list[str]:
+    """Names of the files that lie where a missing video would, under an ending that is not read."""
+    group, _, video = video_id.partition("/")
+    folders = [folder for folder in _folders(root) if normalise_name(folder.name) == normalise_name(group)]
+    return sorted(
+        entry.name
+        for folder in folders
+        for entry in _listed(folder)
+        if normalise_name(os.path.splitext(entry.name)[0]) == normalise_name(video) and entry.is_file()
+    )
+
+
+def _folders(root: Path) -> list[Path]:
+    return [Path(entry.path) for entry in _listed(root) if entry.is_dir()]

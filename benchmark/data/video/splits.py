@@ -1,5 +1,7 @@
 """Split lists: which videos train, validate and test, in the published one-`class/video`-a-line format."""
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,7 +10,9 @@ from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.feature_cache import write_atomic
 
 SPLITS = ("train", "val", "test")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".webm", ".mkv")
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv", ".mpg", ".mpeg")
+_LABEL = re.compile(r"\s+\d+$")  # a class number behind a name
+_FRAMES_AND_LABEL = re.compile(r"\s+\d+\s+\d+$")
 
 
 def list_path(folder: Path, split: str, number: int) -> Path:
@@ -17,8 +21,11 @@ def list_path(folder: Path, split: str, number: int) -> Path:
 
 
 def normalise_name(name: str) -> str:
-    """Lower-case with spaces as underscores: the published rule by which list entries and folders meet."""
-    return name.replace(" ", "_").lower()
+    """Lower-case with spaces as underscores, the published rule by which list entries and folders meet.
+
+    Accents are composed (NFC): macOS writes folder names with the accent as a character of its own.
+    """
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).replace(" ", "_").lower()
 
 
 def read_split_lists(folder: Path | str, number: int = 3) -> dict[str, tuple[str, ...]]:
@@ -55,19 +62,26 @@ def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tup
         if path in absent:
             continue
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             problems.append(DataProblem(str(path), f"not UTF-8 text ({error.reason})", "save the list as UTF-8"))
             continue
+        except OSError as error:
+            problems.append(DataProblem(str(path), f"cannot be read ({error.strerror})", "check its permissions"))
+            continue
+        labelled = all(_FRAMES_AND_LABEL.search(line.strip()) for line in lines if line.strip())
         videos: list[str] = []
+        faulty: dict[str, list[tuple[str, str]]] = {}  # by kind, the place and text of each line
         for row, line in enumerate(lines, start=1):
             place, video = f"{path}:{row}", line.strip()
             if not video:
                 continue
-            fault = _line_fault(video)
+            fault = _line_fault(video, labelled)
             if fault:
-                problems.append(DataProblem(place, f"{video!r} {fault}", "write `class/video`, without extension"))
-                continue
+                faulty.setdefault(fault, []).append((place, video))
+                video = _cleaned(video)
+                if _line_fault(video, False):
+                    continue
             key = normalise_name(video)
             class_key = key.split("/")[0]
             home, first = class_home.setdefault(class_key, (split, place))
@@ -87,7 +101,11 @@ def scan_split_lists(folder: Path | str, number: int = 3) -> tuple[dict[str, tup
                 spelling[class_key] = (name, place)  # once, not for every video
             seen[key] = (split, place)
             videos.append(video)
-        if not videos:
+        for fault, found in faulty.items():
+            place, video = found[0]
+            more = f", and {len(found) - 1} more lines of this list likewise" if len(found) > 1 else ""
+            problems.append(DataProblem(place, f"{video!r} {fault}{more}", "write `class/video`, and nothing else"))
+        if not videos and not faulty:
             problems.append(DataProblem(str(path), "lists no video", "write one `class/video` a line"))
         lists[split] = tuple(videos)
     return lists, problems
@@ -102,13 +120,24 @@ def write_split_lists(folder: Path | str, lists: Mapping[str, Sequence[str]], nu
         write_atomic(list_path(folder, split, number), [text.encode("utf-8")])
 
 
-def _line_fault(video: str) -> str:
+def _line_fault(video: str, labelled: bool) -> str:
+    """What is wrong with a line. labelled: every line of the list ends in two numbers, as TSN's and TSM's do."""
+    if _LABEL.sub("", video).lower().endswith(VIDEO_SUFFIXES) and not video.lower().endswith(VIDEO_SUFFIXES):
+        return "carries a file extension and a label"
+    if labelled:
+        return "carries a number of frames and a label"
     parts = video.split("/")
     if len(parts) != 2 or not all(part.strip() for part in parts) or ".." in parts:
         return "is not `class/video`"
     if video.lower().endswith(VIDEO_SUFFIXES):
         return "carries a file extension"
     return ""
+
+
+def _cleaned(video: str) -> str:
+    """The video that a line with an ending or labels means, so that its files are looked at all the same."""
+    bare = _LABEL.sub("", _FRAMES_AND_LABEL.sub("", video))
+    return bare[: bare.rfind(".")] if bare.lower().endswith(VIDEO_SUFFIXES) else bare
 
 
 def _other_numbers(folder: Path) -> str:

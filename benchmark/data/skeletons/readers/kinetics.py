@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewdistill.benchmark.data.problem import DataProblem, FileError
-from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, Layout, Listing
+from fewdistill.benchmark.data.skeletons.layout import LAYOUTS, ClipEntry, EmptyClipError, Layout, Listing
 from fewdistill.benchmark.data.skeletons.parse import REMEDY, checked_clip, numbers, read_json
 
 PARTS = ("train", "val")
@@ -24,7 +24,7 @@ class Kinetics(Layout):
     Channels are x and y as parts of the picture, moved by -0.5 so that its middle is 0, and OpenPose's confidence.
     A joint of confidence 0 is (0, 0, 0). Of the first five people of a frame the two of the highest summed confidence
     stay, the higher one first, frame by frame as published; frames without anybody stay as zeros, except at the ends.
-    Clips that the label file says to have no skeleton are left out by name.
+    Clips that the label file says to have no skeleton, and those in which nobody is seen, are left out with the reason.
     """
 
     topology = "openpose18"
@@ -43,7 +43,7 @@ class Kinetics(Layout):
         for part in parts:
             source = self.root / f"kinetics_{part}_label.json"
             folder = self.root / f"kinetics_{part}"
-            there = {path.name for path in folder.glob("*.json")}
+            there = {path.name for path in folder.glob("[!.]*.json")}
             for clip, told in sorted(read_json(source).items()):
                 fault = _fault(clip, told, names)
                 if not fault and not told["has_skeleton"]:
@@ -77,7 +77,7 @@ class Kinetics(Layout):
                 joints[index, ..., place] = person
         seen = np.flatnonzero(joints.any(axis=(1, 2, 3)))
         if not len(seen):
-            raise FileError(path, f"nobody is seen in any of {len(frames)} frames", REMEDY)
+            raise EmptyClipError(path, f"nobody is seen in any of {len(frames)} frames", REMEDY)
         return checked_clip(path, joints[seen[0] : seen[-1] + 1], self.skeleton)
 
 

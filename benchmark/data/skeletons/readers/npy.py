@@ -35,7 +35,7 @@ class Npy(Layout):
 
     def listing(self) -> Listing:
         classes = sorted(e.name for e in os.scandir(self.root) if e.is_dir() and not e.name.startswith("."))
-        paths = {name: sorted((self.root / name).glob("*.npy")) for name in classes}
+        paths = {name: sorted((self.root / name).glob("[!.]*.npy")) for name in classes}
         classes = [name for name in classes if paths[name]]
         entries = {
             f"{name}/{path.stem}": ClipEntry(f"{name}/{path.stem}", path, label)
@@ -54,7 +54,7 @@ class Npy(Layout):
             return []
         problems = []
         try:
-            with path.open(encoding="utf-8", newline="") as file:
+            with path.open(encoding="utf-8-sig", newline="") as file:
                 rows = list(csv.DictReader(file, strict=True))
         except (OSError, ValueError, csv.Error) as error:
             return [DataProblem(str(path), f"not a readable table ({error})", "write it as UTF-8 CSV")]
