@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -202,8 +203,9 @@ def _decoded(path: Path, *, whole: bool) -> Iterator[av.VideoFrame]:
                 raise FileError(path, "holds no video stream")
             stream = container.streams.video[0]
             for packet in container.demux(stream):
-                if packet.size and packet.pts is not None and packet.time_base:
-                    shown.append(float(packet.pts * packet.time_base))
+                at = packet.dts if packet.pts is None else packet.pts  # AVI tells the order of decoding alone
+                if packet.size and at is not None and packet.time_base:
+                    shown.append(float(at * packet.time_base))
                     end = max(end, shown[-1] + float((packet.duration or 0) * packet.time_base))
                 for frame in packet.decode():
                     decoded += 1
@@ -226,14 +228,19 @@ def _decoded(path: Path, *, whole: bool) -> Iterator[av.VideoFrame]:
 
 
 def _declared_end(stream: av.video.stream.VideoStream) -> float:
-    """Seconds at which a stream says that it ends: by its header, or the DURATION tag of Matroska; 0 if it does not."""
+    """Seconds at which a stream says that it ends: by its header, or the DURATION tag of Matroska; 0 if it does not.
+
+    A number of frames counts for AVI, whose duration shrinks with the file; in an mp4 an edit list may hide some.
+    """
+    ends = [0.0]
     if stream.duration and stream.time_base:
-        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
-    try:
+        ends.append(float((stream.duration + (stream.start_time or 0)) * stream.time_base))
+    if stream.container.format.name == "avi" and stream.frames and stream.average_rate:
+        ends.append(float(stream.frames / stream.average_rate))
+    with suppress(ValueError):
         hours, minutes, seconds = (float(part) for part in stream.metadata.get("DURATION", "").split(":"))
-    except ValueError:
-        return 0.0
-    return hours * 3600 + minutes * 60 + seconds
+        ends.append(hours * 3600 + minutes * 60 + seconds)
+    return max(ends)
 
 
 def _chosen(folder: Path | str, indices: Sequence[int] | NDArray[np.int64] | None) -> list[Path]:
