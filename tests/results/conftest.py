@@ -27,6 +27,12 @@ def new_store(tmp_path: Path) -> Callable[[str], RecordStore]:
     return lambda name: RecordStore(tmp_path / name)
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> RecordStore:
+    """An empty one."""
+    return RecordStore(tmp_path / "a")
+
+
 @pytest.fixture(scope="session")
 def report(believable_store: RecordStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(believable_store.root, tmp_path_factory.mktemp("report"))

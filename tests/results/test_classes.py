@@ -1,7 +1,6 @@
 """Class accuracies and confusions, counted again one query at a time."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +14,9 @@ from fewdistill.results.tables.classes import class_table, confusion_table, read
 from tests.results import made
 from tests.results.test_plots import with_answers
 
-Stores = Callable[[str], RecordStore]
-
 
 @pytest.fixture
-def some(new_store: Stores) -> list[Result]:
-    store = new_store("a")
+def some(store: RecordStore) -> list[Result]:
     for distillation in ("none", "d2m"):
         for seed in range(2):
             store.write(*made.finished(made.student(distillation=distillation, seed=seed), 0.6, count=40))

@@ -134,9 +134,8 @@ def test_classes_equal_an_independent_recomputation() -> None:
     assert [each.p for each in d.classes] == pytest.approx([stepped[i] for i in range(10)], rel=1e-6)
 
 
-def test_classes_asked_unequally_often_are_ratios(new_store: Stores) -> None:
+def test_classes_asked_unequally_often_are_ratios(store: RecordStore) -> None:
     """made.py draws the classes of the queries: an episode may ask one class several times."""
-    store = new_store("a")
     store.write(*made.finished(made.student(), 0.6))
     [result] = store.scan()[0]
     names = class_names(result)
@@ -262,8 +261,7 @@ def test_heads_may_differ_where_they_are_told(new_store: Stores) -> None:
     assert all(d.notes == ("head trx against otam", "frames 8 against 4") for d in found.differences)
 
 
-def test_seeds_are_paired_and_the_rest_is_named(new_store: Stores) -> None:
-    store = new_store("a")
+def test_seeds_are_paired_and_the_rest_is_named(store: RecordStore) -> None:
     for seed in range(5):
         store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.7))
         if seed < 3:
@@ -279,8 +277,7 @@ def test_seeds_are_paired_and_the_rest_is_named(new_store: Stores) -> None:
     assert d.unpaired == "no seed in common" and d.seeds == ((3, 4), (0, 1, 2))
 
 
-def test_verdicts_say_how_far_they_reach(new_store: Stores) -> None:
-    store = new_store("a")
+def test_verdicts_say_how_far_they_reach(store: RecordStore) -> None:
     for seed in range(3):
         store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.80))
         store.write(*made.finished(made.student(distillation="none", seed=seed), 0.55))
@@ -357,8 +354,7 @@ def test_names_of_rows_and_records(believable_store: RecordStore, tmp_path: Path
         compare(find_selection(f"{root}:resnet50/none", tmp_path), find_selection(f"{root}:resnet18/none", tmp_path))
 
 
-def test_damaged_records_are_left_out_by_name(new_store: Stores) -> None:
-    store = new_store("a")
+def test_damaged_records_are_left_out_by_name(store: RecordStore) -> None:
     for name in ("none", "d2m"):
         store.write(*made.finished(made.student(distillation=name), 0.7))
     (store.root / f"{'0' * 64}.json").write_text("{")
@@ -374,9 +370,8 @@ def test_damaged_records_are_left_out_by_name(new_store: Stores) -> None:
         find_selection(str(store.root.parent / "notes"), Path())
 
 
-def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
+def test_a_printed_figure_is_never_paired(store: RecordStore) -> None:
     published = load()
-    store = new_store("a")
     for seed in range(3):
         for dataset, chance in (("HMDB_51", 0.72), ("ucf101", 0.95)):
             store.write(

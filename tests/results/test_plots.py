@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations, pairwise, product
 from pathlib import Path
@@ -33,8 +33,6 @@ from fewdistill.results.stats.intervals import Interval
 from fewdistill.results.summary.per_class import ClassScores, by_class
 from fewdistill.results.summary.rows import Row, summarise
 from tests.results import made
-
-Stores = Callable[[str], RecordStore]
 
 DRAW = """
 import sys
@@ -177,8 +175,9 @@ def test_letters_of_gains_and_classes(
         confusion_plot(silent, of["resnet18", "d2m"], 5, tmp_path / "none")
 
 
-def test_each_stream_of_a_supervised_teacher_has_a_head(new_store: Stores, tmp_path: Path, drawn: list[Figure]) -> None:
-    store = new_store("a")
+def test_each_stream_of_a_supervised_teacher_has_a_head(
+    store: RecordStore, tmp_path: Path, drawn: list[Figure]
+) -> None:
     for stream, variant, seed in product(("joint", "bone"), ("", "longer"), range(3)):
         store.write(*made.finished(made.supervised(f"ctr_gcn-{stream}", seed=seed, variant=variant), 0.6, count=50))
     gains_plot(summarise(store.scan()[0]), None, tmp_path / "gains", variants=True)
@@ -189,9 +188,8 @@ def test_each_stream_of_a_supervised_teacher_has_a_head(new_store: Stores, tmp_p
 
 
 def test_streams_of_one_network_stand_side_by_side_under_one_name(
-    new_store: Stores, tmp_path: Path, drawn: list[Figure]
+    store: RecordStore, tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    store = new_store("a")
     for stream, accuracy, macs in (
         ("joint", 0.6, 1e9),
         ("bone", 0.6, 1e9),
@@ -211,10 +209,10 @@ def test_streams_of_one_network_stand_side_by_side_under_one_name(
 
 
 def test_names_in_a_crowd_stand_apart_and_beside_their_own(
-    new_store: Stores, tmp_path: Path, drawn: list[Figure]
+    store: RecordStore, tmp_path: Path, drawn: list[Figure]
 ) -> None:
     """Sums and single streams of three networks, as of NW-UCLA: two of them cost nearly the same, two score alike."""
-    store, costs = new_store("a"), {"joint": 1, "bone": 1, "two": 2, "four": 4}
+    costs = {"joint": 1, "bone": 1, "two": 2, "four": 4}
     for network, of_one, streams in (
         ("ctr_gcn", 0.311e9, "joint bone two four"),
         ("dke_gcn", 0.254e9, "joint"),
@@ -268,8 +266,7 @@ def test_groups_side_by_side_keep_their_order_and_do_not_meet(groups: list[tuple
         assert places == pytest.approx(centres), "none moves without need"
 
 
-def test_folded_heads_keep_their_distance(new_store: Stores, tmp_path: Path, drawn: list[Figure]) -> None:
-    store = new_store("a")
+def test_folded_heads_keep_their_distance(store: RecordStore, tmp_path: Path, drawn: list[Figure]) -> None:
     for name, variant, seed in product(("none", "dkd"), ("", "longer", "shorter"), range(3)):
         cell = made.supervised("light_dke_gcn-joint-and-bone", name, seed=seed, variant=variant)
         store.write(*made.finished(cell, 0.6, count=50))
@@ -283,9 +280,8 @@ def test_folded_heads_keep_their_distance(new_store: Stores, tmp_path: Path, dra
 
 @pytest.mark.parametrize(("dearer", "named"), [(0.6, False), (0.8, True)])
 def test_a_front_of_one_row_is_no_line_and_has_no_name(
-    new_store: Stores, tmp_path: Path, drawn: list[Figure], dearer: float, named: bool
+    store: RecordStore, tmp_path: Path, drawn: list[Figure], dearer: float, named: bool
 ) -> None:
-    store = new_store("a")
     for model, accuracy, macs in (("resnet18", 0.7, 1e9), ("resnet34", dearer, 2e9)):
         store.write(*made.finished(made.student(model), accuracy, cost=made.Cost(macs_per_episode=macs)))
     accuracy_over_cost(summarise(store.scan()[0]), 5, tmp_path / "cost")
@@ -294,9 +290,8 @@ def test_a_front_of_one_row_is_no_line_and_has_no_name(
 
 
 def test_names_of_students_that_cost_alike_do_not_cover_each_other(
-    new_store: Stores, tmp_path: Path, drawn: list[Figure]
+    store: RecordStore, tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    store = new_store("a")
     for number in range(6):
         cost = made.Cost(macs_per_episode=(10 + number) * 1e9)
         cell = made.student(f"mobilenetv4_medium_{number}")

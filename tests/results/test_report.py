@@ -203,8 +203,7 @@ def test_files_beside_exist_and_two_hundred_records_stay_small(report: Path) -> 
     assert plotly + (len(text) - plotly) / 77 * 200 < 8e6
 
 
-def test_one_unfinished_record_and_hostile_names(new_store: Stores, browser: Browser, tmp_path: Path) -> None:
-    store = new_store("a")
+def test_one_unfinished_record_and_hostile_names(store: RecordStore, browser: Browser, tmp_path: Path) -> None:
     odd = made.student(model="<img src=x onerror=alert(1)>", dataset="</script><b>&amp;", distillation="<b>'\"&")
     record, arrays = made.finished(odd, 0.6)
     store.write(record, arrays)
@@ -222,8 +221,7 @@ def test_one_unfinished_record_and_hostile_names(new_store: Stores, browser: Bro
     assert "notes.txt: not a record" in browser.run("document.body.textContent")
 
 
-def test_gains_of_nothing_and_a_variant_have_a_page_too(new_store: Stores, browser: Browser, tmp_path: Path) -> None:
-    store = new_store("same")
+def test_gains_of_nothing_and_a_variant_have_a_page_too(store: RecordStore, browser: Browser, tmp_path: Path) -> None:
     plain, arrays = made.finished(made.student(), 0.7)
     distilled, _ = made.finished(made.student(distillation="d2m"), 0.7)
     store.write(plain, arrays)
@@ -247,9 +245,9 @@ def test_gains_of_nothing_and_a_variant_have_a_page_too(new_store: Stores, brows
 
 
 def test_marks_of_networks_that_cost_alike_stand_side_by_side(
-    new_store: Stores, browser: Browser, tmp_path: Path
+    store: RecordStore, browser: Browser, tmp_path: Path
 ) -> None:
-    store, streams = new_store("a"), ("joint", "bone", "joint_motion")
+    streams = ("joint", "bone", "joint_motion")
     for stream in streams:
         for name in ("none", "dkd"):
             cell = made.supervised(f"light_dke_gcn-{stream}", name)

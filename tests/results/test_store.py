@@ -42,8 +42,7 @@ def test_episodes_alone_have_a_shot() -> None:
         made.student(shot=5, protocol="supervised")
 
 
-def test_a_record_comes_back_as_it_went_in(new_store: Stores) -> None:
-    store = new_store("a")
+def test_a_record_comes_back_as_it_went_in(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     path = store.write(record, arrays)
     assert path.name == f"{record.key}.json" and record.key in store
@@ -57,8 +56,7 @@ def test_a_record_comes_back_as_it_went_in(new_store: Stores) -> None:
     assert sorted(file.suffix for file in store.root.iterdir()) == [".json", ".npz", ".npz"]
 
 
-def test_episodes_stand_once_for_all_records_on_them(new_store: Stores) -> None:
-    store = new_store("a")
+def test_episodes_stand_once_for_all_records_on_them(store: RecordStore) -> None:
     for seed in range(3):
         store.write(*made.finished(made.student(seed=seed), 0.7))
     [shared] = store.root.glob("episodes-*.npz")
@@ -72,8 +70,7 @@ def test_episodes_stand_once_for_all_records_on_them(new_store: Stores) -> None:
     assert len(store.all()) == 4
 
 
-def test_damaged_episodes_are_named_and_written_anew(new_store: Stores) -> None:
-    store = new_store("a")
+def test_damaged_episodes_are_named_and_written_anew(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     store.write(record, arrays)
     [shared] = store.root.glob("episodes-*.npz")
@@ -127,8 +124,7 @@ def test_a_record_that_contradicts_itself_is_refused(change: dict[str, object], 
         Record.model_validate(good | change)
 
 
-def test_arrays_and_record_must_agree(new_store: Stores) -> None:
-    store = new_store("a")
+def test_arrays_and_record_must_agree(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     with pytest.raises(ResultError, match="brings its arrays"):
         store.write(record)
@@ -145,8 +141,7 @@ def test_arrays_and_record_must_agree(new_store: Stores) -> None:
     assert not store.root.exists() or not list(store.root.iterdir())
 
 
-def test_a_failed_rerun_drops_the_old_arrays(new_store: Stores) -> None:
-    store = new_store("a")
+def test_a_failed_rerun_drops_the_old_arrays(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     store.write(record, arrays)
     path = store.write(made.unfinished(made.student(), "failed", "out of memory"))
@@ -157,8 +152,7 @@ def test_a_failed_rerun_drops_the_old_arrays(new_store: Stores) -> None:
 @pytest.mark.parametrize(
     ("version", "says"), [(4, "upgrade fewdistill"), (1, "delete it, run again"), (None, "no schema_version")]
 )
-def test_other_schema_versions_are_refused_by_name(new_store: Stores, version: int | None, says: str) -> None:
-    store = new_store("a")
+def test_other_schema_versions_are_refused_by_name(store: RecordStore, version: int | None, says: str) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     path = store.write(record, arrays)
     data = json.loads(path.read_text()) | {"schema_version": version, "a field of the future": 1}
@@ -214,8 +208,7 @@ def test_an_old_record_is_written_again_as_it_was(tmp_path: Path) -> None:
     assert not problems and after.record == before.record and after.episodes == before.episodes
 
 
-def test_confusion_follows_from_the_answers(new_store: Stores) -> None:
-    store = new_store("a")
+def test_confusion_follows_from_the_answers(store: RecordStore) -> None:
     store.write(*made.finished(made.student(), 0.6))
     [[result], _] = store.scan()
     assert result.predicted is not None and result.query_class is not None and result.class_names is not None
@@ -247,8 +240,7 @@ def test_confusion_follows_from_the_answers(new_store: Stores) -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_answers_and_episodes_must_agree(change: dict[str, Any], says: str, new_store: Stores) -> None:
-    store = new_store("a")
+def test_answers_and_episodes_must_agree(change: dict[str, Any], says: str, store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     changed = arrays | {name: make(arrays) for name, make in change.items() if make}
     with pytest.raises(ResultError, match=says):
