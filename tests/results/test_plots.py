@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -45,25 +46,9 @@ learning_curves([result.record for result in results], sys.argv[2] + "/curves")
 """
 
 
-def with_answers(result: Result) -> Result:
-    """The result with answers that fit it: the right class, or another of the episode; one tie."""
-    if result.correct is None or result.query_class is None:
-        return result
-    rng = np.random.default_rng(len(result.record.key))
-    other = rng.permuted(result.query_class, axis=1)
-    answers = np.where(result.correct == 1, result.query_class, np.where(other == result.query_class, -1, other))
-    names = np.array([f"class_{number}" for number in range(10)])
-    return replace(result, predicted=answers.astype(np.int16), class_names=names)
-
-
 @pytest.fixture(scope="module")
 def results(believable_store: RecordStore) -> list[Result]:
-    return [with_answers(result) for result in believable_store.scan()[0]]
-
-
-@pytest.fixture(scope="module")
-def rows(results: list[Result]) -> list[Row]:
-    return summarise(results)
+    return believable_store.scan()[0]
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +94,12 @@ def check_letters(figure: Figure) -> None:
         assert min(common) < 2.0, f"{one!r} covers {two!r}"
 
 
+def bars_of(axes: Axes) -> list[Bbox]:
+    """Where the error bars stand in the picture, in pixels."""
+    lines = [collection for collection in axes.collections if isinstance(collection, LineCollection)]
+    return [Bbox(axes.transData.transform(segment)) for line in lines for segment in line.get_segments()]
+
+
 def test_no_name_covers_the_interval_of_few_clips(rows: list[Row], tmp_path: Path, drawn: list[Figure]) -> None:
     def wide(value: Interval | None) -> Interval | None:
         return value and replace(value, low=value.mean - 0.15, high=value.mean + 0.15)
@@ -116,12 +107,7 @@ def test_no_name_covers_the_interval_of_few_clips(rows: list[Row], tmp_path: Pat
     accuracy_over_cost([replace(row, accuracy=wide(row.accuracy)) for row in rows], 5, tmp_path / "wide")
     [axes] = drawn[0].axes
     drawn[0].draw_without_rendering()
-    bars = [
-        Bbox(axes.transData.transform(segment))
-        for collection in axes.collections
-        if isinstance(collection, LineCollection)
-        for segment in collection.get_segments()
-    ]
+    bars = bars_of(axes)
     names = [text for text in axes.texts if text.get_text()]
     assert len(bars) > len(names) > 0
     for text in names:
@@ -229,12 +215,7 @@ def test_names_in_a_crowd_stand_apart_and_beside_their_own(
     check_letters(figure)
     [axes] = figure.axes
     figure.draw_without_rendering()
-    bars = [
-        Bbox(axes.transData.transform(segment)).padded(1)
-        for collection in axes.collections
-        if isinstance(collection, LineCollection)
-        for segment in collection.get_segments()
-    ]
+    bars = [bar.padded(1) for bar in bars_of(axes)]
     places = sorted({round((bar.x0 + bar.x1) / 2, 1) for bar in bars})
     assert len(places) == 9 and min(right - left for left, right in pairwise(places)) > 3, "marks hide each other"
     boxes = {text.get_text().replace("\n", " "): text.get_window_extent() for text in axes.texts if text.get_text()}
@@ -300,8 +281,10 @@ def test_names_of_students_that_cost_alike_do_not_cover_each_other(
     check_letters(drawn[0])
 
 
-def test_the_same_bytes_in_another_process(believable_store: RecordStore, rows: list[Row], tmp_path: Path) -> None:
-    records = [result.record for result in believable_store.scan()[0]]
+def test_the_same_bytes_in_another_process(
+    believable_store: RecordStore, rows: list[Row], results: list[Result], tmp_path: Path
+) -> None:
+    records = [result.record for result in results]
     files = [*accuracy_over_cost(rows, 5, tmp_path / "cost"), *learning_curves(records, tmp_path / "curves")]
     (tmp_path / "again").mkdir()
     command = [sys.executable, "-c", DRAW, str(believable_store.root), str(tmp_path / "again")]
