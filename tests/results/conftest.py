@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.page import write_report
 from fewdistill.results.summary.rows import Row, summarise
 from tests.browser import Browser
-from tests.results.made import believable, student, unfinished
+from tests.results.made import Stores, believable, student, unfinished
 from tests.results.pages import raw_records
 
 
@@ -23,7 +23,7 @@ def believable_store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
 
 
 @pytest.fixture
-def new_store(tmp_path: Path) -> Callable[[str], RecordStore]:
+def new_store(tmp_path: Path) -> Stores:
     return lambda name: RecordStore(tmp_path / name)
 
 

@@ -17,8 +17,6 @@ from fewdistill.results.report.page import write_report
 from fewdistill.results.summary.rows import summarise
 from tests.results import made
 
-Stores = Callable[[str], RecordStore]
-
 
 def test_every_broken_file_is_named(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
@@ -153,7 +151,7 @@ def test_a_write_cut_off_before_the_rename_changes_nothing(store: RecordStore, m
     assert {file.name: file.read_bytes() for file in store.root.iterdir()} == before
 
 
-def test_arrays_reach_the_disk_before_their_record(new_store: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_reach_the_disk_before_their_record(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     rename = os.replace
 
@@ -162,7 +160,7 @@ def test_arrays_reach_the_disk_before_their_record(new_store: Stores, monkeypatc
         rename(source, target)
 
     monkeypatch.setattr("os.replace", noted)
-    new_store("a").write(*made.finished(made.student(), 0.7))
+    store.write(*made.finished(made.student(), 0.7))
     assert order == [".npz", ".npz", ".json"]
 
 

@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from fewdistill.results.summary.rows import Row
 from tests.browser import Browser
 from tests.results import made
 from tests.results.pages import LINES, ROWS, by_place, choose, column, values
-
-Stores = Callable[[str], RecordStore]
 
 
 def test_accuracies_and_gains_equal_the_npz_files(page: Browser, cells: dict[str, dict[str, Any]]) -> None:
@@ -263,7 +260,7 @@ def test_marks_of_networks_that_cost_alike_stand_side_by_side(
     assert browser.errors == []
 
 
-def test_a_record_of_two_suites_is_a_cell_of_both(new_store: Stores, tmp_path: Path) -> None:
+def test_a_record_of_two_suites_is_a_cell_of_both(new_store: made.Stores, tmp_path: Path) -> None:
     one, two, broken = new_store("one"), new_store("two"), new_store("broken")
     record, arrays = made.finished(made.student(), 0.7)
     one.write(record, arrays)
@@ -277,7 +274,7 @@ def test_a_record_of_two_suites_is_a_cell_of_both(new_store: Stores, tmp_path: P
     assert "the same cell with different results" in text and "0 of 1 records finished" in text
 
 
-def test_nothing_to_report(new_store: Stores, tmp_path: Path) -> None:
+def test_nothing_to_report(new_store: made.Stores, tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="no such folder"):
         write_report(tmp_path / "nowhere", tmp_path / "out")
     empty = new_store("empty")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ from fewdistill.results.records.result import Result
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.summary.rows import summarise
 from tests.results import made
-
-Stores = Callable[[str], RecordStore]
 
 
 def test_episodes_alone_have_a_shot() -> None:
@@ -81,7 +78,7 @@ def test_damaged_episodes_are_named_and_written_anew(store: RecordStore) -> None
     assert store.all() == [record] and np.array_equal(store.arrays(record.key)["classes"], arrays["classes"])
 
 
-def test_the_same_record_gives_the_same_bytes(new_store: Stores) -> None:
+def test_the_same_record_gives_the_same_bytes(new_store: made.Stores) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     files = [{f.name: f.read_bytes() for f in new_store(n).write(record, arrays).parent.iterdir()} for n in "ab"]
     assert files[0] == files[1]

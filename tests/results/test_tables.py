@@ -1,7 +1,6 @@
 """Rows, tables and what may be said of them."""
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,6 @@ from fewdistill.results.tables.files import DASH, write_table
 from fewdistill.results.tables.tables import ablation_table, cost_table, gains_table, main_table
 from fewdistill.results.tables.text import readable, readable_ablation
 from tests.results import made
-
-Stores = Callable[[str], RecordStore]
 
 
 def find(rows: list[Row], model: str, distillation: str, shot: int | None, variant: str = "") -> Row:
@@ -145,7 +142,7 @@ def test_mean_curve_keeps_the_steps_all_seeds_have() -> None:
     assert quantities(records) == ["val_accuracy"] and quantities([single, single]) == []  # a point is no curve
 
 
-def test_every_cell_has_a_figure_or_a_reason(new_store: Stores, believable_store: RecordStore) -> None:
+def test_every_cell_has_a_figure_or_a_reason(new_store: made.Stores, believable_store: RecordStore) -> None:
     one = new_store("one")
     one.write(*made.finished(made.student(), 0.6, cost=Cost(parameters=10**7)))
     one.write(*made.finished(made.student(distillation="d2m"), 0.6, cost=Cost(bytes=4 * 10**7, latency_ms_p50=3.0)))
@@ -217,7 +214,7 @@ def test_a_longer_training_is_compared_with_its_own_stream(store: RecordStore) -
     assert f" to {100 * ours.mean:.1f} % (+" in headline(rows)
 
 
-def test_headline_claims_only_what_it_may(new_store: Stores, believable_store: RecordStore) -> None:
+def test_headline_claims_only_what_it_may(new_store: made.Stores, believable_store: RecordStore) -> None:
     rows = rows_of(believable_store)
     claimed = [row for row in rows if row.claimed]
     assert claimed
