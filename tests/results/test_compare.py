@@ -26,6 +26,7 @@ from fewdistill.results.stats.unpaired import estimate, unpaired_difference
 from fewdistill.results.summary.per_class import class_names, of_class
 from tests.results import made
 from tests.results.comparisons import REFERENCE, pair, raw, result, row
+from tests.results.coverage import margin
 
 
 def two_way(grid: np.ndarray) -> list[tuple[float, int]]:
@@ -201,7 +202,7 @@ def test_unpaired_is_welch_with_one_seed_and_covers_the_truth() -> None:
             sides.append(estimate(list(0.5 + seeds + episodes + rng.normal(0, 0.3, (4, 80))), True))
         found = unpaired_difference(*sides)
         hits.append(found.low <= 0 <= found.high)
-    assert np.mean(hits) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 400)  # too wide rather than too narrow
+    assert np.mean(hits) > 0.95 - margin(400)  # too wide rather than too narrow
 
 
 def test_a_printed_figure_is_never_paired(store: RecordStore) -> None:
