@@ -75,8 +75,7 @@ def test_class_bootstrap_covers_other_classes_and_videos(classes: int, between: 
 
 
 @pytest.mark.parametrize(
-    ("classes", "videos", "between", "level"),
-    [(5, 8, 0.12, 0.955), (10, 8, 0.12, 0.955), (10, 8, 0.0, 0.985)],
+    ("classes", "videos", "between", "level"), [(5, 8, 0.12, 0.955), (10, 8, 0.12, 0.955), (10, 8, 0.0, 0.985)]
 )
 def test_hierarchical_bootstrap_covers_other_classes_and_videos(
     classes: int, videos: int, between: float, level: float
