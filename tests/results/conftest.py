@@ -40,13 +40,8 @@ def report(believable_store: RecordStore, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def page(browser: Browser, report: Path) -> Iterator[Browser]:
-    browser.errors.clear()
-    browser.requests.clear()
-    browser.open(report)
-    yield browser
-    assert browser.errors == []
-    wanted = {url.partition("#")[0] for url in browser.requests if not url.startswith("data:")}
-    assert wanted == {report.as_uri()}
+    with browser.showing(report):
+        yield browser
 
 
 @pytest.fixture(scope="session")
