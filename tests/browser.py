@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -68,6 +70,17 @@ class Browser:
         self._page.on("pageerror", lambda error: self.errors.append(str(error)))
         self._page.on("request", lambda request: self.requests.append(request.url))
         await self._page.goto(url)
+
+    @contextmanager
+    def showing(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[None]:
+        """See ``open``; by the end the page must have complained of nothing and asked for no other file."""
+        self.errors.clear()
+        self.requests.clear()
+        self.open(path, width, height, dark)
+        yield
+        assert self.errors == []
+        asked = {url.partition("#")[0] for url in self.requests if not url.startswith("data:")}
+        assert asked == {path.as_uri()}
 
     def reload(self) -> None:
         """Load the page again at its present address, the part after # included."""

@@ -99,6 +99,13 @@ def fewdistill(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess
     return subprocess.CompletedProcess(command, status, _text(said), _text(complained))
 
 
+def succeeded(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """``fewdistill`` that must end well."""
+    result = fewdistill(*arguments, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
 def installed(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the installed command to its end in a process of its own."""
     return subprocess.run(

@@ -149,7 +149,7 @@ def until(happened: Callable[[], Any], *processes: subprocess.Popen[str]) -> Any
     deadline = time.monotonic() + 240
     while not (found := happened()):
         for process in processes:
-            assert process.poll() is None, "ended too early"
+            assert process.poll() is None, f"ended too early: {process.communicate()[1]}"
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.002)
     return found

@@ -88,10 +88,7 @@ def test_unknown_key_names_line_and_nearest(tmp_path: Path) -> None:
             r"distiller\.combination: .*not both",
         ),
         ("[distiller.multi_level]\ntemperature = 2.0", r"distiller\.multi_level\.temperature: unknown key"),
-        (
-            '[distiller.combination]\nreleased = "fc_3"',
-            "combination: no released loss 'fc_3': did you mean fc_2",
-        ),
+        ('[distiller.combination]\nreleased = "fc_3"', "combination: no released loss 'fc_3': did you mean fc_2"),
         ("[own.resnet18]\ndistiller = {kd = {weight = -1}}", r"own\.resnet18: distiller\.kd\.weight"),
         ("[evaluate]\nshots = []", "shots.*at least 1"),
         ("[evaluate]\nshots = [0]", "shots.*greater than or equal to 1"),

@@ -36,19 +36,44 @@ def student(run: VideoRun, setting: str) -> dict[str, Any]:
     }
 
 
+def encoder(run: VideoRun, modality: str) -> dict[str, Any]:
+    return encoder_stage(run, modality, 0).identity
+
+
+BASES = {"none", "kd", "tokens", "d2m", "both", "tokens+kd"}
+STUDENTS = {"none", "tokens", "d2m", "both"}
+ENCODERS = {"rgb", "skeleton", "joints"}
+
+
 @pytest.mark.parametrize(
-    ("change", "changed"),
+    ("part", "every", "change", "changed"),
     [
-        ("base.token_weight=7", {"tokens", "both", "tokens+kd"}),
-        ("base.relation_weight=7", {"d2m", "both"}),
-        ("base.token_target=rgb", {"tokens", "d2m", "both", "tokens+kd"}),
-        ("base.lr=7e-7", {"none", "kd", "tokens", "d2m", "both", "tokens+kd"}),
+        (base, BASES, "base.token_weight=7", {"tokens", "both", "tokens+kd"}),
+        (base, BASES, "base.relation_weight=7", {"d2m", "both"}),
+        (base, BASES, "base.token_target=rgb", {"tokens", "d2m", "both", "tokens+kd"}),
+        (base, BASES, "base.lr=7e-7", BASES),
+        (student, STUDENTS, "episodic.token_weight=7", {"tokens", "both"}),
+        (student, STUDENTS, "distiller.d2m.query_weight=7", {"d2m", "both"}),
+        (student, STUDENTS, "base.token_target=rgb", {"tokens", "both"}),
+        (student, STUDENTS, "episodic.lr=7e-7", STUDENTS),
+        (encoder, ENCODERS, "teacher.expert.joints.network=st_gcn", {"joints"}),
+        (encoder, ENCODERS, "teacher.expert.joints.rotation=0.0", {"joints"}),
+        (encoder, ENCODERS, "teacher.expert.joints.frames=32", {"joints"}),
+        (encoder, ENCODERS, "teacher.own.joints.base.epochs=9", {"joints"}),
+        (encoder, ENCODERS, "teacher.own.skeleton.episodic.lr=1e-9", {"skeleton"}),
+        (encoder, ENCODERS, "teacher.encoder=resnet34", {"rgb", "skeleton"}),
+        (encoder, ENCODERS, "teacher.weights=imagenet", {"rgb", "skeleton"}),
+        (encoder, ENCODERS, "teacher.base.epochs=9", ENCODERS),
+        (encoder, ENCODERS, "bf16=[]", {"rgb", "skeleton"}),
+        (encoder, ENCODERS, 'bf16=["resnet18", "ctr_gcn"]', {"joints"}),
     ],
 )
-def test_base_training_belongs_to_the_distillation_that_reads_it(suite: Opened, change: str, changed: set[str]) -> None:
-    every = {"none", "kd", "tokens", "d2m", "both", "tokens+kd"}
-    before, after = suite("base.relation_weight=1"), suite("base.relation_weight=1", change)
-    assert {name for name in every if base(after, name) != base(before, name)} == changed
+def test_a_setting_belongs_to_what_reads_it(
+    suite: Opened, part: Callable[..., dict[str, Any]], every: set[str], change: str, changed: set[str]
+) -> None:
+    known = ("base.relation_weight=1",) if part is base else ()
+    before, after = suite(*known), suite(*known, change)
+    assert {name for name in every if part(after, name) != part(before, name)} == changed
 
 
 def test_settings_share_a_base_that_they_train_alike(suite: Opened) -> None:
@@ -65,50 +90,10 @@ def test_a_students_own_settings_are_its_own(suite: Opened) -> None:
     assert changed["base"] == {**plain["base"], "epochs": 30}
 
 
-def encoder(run: VideoRun, modality: str) -> dict[str, Any]:
-    return encoder_stage(run, modality, 0).identity
-
-
-@pytest.mark.parametrize(
-    ("change", "changed"),
-    [
-        ("teacher.expert.joints.network=st_gcn", {"joints"}),
-        ("teacher.expert.joints.rotation=0.0", {"joints"}),
-        ("teacher.expert.joints.frames=32", {"joints"}),
-        ("teacher.own.joints.base.epochs=9", {"joints"}),
-        ("teacher.own.skeleton.episodic.lr=1e-9", {"skeleton"}),
-        ("teacher.encoder=resnet34", {"rgb", "skeleton"}),
-        ("teacher.weights=imagenet", {"rgb", "skeleton"}),
-        ("teacher.base.epochs=9", {"rgb", "skeleton", "joints"}),
-        ("bf16=[]", {"rgb", "skeleton"}),
-        ('bf16=["resnet18", "ctr_gcn"]', {"joints"}),
-    ],
-)
-def test_an_encoder_is_its_own_network_and_training(suite: Opened, change: str, changed: set[str]) -> None:
-    every = {"rgb", "skeleton", "joints"}
-    before, after = suite(), suite(change)
-    assert {name for name in every if encoder(after, name) != encoder(before, name)} == changed
-
-
 def test_coordinates_are_read_by_the_network_that_is_named(suite: Opened) -> None:
     named = encoder(suite("teacher.expert.joints.network=dke_gcn"), "joints")
     assert (named["backbone"], named["weights"], named["bf16"]) == ("dke_gcn", "random", False)
     assert encoder(suite(), "rgb")["backbone"] == "resnet18"
-
-
-@pytest.mark.parametrize(
-    ("change", "changed"),
-    [
-        ("episodic.token_weight=7", {"tokens", "both"}),
-        ("distiller.d2m.query_weight=7", {"d2m", "both"}),
-        ("base.token_target=rgb", {"tokens", "both"}),
-        ("episodic.lr=7e-7", {"none", "tokens", "d2m", "both"}),
-    ],
-)
-def test_a_setting_belongs_to_the_distillation_that_reads_it(suite: Opened, change: str, changed: set[str]) -> None:
-    every = {"none", "tokens", "d2m", "both"}
-    before, after = suite(), suite(change)
-    assert {name for name in every if student(after, name) != student(before, name)} == changed
 
 
 def test_given_weights_still_follow_a_token_target(suite: Opened) -> None:

@@ -1,84 +1,30 @@
-"""Trackers: what the real libraries hold after a run, after an interruption, and what a broken one does to a run."""
+"""Trackers in a run: what the real libraries hold after it, and what broken ones do to it."""
 
 import json
 import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
-from wandb.proto.wandb_internal_pb2 import Record as Saved
 
-from fewdistill.benchmark.cli.list import LISTED
-from fewdistill.benchmark.graph.watch import track_row
-from fewdistill.benchmark.runtime.errors import UserError
-from fewdistill.benchmark.suite.registry import CATALOGUES
-from fewdistill.benchmark.suite.sections import TrainConfig
-from fewdistill.benchmark.tracking import TRACKERS, Run, Tracker, Trackers, guard
-from fewdistill.benchmark.training.loop import Plan, TrainState, fit
-from fewdistill.benchmark.training.watch import Curve
-from fewdistill.results.records.record import Record, key_of
+from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
-from fewdistill.students.registry import UnknownNameError
-from tests.command import COMMAND, PICO, environment
+from tests.command import COMMAND, environment
 from tests.curves import Points, drawn, in_float32, scalars
+from tests.shared_runs import SUITE as SMALL
+from tests.shared_runs import stages, weights
 from tests.skeleton_suites import run_here
+from tests.tracked import history, in_mlflow, saved
 from tests.video_suites import opened
 
-SUITE = """
-name = "watched"
-plugins = ["PICO"]
-seeds = [0]
-students = ["pico"]
-distillation = ["none"]
-width = 16
-
-[data]
-clips_per_class = 4
-train_classes = 4
-val_classes = 3
-test_classes = 3
-frames = 2
-image_size = 32
-
-[head]
-width = 8
-
-[teacher]
-modalities = ["rgb"]
-encoder = "pico"
-episodic = {way = 3, shot = 1, query = 1}
-fusion = {way = 3, shot = 1, query = 1}
-
-[base]
-epochs = 2
-batch = 8
-
-[episodic]
-way = 3
-shot = 2
-query = 1
-adapt_episodes = 4
-episodes = 6
-validate_every = 3
-
-[evaluate]
-way = 3
-shots = [1]
-episodes = 100
-val_shot = 2
-val_episodes = 50
-""".replace("PICO", str(PICO))
+SUITE = SMALL.replace('"small"', '"watched"').replace('"none", "d2m"', '"none"')
+SUITE = SUITE.replace("episodes = 24\naccumulate = 4\nvalidate_every = 8", "episodes = 6\nvalidate_every = 3")
 ROW = "pico/none/s0"
 BROKEN = """
 import time
@@ -117,18 +63,15 @@ class Runs:
     tracked: Path
     said: str
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        """What the tracked run's stages stored, by folder."""
-        return {p.parent.name: json.loads(p.read_text()) for p in (self.tracked / "stages").glob("*/done.json")}
-
 
 def tracked(command: list[str | Path], cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """The row, with the broken trackers installed; a process that a thread kept alive would run into the time limit."""
     path = os.pathsep.join([str(cwd / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    alone = {name: value for name, value in environment().items() if name != "WANDB_SERVICE"}  # not W&B of this process
     return subprocess.run(
         [*command, "run", "watched.toml", "--no-report", "--only", ROW, *options],
         cwd=cwd, capture_output=True, text=True,
-        env=environment() | {"WANDB_MODE": "offline", "PYTHONPATH": path}, timeout=200,
+        env=alone | {"WANDB_MODE": "offline", "PYTHONPATH": path}, timeout=200,
     )  # fmt: skip
 
 
@@ -148,40 +91,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(cwd / "plain" / "watched", cwd / "runs" / "watched", ended.stderr)
 
 
-def saved(file: Path) -> Iterator[Saved]:
-    """What W&B saved in a file: messages in a log of LevelDB's form, blocks of 32 KiB after a header of 7 bytes."""
-    data, at, whole = file.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
-            continue
-        whole += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last piece
-            yield Saved.FromString(whole)
-            whole = b""
-
-
-def history(file: Path) -> Points:
-    """(step, value) by name of the points that W&B saved."""
-    found: Points = {}
-    for record in saved(file):
-        if record.WhichOneof("record_type") == "history":
-            values = {
-                item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item
-            }
-            for name, value in values.items():
-                if not name.startswith("_"):
-                    found.setdefault(name, []).append((values["_step"], value))
-    return found
-
-
 def curves(runs: Runs) -> dict[str, Points]:
     """The curves of the tracked run's trainings, by the name they are tracked under."""
     found = {}
-    for name, stage in runs.stages().items():
+    for name, stage in stages(runs.tracked).items():
         parts = {"base": "curve"} if name.startswith("base") else {"adapt": "base_curve", "episodic": "curve"}
         found |= {f"{name}/{part}": drawn(stage[curve]) for part, curve in parts.items()}
     assert len(found) == 3 and all(points["train/loss"] for points in found.values())
@@ -204,14 +117,12 @@ def test_no_result_depends_on_a_tracker(runs: Runs) -> None:
         assert "track" not in json.dumps(other.identity)
         for name, array in plain.arrays(record.key).items():
             assert tracked.arrays(record.key)[name].tobytes() == array.tobytes()
-    stored = {p.parent.name: p.read_bytes() for p in (runs.plain / "stages").glob("*/weights.safetensors")}
-    assert len(stored) == 2
-    assert {p.parent.name: p.read_bytes() for p in (runs.tracked / "stages").glob("*/weights.safetensors")} == stored
+    assert weights(runs.tracked) == weights(runs.plain) and len(weights(runs.plain)) == 2
 
 
 @pytest.mark.slow
 def test_a_broken_tracker_is_told_of_and_the_run_goes_on(runs: Runs) -> None:
-    [student] = [name for name in runs.stages() if name.startswith("student")]
+    [student] = [name for name in stages(runs.tracked) if name.startswith("student")]
     for where in ("open", "log", "close"):
         line = f"[fails_at_{where}: ConnectionError: no such host; {student}/episodic goes on without it]"
         assert runs.said.splitlines().count(line) == 1
@@ -261,7 +172,7 @@ def test_wandb_saves_the_curve_and_the_record(runs: Runs) -> None:
     for name, curve in curves(runs).items():
         file, config = found.pop(name)
         assert {tag: points for tag, points in history(file).items() if tag in curve} == curve
-        identity = runs.stages()[name.split("/")[0]]["identity"]
+        identity = stages(runs.tracked)[name.split("/")[0]]["identity"]
         assert {key: config[key] for key in identity} == identity
     [(name, (file, config))] = found.items()
     assert name.startswith("row-pico-none-s0-") and config["model"] == "pico"
@@ -285,172 +196,10 @@ def test_mlflow_holds_the_curve_and_the_record(runs: Runs) -> None:
         tracked = found.pop(name)
         assert tracked.info.status == "FINISHED"
         for tag, points in curve.items():
-            assert sorted((m.step, m.value) for m in client.get_metric_history(tracked.info.run_id, tag)) == points
+            assert in_mlflow(client, tracked, tag) == points
     [(_, row)] = found.items()
     record = the_record(runs)
     assert record.metrics is not None
     assert row.data.metrics["test/1-shot/closed_high"] == record.metrics.closed_high
     assert row.data.params["trained.episodic.validate_every"] == "3" and row.data.params["dataset"] == "embedded"
     assert row.data.tags["record/1-shot"] == record.key
-
-
-class Stop(Exception):
-    pass
-
-
-def a_training(tmp_path: Path, names: list[str], stop: int = 0) -> tuple[Run, list[dict[str, float]]]:
-    """A training of 12 steps that is tracked, broken off after a step, or not; its run, and its curve if it ended."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = nn.Linear(4, 2)
-
-    def loss(step: int, micro: int) -> dict[str, torch.Tensor]:
-        return {"loss": net(torch.randn(8, 4)).square().mean()}
-
-    def tick(done: int, total: int) -> None:
-        if done == stop:
-            raise Stop
-
-    plan = Plan(
-        TrainConfig(lr=0.01), 12, 3, "net", loss, validate=lambda: float(net.weight.detach().square().mean()),
-        validate_every=4, save_seconds=0,
-    )  # fmt: skip
-    watched = Run(key_of({"net": 1}), "net/one", "tests", "student", {"lr": 0.01, "none": None}, tmp_path / "tracking")
-    curve = []
-    with Trackers(names).follow(watched) as followed:
-        curve = fit(
-            net, plan, tmp_path / "net.pt", torch.device("cpu"), tick, Curve(followed, plan, {"clips": 8})
-        ).curve
-    return watched, curve
-
-
-@pytest.mark.slow
-def test_an_interrupted_training_goes_on_with_the_same_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    names = ["tensorboard", "wandb", "mlflow"]
-    for stop in (5, 9):
-        with pytest.raises(Stop):
-            a_training(tmp_path, names, stop)
-    client = MlflowClient(f"sqlite:///{tmp_path / 'tracking' / 'mlflow' / 'mlflow.db'}")
-    [experiment] = [e.experiment_id for e in client.search_experiments() if e.name == "tests"]
-    [broken_off] = client.search_runs([experiment])
-    assert broken_off.info.status == "FAILED"
-    watched, curve = a_training(tmp_path, names)
-    assert len(curve) == 12 + 4
-    a_training(tmp_path, names)  # what was trained, but not finished: there is no step to follow
-    expected = drawn(curve)
-    assert {tag: scalars(watched.folder / "tensorboard" / watched.name)[tag] for tag in expected} == in_float32(
-        expected
-    )
-    [kept] = (watched.folder / "wandb").glob("offline-run-*/*.wandb")
-    assert {tag: points for tag, points in history(kept).items() if tag in expected} == expected
-    [tracked] = client.search_runs([experiment])
-    assert tracked.info.status == "FINISHED"
-    for tag, points in expected.items():
-        assert sorted((m.step, m.value) for m in client.get_metric_history(tracked.info.run_id, tag)) == points
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, list[Any]]:
-    """A tracker "held" that waits for the event; the steps that it got, and the end."""
-    release, got = threading.Event(), list[Any]()
-
-    class Held(Tracker):
-        def open(self, run: Run) -> None:
-            release.wait(60)
-
-        def log(self, step: int, values: Mapping[str, float]) -> None:
-            got.append(step)
-
-        def close(self, status: str, summary: Mapping[str, object]) -> None:
-            got.append((status, dict(summary)))
-
-    monkeypatch.setattr(TRACKERS, "_entries", {**TRACKERS._entries, "held": Held})
-    return release, got
-
-
-def test_points_that_nobody_takes_are_dropped_and_told_of_once(
-    tmp_path: Path, held: tuple[threading.Event, list[Any]], capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    release, got = held
-    monkeypatch.setattr(guard, "_WAITING", 10)
-    with Trackers(["held"]).follow(Run("k", "slow", "tests", "base", {}, tmp_path)) as followed:
-        for step in range(20):
-            followed.log(step, {"train/loss": 0.0})
-        release.set()
-    assert got == [*range(10), ("done", {})]
-    assert capsys.readouterr().err.count("points are left out from step 10 on") == 1
-
-
-def test_a_long_training_is_thinned(tmp_path: Path, held: tuple[threading.Event, list[Any]]) -> None:
-    release, got = held
-    release.set()
-    plan = Plan(TrainConfig(lr=0.01), 3001, 3, "long", lambda step, micro: {}, validate_every=7)
-    state = TrainState(best_score=0.5)
-    with Trackers(["held"]).follow(Run("k", "long", "tests", "base", {}, tmp_path)) as followed:
-        track = Curve(followed, plan, {})
-        for step in range(1, plan.steps + 1):
-            state.step = step
-            state.curve.append({"step": step, "loss": 1.0})
-            if step % plan.validate_every == 0:
-                state.curve.append({"step": step, "val_accuracy": 0.5})
-            track(state)
-    losses, validations = range(3, 3001, 3), range(7, 3001, 7)
-    assert got[:-1] == sorted([*losses, *validations, 3001])
-    assert got[-1][0] == "done" and got[-1][1]["steps"] == 3001 and got[-1][1]["val/best_accuracy"] == 0.5
-
-
-@pytest.mark.slow
-def test_a_row_that_failed_is_tracked_as_failed(runs: Runs, held: tuple[threading.Event, list[Any]]) -> None:
-    release, got = held
-    release.set()
-    cwd = runs.plain.parents[1]
-    suite = opened(cwd / "watched.toml", runs="plain", track=("held",))
-    track_row(suite.context, suite.rows()[1], [], "no memory")
-    with pytest.raises(Stop), suite.context.trackers.follow(Run("k", "broken off", "watched", "base", {}, cwd)):
-        raise Stop("no space")
-    assert got == [("failed", {"reason": "no memory"}), ("failed", {"reason": "no space"})]
-
-
-def test_a_tracker_that_hangs_is_waited_for_once(
-    tmp_path: Path, held: tuple[threading.Event, list[Any]], capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    release, got = held
-    monkeypatch.setattr(guard, "PATIENCE_S", 0.2)
-    trackers, started = Trackers(["held"]), time.monotonic()
-    for _ in range(50):
-        with trackers.follow(Run("k", "hung", "tests", "base", {}, tmp_path)) as followed:
-            followed.log(1, {"train/loss": 0.0})
-    assert time.monotonic() - started < 5 and got == []
-    assert capsys.readouterr().err.count("held does not answer for 0.2 s") == 1
-    release.set()
-
-
-@pytest.mark.slow
-def test_a_tracker_that_cannot_be_used_is_refused_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "watched.toml"
-    path.write_text(SUITE)
-    for name in ("wandb", "mlflow"):
-        with monkeypatch.context() as absent:
-            absent.setitem(sys.modules, name, None)
-            with pytest.raises(UserError, match=rf"^--track {name} needs {name}: pip install 'fewdistill\[{name}\]'$"):
-                opened(path, track=("tensorboard", name))
-    with pytest.raises(UnknownNameError, match="unknown tracker 'tensorbord': did you mean tensorboard"):
-        opened(path, track=("tensorbord",))
-    keyless = {"WANDB_MODE": "online", "HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)}
-    code = "from fewdistill.benchmark.tracking import Trackers; Trackers(['wandb'])"
-    asked = {name: value for name, value in environment().items() if name not in ("WANDB_API_KEY", "NETRC")}
-    ended = subprocess.run(
-        [sys.executable, "-c", code], env=asked | keyless, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert "UserError: --track wandb has no key here: run `wandb login`" in ended.stderr
-    assert not (tmp_path / "runs").exists() and not (tmp_path / "data").exists()
-
-
-def test_trackers_are_listed() -> None:
-    assert list(CATALOGUES["trackers"]) == ["mlflow", "tensorboard", "wandb"] and "trackers" in LISTED

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from fewdistill.results.records.store import RecordStore
 from fewdistill.students.backbones import TokenEncoder
 from fewdistill.students.few_shot import FewShotStudent
 from fewdistill.students.heads.trx import TRX
-from tests.command import MOBILE, TINY, fewdistill, installed, start
+from tests.command import MOBILE, TINY, fewdistill, installed, start, succeeded
+from tests.shared_runs import stages, until
 
 
 def test_the_installed_command_says_what_the_other_tests_call(tmp_path: Path) -> None:
@@ -62,20 +62,14 @@ def test_wrong_usage_is_one_clear_message_and_exit_code_2(arguments: list[str], 
 
 
 @pytest.mark.parametrize(
-    "what", ["students", "skeletons", "heads", "distillers", "fusions", "experts", "layouts", "suites"]
-)
-def test_lists(what: str, tmp_path: Path) -> None:
-    names = json.loads(fewdistill("list", what, "--json", cwd=tmp_path).stdout)
-    expected = {
-        "students": "resnet18",
-        "skeletons": "ctr_gcn",
-        "heads": "trx",
-        "distillers": "d2m",
-        "fusions": "mfm",
-        "experts": "joints",
-        "layouts": "ntu",
-    }
-    assert expected.get(what, "demo") in names
+    ("what", "name"),
+    [
+        ("students", "resnet18"), ("skeletons", "ctr_gcn"), ("heads", "trx"), ("distillers", "d2m"),
+        ("fusions", "mfm"), ("experts", "joints"), ("layouts", "ntu"), ("suites", "demo"),
+    ],
+)  # fmt: skip
+def test_lists(what: str, name: str, tmp_path: Path) -> None:
+    assert name in json.loads(fewdistill("list", what, "--json", cwd=tmp_path).stdout)
 
 
 def test_cost(tmp_path: Path) -> None:
@@ -83,8 +77,8 @@ def test_cost(tmp_path: Path) -> None:
     rows = json.loads(fewdistill(*asked, "--json", cwd=tmp_path).stdout)
     assert [row["head"] for row in rows] == ["trx", "protonet"]
     assert rows[0]["macs_per_episode"] > rows[1]["macs_per_episode"] > 0
-    shown = fewdistill(*asked, cwd=tmp_path)
-    assert shown.returncode == 0 and f"{rows[0]['macs_per_episode'] / 1e9:.3f}" in shown.stdout
+    shown = succeeded(*asked, cwd=tmp_path)
+    assert f"{rows[0]['macs_per_episode'] / 1e9:.3f}" in shown.stdout
     wrong = fewdistill("cost", "--head", "trxx", cwd=tmp_path)
     assert wrong.returncode == 2 and "unknown head 'trxx': did you mean trx" in wrong.stderr
     published = json.loads(fewdistill("cost", "--published", "--json", cwd=tmp_path).stdout)
@@ -92,14 +86,18 @@ def test_cost(tmp_path: Path) -> None:
     assert all(abs(row["ratio"] - 1) < 1e-3 for row in published)
 
 
+def generate(cwd: Path, clips: int, train: int, val: int, test: int, *options: str) -> None:
+    """A data set of so many clips a class, and classes a split, in the folder ``set``."""
+    numbers = {"clips-per-class": clips, "train-classes": train, "val-classes": val, "test-classes": test}
+    size = [part for name, number in numbers.items() for part in (f"--{name}", str(number))]
+    succeeded("data", "generate", "set", *size, "--workers", "1", "--size", "32", *options, cwd=cwd)
+
+
 def test_data_generate_check_and_preview(tmp_path: Path) -> None:
-    size = ["--clips-per-class", "2", "--train-classes", "2", "--val-classes", "1", "--test-classes", "1"]
-    made = fewdistill("data", "generate", "set", *size, "--workers", "1", "--size", "32", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    good = fewdistill("data", "check", "set", "--way", "1", "--shot", "1", cwd=tmp_path)
-    assert good.returncode == 0 and "no problems" in good.stdout, good.stderr
-    sheet = fewdistill("data", "preview", "set", "--out", "sheet.png", "--classes", "2", cwd=tmp_path)
-    assert sheet.returncode == 0, sheet.stderr
+    generate(tmp_path, 2, 2, 1, 1)
+    good = succeeded("data", "check", "set", "--way", "1", "--shot", "1", cwd=tmp_path)
+    assert "no problems" in good.stdout
+    succeeded("data", "preview", "set", "--out", "sheet.png", "--classes", "2", cwd=tmp_path)
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     jpg = next((tmp_path / "set" / "l8" / "rgb_l8").rglob("*.jpg"))
     jpg.write_bytes(b"")
@@ -111,8 +109,7 @@ def test_data_generate_check_and_preview(tmp_path: Path) -> None:
 
 
 def test_a_real_data_set_with_faults_is_refused_before_any_compute(tmp_path: Path) -> None:
-    size = ["--clips-per-class", "2", "--train-classes", "2", "--val-classes", "2", "--test-classes", "2"]
-    fewdistill("data", "generate", "set", *size, "--workers", "1", "--size", "32", cwd=tmp_path)
+    generate(tmp_path, 2, 2, 2, 2)
     text = 'name = "mine"\n[data]\nsource = "folder"\nroot = "set"\nimage_size = 32\n'
     (tmp_path / "mine.toml").write_text(text)
     result = fewdistill("run", "mine.toml", cwd=tmp_path)
@@ -122,8 +119,7 @@ def test_a_real_data_set_with_faults_is_refused_before_any_compute(tmp_path: Pat
 
 
 def test_a_broken_video_is_named_before_any_training(tmp_path: Path) -> None:
-    size = ["--clips-per-class", "6", "--train-classes", "4", "--val-classes", "3", "--test-classes", "3"]
-    fewdistill("data", "generate", "set", *size, "--workers", "1", "--size", "32", "--frames", "4", cwd=tmp_path)
+    generate(tmp_path, 6, 4, 3, 3, "--frames", "4")
     depth = sorted((tmp_path / "set" / "l8" / "depth_l8").rglob("*.png"))[5]
     depth.write_bytes(depth.read_bytes()[:40])
     frame = sorted((tmp_path / "set" / "l8" / "rgb_l8").rglob("*.jpg"))[-1]
@@ -136,14 +132,18 @@ def test_a_broken_video_is_named_before_any_training(tmp_path: Path) -> None:
     assert not (tmp_path / "runs" / "tiny" / "stages").exists()
 
 
+def finished(cwd: Path, kind: str) -> list[dict[str, Any]]:
+    """What the finished stages of the tiny suite wrote."""
+    return [done for name, done in stages(cwd / "runs" / "tiny").items() if name.startswith(f"{kind}-")]
+
+
 @pytest.mark.slow
 def test_another_head_fusion_and_backbone_run_through_the_chain(tmp_path: Path) -> None:
     text = TINY.replace("[head]\nwidth = 8", '[head]\nname = "otam"')
     text = text.replace('students = ["pico"]', 'students = ["timm/mobilenetv3_small_050"]')
     text = text.replace("layers = 1, feedforward = 16,", 'name = "mean",')  # otam and mean: a teacher without weights
     (tmp_path / "tiny.toml").write_text(text)
-    result = fewdistill("run", "tiny.toml", "--no-report", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    succeeded("run", "tiny.toml", "--no-report", cwd=tmp_path)
     results, problems = RecordStore(tmp_path / "runs" / "tiny" / "records").scan()
     assert not problems and {result.record.cell.head for result in results} == {"otam"}
     for result in results:
@@ -171,22 +171,12 @@ def test_any_distiller_runs_through_the_chain(tmp_path: Path) -> None:
     text = TINY.replace('["none", "both"]', json.dumps(settings)) + "\n[distiller.dkd]\nbeta = 2.0\n"
     text = text.replace('["rgb", "depth", "flow", "skeleton"]', '["rgb", "skeleton"]')
     (tmp_path / "tiny.toml").write_text(text)
-    result = fewdistill("run", "tiny.toml", "--no-report", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    succeeded("run", "tiny.toml", "--no-report", cwd=tmp_path)
     records = RecordStore(tmp_path / "runs" / "tiny" / "records").all()
     assert {r.cell.distillation for r in records if r.metrics and r.cell.role == "student"} == set(settings)
-    curves = [
-        json.loads((stage / "done.json").read_text())["curve"]
-        for stage in (tmp_path / "runs" / "tiny" / "stages").glob("student-*")
-    ]
-    parts = [{key for point in curve for key in point} for curve in curves]
+    parts = [{key for point in stage["curve"] for key in point} for stage in finished(tmp_path, "student")]
     for expected in ({"target", "non_target"}, {"feature", "tokens"}, {"streams"}, {"mutual"}):
         assert any(expected <= found for found in parts), expected
-
-
-def finished(cwd: Path, kind: str) -> list[dict[str, Any]]:
-    """What the finished stages of the tiny suite wrote."""
-    return [json.loads(p.read_text()) for p in (cwd / "runs" / "tiny" / "stages").glob(f"{kind}-*/done.json")]
 
 
 def losses_of(curve: list[dict[str, float]]) -> list[float]:
@@ -207,18 +197,13 @@ def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
     }
     (tmp_path / "tiny.toml").write_text(text + "".join(f"\n[variant.{k}]\n{v}\n" for k, v in variants.items()))
     own = "teacher/*@drawn"  # is the suite's
-    first = fewdistill("run", "tiny.toml", "--no-report", "--only", own, cwd=tmp_path)
-    assert first.returncode == 0 and "[1/1] teacher/-/s0\n" in first.stderr
-    result = fewdistill("run", "tiny.toml", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    first = succeeded("run", "tiny.toml", "--no-report", "--only", own, cwd=tmp_path)
+    assert "[1/1] teacher/-/s0\n" in first.stderr
+    succeeded("run", "tiny.toml", cwd=tmp_path)
     store = RecordStore(tmp_path / "runs" / "tiny" / "records")
     of = {(r.cell.role, r.cell.variant): store.arrays(r.key)["correct"] for r in store.all() if r.cell.shot == 2}
     assert {variant for role, variant in of if role == "student"} == {"", *variants}
-    assert {variant for role, variant in of if role == "teacher"} == {
-        "",
-        "shift",
-        "skeleton",
-    }  # or the suite's
+    assert {variant for role, variant in of if role == "teacher"} == {"", "shift", "skeleton"}  # or the suite's
     default = ("trained", "eval", "by_label")
     losses: dict[tuple[str, ...], list[list[float]]] = {}
     for stage in finished(tmp_path, "student"):
@@ -230,11 +215,10 @@ def test_variants_and_switches_run_through_the_chain(tmp_path: Path) -> None:
     assert len(shifts) == 2 and shifts[0] != shifts[1], "flow_shift changed nothing"
     gains = (tmp_path / "runs" / "tiny" / "report" / "tables" / "gains.md").read_text()
     assert all(f"| {name} |" in gains for name in variants)
-    (tmp_path / "tiny.toml").write_text(
-        (tmp_path / "tiny.toml").read_text().replace("[variant.drawn]", "[variant.mixed]")
-    )
-    again = fewdistill("run", "tiny.toml", "--no-report", "--only", "*@*", cwd=tmp_path)
-    assert again.returncode == 0 and "[1/" not in again.stderr
+    file = tmp_path / "tiny.toml"
+    file.write_text(file.read_text().replace("[variant.drawn]", "[variant.mixed]"))
+    again = succeeded("run", "tiny.toml", "--no-report", "--only", "*@*", cwd=tmp_path)
+    assert "[1/" not in again.stderr
     assert {record.cell.variant for record in store.all()} == {"", "mixed", *variants} - {"drawn"}
     unknown = fewdistill("run", "tiny.toml", "--only", "*@random", cwd=tmp_path)
     assert unknown.returncode == 2 and "pico/d2m/s0@random-head" in unknown.stderr
@@ -252,8 +236,7 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
         ours = next(name for name in names if key.startswith(name))
         state[names[ours] + key.removeprefix(ours)] = value
     torch.save({"iteration": 10, "model_state_dict": state}, tmp_path / "released.pt")
-    shown = fewdistill("import-checkpoint", "released.pt", cwd=tmp_path)
-    assert shown.returncode == 0, shown.stderr
+    shown = succeeded("import-checkpoint", "released.pt", cwd=tmp_path)
     assert "extra.weight" in shown.stdout and "2 left over, 1 of them not known" in shown.stdout
     asked = ["--json", "--out", "x.safetensors"]
     told = json.loads(fewdistill("import-checkpoint", "released.pt", *asked, cwd=tmp_path).stdout)
@@ -262,21 +245,9 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(MOBILE.replace('["none", "both"]', '["none"]'))
     as_is = fewdistill("run", "tiny.toml", "--only", "mobile*", "--set", "weights=x.safetensors", cwd=tmp_path)
     assert as_is.returncode == 2 and "set token_norm = false and data.input_norm" in as_is.stderr
-    frozen = [
-        "--no-report",
-        "--set",
-        "token_norm=false",
-        "--set",
-        "data.input_norm=none",
-        "--set",
-        "episodic.episodes=0",
-        "--set",
-        "episodic.adapt_episodes=0",
-        "--set",
-        "weights=x.safetensors",
-    ]
-    result = fewdistill("run", "tiny.toml", "--only", "mobile*", *frozen, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    changes = ("token_norm=false", "data.input_norm=none", "episodic.episodes=0", "episodic.adapt_episodes=0")
+    frozen = ["--no-report", *(part for each in (*changes, "weights=x.safetensors") for part in ("--set", each))]
+    succeeded("run", "tiny.toml", "--only", "mobile*", *frozen, cwd=tmp_path)
     [stage] = (tmp_path / "runs" / "tiny" / "stages").glob("student-*")
     kept = load_file(stage / "weights.safetensors")
     assert all(torch.equal(kept[name], value) for name, value in student.named_parameters())
@@ -294,10 +265,7 @@ def test_a_released_student_is_imported_and_scored(tmp_path: Path) -> None:
 def test_ctrl_c_says_so(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     first = start("run", "tiny.toml", cwd=tmp_path)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/tiny/locks/*/.run.json")):
-        assert first.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: list(tmp_path.glob("runs/tiny/locks/*/.run.json")), first)
     first.send_signal(signal.SIGINT)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 130

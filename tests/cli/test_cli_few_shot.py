@@ -11,7 +11,7 @@ from fewdistill.benchmark.graph.execute import status
 from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
-from tests.command import fewdistill
+from tests.command import succeeded
 from tests.skeleton_suites import arena_of, run_here, write_few_shot
 
 ROWS = ("ctr_gcn/-", "dke_gcn/none", "dke_gcn/dkd", "light_dke_gcn/none", "light_dke_gcn/assistant")
@@ -22,12 +22,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny suite, its teacher first, then all of it."""
     cwd = tmp_path_factory.mktemp("few_shot")
     write_few_shot(cwd)
-    first = fewdistill("run", "few.toml", "--only", "ctr_gcn/*", "--no-report", cwd=cwd)
-    assert first.returncode == 0, first.stderr
+    succeeded("run", "few.toml", "--only", "ctr_gcn/*", "--no-report", cwd=cwd)
     stood = written(cwd)
     assert len(stood) == 2, "the teacher's base and its episodes"
-    result = fewdistill("run", "few.toml", cwd=cwd)
-    assert result.returncode == 0, result.stderr
+    result = succeeded("run", "few.toml", cwd=cwd)
     after = written(cwd)
     assert {path: after[path] for path in stood} == stood, "a finished stage was trained again"
     assert "1-shot accuracy" in result.stdout and "2-shot gain" in result.stdout
@@ -74,8 +72,7 @@ def test_every_row_has_an_ordinary_record_of_episodes_at_every_shot(home: Path) 
 
 def test_compare_and_report_take_them_as_any_record(home: Path) -> None:
     light = "few:light_dke_gcn"
-    compared = fewdistill("compare", f"{light}/assistant", f"{light}/none", "--json", cwd=home)
-    assert compared.returncode == 0, compared.stderr
+    compared = succeeded("compare", f"{light}/assistant", f"{light}/none", "--json", cwd=home)
     found = json.loads(compared.stdout)["differences"]
     assert [(each["n_episodes"], each["unpaired"]) for each in found] == [(60, "")] * 2
     page = (home / "runs" / "few" / "report" / "report.html").read_text()

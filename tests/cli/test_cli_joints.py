@@ -7,7 +7,7 @@ import pytest
 
 from fewdistill.results.records.store import RecordStore
 from fewdistill.students.skeletons import SKELETONS
-from tests.command import TINY, fewdistill
+from tests.command import TINY, succeeded
 from tests.skeletons import joint_graph
 
 CHANGES = {
@@ -35,8 +35,7 @@ def test_a_run_with_coordinates(tmp_path: Path) -> None:
         assert old in text
         text = text.replace(old, new)
     (tmp_path / "tiny.toml").write_text(text)
-    done = fewdistill("run", "tiny.toml", "--no-report", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded("run", "tiny.toml", "--no-report", cwd=tmp_path)
     found = {record.cell.role: record for record in RecordStore(tmp_path / "runs" / "tiny" / "records").all()}
     teacher, student = found["teacher"], found["student"]
     assert teacher.cell.model == "MFM(rgb+joints; pico, light_dke_gcn)"

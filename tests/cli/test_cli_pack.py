@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from fewdistill.benchmark.data.synthetic import EmbeddedSpec, generate
 from fewdistill.benchmark.data.video.folder import VideoFolder
 from fewdistill.benchmark.runtime.errors import DataError
 from fewdistill.results.records.store import RecordStore
-from tests.command import TINY, fewdistill, start
+from tests.command import TINY, fewdistill, start, succeeded
 from tests.data.folders import picture, write_image, write_lists
+from tests.shared_runs import until, weights
 from tests.skeleton_suites import run_here
 from tests.video_suites import opened
 
@@ -30,8 +30,7 @@ def output(cwd: Path, *settings: str) -> dict[str, bytes]:
     assert all(row.done for row in run_here(suite, ["pico/none/*"]))
     runs = suite.context.runs
     store = RecordStore(runs / "records")
-    stages = {path.parent.name: path.read_bytes() for path in runs.glob("stages/*/weights.safetensors")}
-    return stages | {record.key: store.arrays(record.key)["correct"].tobytes() for record in store.all()}
+    return weights(runs) | {record.key: store.arrays(record.key)["correct"].tobytes() for record in store.all()}
 
 
 def test_a_run_from_a_pack_is_the_run_from_the_files(tmp_path: Path) -> None:
@@ -45,8 +44,8 @@ def test_a_run_from_a_pack_is_the_run_from_the_files(tmp_path: Path) -> None:
     (tmp_path / "runs").rename(tmp_path / "kept")
 
     asked = ["data", "pack", "set", "--frames", "4", "--resize", "37", "--out", "small"]
-    packed = fewdistill(*asked, cwd=tmp_path)
-    assert packed.returncode == 0 and "60 of 60 videos to pack into small: about" in packed.stderr
+    packed = succeeded(*asked, cwd=tmp_path)
+    assert "60 of 60 videos to pack into small: about" in packed.stderr
     assert 'set data.pack = "small"' in packed.stdout
     assert output(tmp_path, f"data.pack={tmp_path / 'small'}") == from_files
 
@@ -62,20 +61,23 @@ def test_a_run_from_a_pack_is_the_run_from_the_files(tmp_path: Path) -> None:
         output(tmp_path, f"data.pack={tmp_path / 'small'}")
 
 
-@pytest.mark.timeout(300)
-def test_a_killed_pack_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
+def six_hundred(root: Path) -> list[str]:
+    """Videos of one frame; what they are called."""
     lists = {split: [f"{split}/v{number}" for number in range(200)] for split in ("train", "val", "test")}
-    write_lists(tmp_path / "set", lists)
+    write_lists(root, lists)
     for split, videos in lists.items():
         for seed, video in enumerate(videos):
-            write_image(tmp_path / "set" / "l8" / "rgb_l8" / video / "1.png", picture(seed, len(split)))
+            write_image(root / "l8" / "rgb_l8" / video / "1.png", picture(seed, len(split)))
+    return [video for videos in lists.values() for video in videos]
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_pack_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
+    videos = six_hundred(tmp_path / "set")
     asked = ["data", "pack", "set", "--frames", "1", "--resize", "64", "--workers", "2"]
     first = start(*asked, cwd=tmp_path)
     out = tmp_path / "set" / "pack"
-    deadline = time.monotonic() + 120
-    while not list(out.glob("0*.json")):
-        assert first.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
+    until(lambda: list(out.glob("0*.json")), first)
     workers = psutil.Process(first.pid).children(recursive=True)
     assert len(workers) >= 2
     os.kill(first.pid, signal.SIGKILL)  # the parent alone: its workers must notice
@@ -85,30 +87,22 @@ def test_a_killed_pack_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
     assert not (out / "pack.json").exists()
     stood = {path: path.stat().st_mtime_ns for path in out.glob("0*.json")}
     assert 1 <= len(stood) <= 3
-    again = fewdistill(*asked[:-1], "1", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    succeeded(*asked[:-1], "1", cwd=tmp_path)
     assert {path: path.stat().st_mtime_ns for path in stood} == stood
     assert not list(out.glob(".tmp-*"))
     sizes = {"frames": 1, "image_size": 64, "resize": 64}
     files = VideoFolder(tmp_path / "set", **sizes)
     pack = VideoFolder(tmp_path / "set", **sizes, pack=out)
-    for video in (video for videos in lists.values() for video in videos):
+    for video in videos:
         np.testing.assert_array_equal(files.raw(video), pack.raw(video))
 
 
 def test_ctrl_c_while_packing_stops_at_once(tmp_path: Path) -> None:
-    lists = {split: [f"{split}/v{number}" for number in range(200)] for split in ("train", "val", "test")}
-    write_lists(tmp_path / "set", lists)
-    for videos in lists.values():
-        for seed, video in enumerate(videos):
-            write_image(tmp_path / "set" / "l8" / "rgb_l8" / video / "1.png", picture(seed, 1))
+    six_hundred(tmp_path / "set")
     asked = ["data", "pack", "set", "--frames", "1", "--resize", "800", "--workers", "2"]
     process = start(*asked, cwd=tmp_path)
     out = tmp_path / "set" / "pack"
-    deadline = time.monotonic() + 120
-    while not list(out.glob(".tmp-*.rgb")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
+    until(lambda: list(out.glob(".tmp-*.rgb")), process)
     process.send_signal(signal.SIGINT)
     try:
         _, said = process.communicate(timeout=30)

@@ -3,13 +3,12 @@
 import json
 from pathlib import Path
 
-from tests.command import fewdistill
+from tests.command import fewdistill, succeeded
 from tests.data.skeleton_files import made_nw_ucla, write
 
 
 def test_a_sound_set_is_summed_up(tmp_path: Path) -> None:
-    result = fewdistill("data", "check", made_nw_ucla(tmp_path / "ucla"), "--layout", "nw_ucla", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    result = succeeded("data", "check", made_nw_ucla(tmp_path / "ucla"), "--layout", "nw_ucla", cwd=tmp_path)
     for says in (
         "18 clips of 3 classes, 6 to 6 a class",
         "20 joints, 1 body at most, metres",

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from fewdistill.benchmark.runtime.errors import UserError
 from fewdistill.results.records.arrays import npz
 from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
-from tests.command import fewdistill, start
+from tests.command import fewdistill, start, succeeded
+from tests.shared_runs import until
 from tests.skeleton_suites import bench_of, run_here, write_suite
 
 SUM = "light_dke_gcn-two/none/s0"
@@ -33,16 +33,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_suite(cwd)
     run = cwd / "runs" / "tiny"
     process = start("run", "tiny.toml", *PIECES, cwd=cwd)
-    deadline = time.monotonic() + 100
-    while not any(run.glob("records/*.npz")):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
-        time.sleep(0.005)
+    until(lambda: any(run.glob("records/*.npz")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     stood = written(cwd)
     assert stood
-    result = fewdistill("run", "tiny.toml", *PIECES, "--save-scores", cwd=cwd)
-    assert result.returncode == 0, result.stderr
+    result = succeeded("run", "tiny.toml", *PIECES, "--save-scores", cwd=cwd)
     after = written(cwd)
     assert {path: after[path] for path in stood} == stood, "a finished stage was trained again"
     assert "supervised" in result.stdout
@@ -110,8 +106,7 @@ def moved(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("moved") / "home"
     shutil.copytree(home, cwd)
     asked = ["--only", "light_dke_gcn-bone/none/s0", "--save-scores", "--no-report"]
-    result = fewdistill("run", "tiny.toml", *asked, cwd=cwd)
-    assert result.returncode == 0, result.stderr
+    succeeded("run", "tiny.toml", *asked, cwd=cwd)
     run = cwd / "runs" / "tiny"
     shutil.rmtree(run / "stages")
     for path in (*run.glob(f"records/{records(cwd)[SUM].key}.*"), *run.glob("scores/*-two-*")):
@@ -182,8 +177,7 @@ def test_the_report_shows_the_suite_and_compare_pairs_it_by_clip(home: Path) -> 
     page = (home / "runs" / "tiny" / "report" / "report.html").read_text()
     assert "light_dke_gcn-two" in page and "assistant" in page and "0-shot" not in page
     light = "tiny:light_dke_gcn-joint"
-    compared = fewdistill("compare", f"{light}/assistant", f"{light}/none", "--json", cwd=home)
-    assert compared.returncode == 0, compared.stderr
+    compared = succeeded("compare", f"{light}/assistant", f"{light}/none", "--json", cwd=home)
     (found,) = json.loads(compared.stdout)["differences"]
     assert found["n_episodes"] == 6 and not found["unpaired"] and found["episodes"] is not None
 

@@ -23,7 +23,7 @@ from fewdistill.results.records.record import Record
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.episode_page import render
 from tests.browser import Browser
-from tests.command import TINY, fewdistill
+from tests.command import TINY, fewdistill, succeeded
 from tests.skeleton_suites import arena_of, run_here, write_few_shot
 
 pytestmark = pytest.mark.slow
@@ -45,20 +45,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("view")
     (home / "tiny.toml").write_text(LIGHT)
     assert all(each.done for each in run_here(opened(home)))
-    shown = fewdistill("view", "tiny.toml", NONE, BOTH, "--wrong", "--shot", "2", "--episodes", "5", cwd=home)
-    assert shown.returncode == 0, shown.stderr
+    shown = succeeded("view", "tiny.toml", NONE, BOTH, "--wrong", "--shot", "2", "--episodes", "5", cwd=home)
     assert re.search(r"view: view\.html \(0\.\d MB\)", shown.stdout)
     return home
 
 
 @pytest.fixture
 def page(browser: Browser, home: Path) -> Iterator[Browser]:
-    browser.errors.clear()
-    browser.requests.clear()
-    browser.open(home / "view.html")
-    yield browser
-    assert browser.errors == []
-    assert {url for url in browser.requests if not url.startswith("data:")} == {(home / "view.html").as_uri()}
+    with browser.showing(home / "view.html"):
+        yield browser
 
 
 def recorded(home: Path, name: str, shot: int) -> tuple[Record, np.ndarray]:
@@ -247,10 +242,8 @@ def test_a_head_without_attention_says_so(home: Path, browser: Browser, tmp_path
     [episode] = shown.episodes
     plain = replace(episode, answers=tuple(replace(answer, matches=None) for answer in episode.answers))
     (tmp_path / "plain.html").write_text(render(replace(shown, episodes=(plain,))))
-    browser.errors.clear()
-    browser.open(tmp_path / "plain.html")
-    assert "this head has no attention" in browser.run("document.querySelector('.matched').innerText")
-    assert browser.errors == []
+    with browser.showing(tmp_path / "plain.html"):
+        assert "this head has no attention" in browser.run("document.querySelector('.matched').innerText")
 
 
 def test_skeleton_episodes_are_shown_as_stick_figures(browser: Browser, tmp_path: Path) -> None:
@@ -260,13 +253,10 @@ def test_skeleton_episodes_are_shown_as_stick_figures(browser: Browser, tmp_path
     assert all(each.done for each in run_here(suite))
     settings = [part for change in changes for part in ("--set", change)]
     asked = ["few.toml", "light_dke_gcn/dkd/s0", *settings, "--episodes", "2", "--shot", "2"]
-    result = fewdistill("view", *asked, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    succeeded("view", *asked, cwd=tmp_path)
     shown = collect(suite, ["light_dke_gcn/dkd/s0"], shot=2, count=2)
     assert [network.name for network in shown.networks] == ["light_dke_gcn/dkd/s0", "dke_gcn/-/s0"]
     assert {suite.pictures(video).shape for video in shown.strips} == {(2, 112, 112, 3)}, "one figure a token"
-    browser.errors.clear()
-    browser.open(tmp_path / "view.html")
-    assert browser.run("document.querySelectorAll('.query').length") == 2 * 2
-    assert "this head has no attention" in browser.run("document.querySelector('.matched').innerText")
-    assert browser.errors == []
+    with browser.showing(tmp_path / "view.html"):
+        assert browser.run("document.querySelectorAll('.query').length") == 2 * 2
+        assert "this head has no attention" in browser.run("document.querySelector('.matched').innerText")

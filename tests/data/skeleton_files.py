@@ -14,6 +14,7 @@ from fewdistill.teachers.modalities import Skeleton
 
 Array = NDArray[np.float64]
 SHARED = Path(os.environ.get("FEWDISTILL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+NTU_CLIP = "S001C001P001R001A001.skeleton"
 BROKEN_NTU = "S001C002P005R002A008"  # on the authors' list of missing skeletons
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fewdistill.benchmark.data.video.frames import (
     decode,
+    drawable_indices,
     frame_count,
     list_frames,
     read_depth_frames,
@@ -47,6 +48,25 @@ def test_training_sampling_reaches_both_ends_of_its_range() -> None:
     rng = np.random.default_rng(0)
     drawn = np.array([sample_indices(40, train=True, rng=rng)[[0, -1]] for _ in range(300)])
     assert set(drawn[:, 0]) == set(range(6)) and set(drawn[:, 1]) == set(range(34, 40))
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(frames=st.integers(1, 9), more=st.integers(0, 40), seed=st.integers(0, 99))
+def test_drawable_frames_are_those_that_can_be_drawn(frames: int, more: int, seed: int) -> None:
+    n, rng = frames + more, np.random.default_rng(seed)
+    held = drawable_indices(n, frames)
+    assert (np.diff(held) > 0).all() and held[0] >= 0 and held[-1] < n
+    assert np.isin(sample_indices(n, frames), held).all()
+    drawn = [sample_indices(n, frames, train=True, rng=rng) for _ in range(60)]
+    assert np.isin(np.concatenate(drawn), held).all()
+    assert len(held) <= min(n, 7 * frames)
+
+
+def test_each_drawable_frame_is_drawn_sooner_or_later() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [sample_indices(50, 4, train=True, rng=rng) for _ in range(2000)]
+    found = np.unique(np.concatenate([*drawn, sample_indices(50, 4)]))
+    np.testing.assert_array_equal(found, drawable_indices(50, 4))
 
 
 def test_short_videos_and_a_missing_generator_are_refused() -> None:

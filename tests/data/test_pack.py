@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fewdistill.benchmark.data.video import pack_writer
 from fewdistill.benchmark.data.video.folder import VideoFolder
-from fewdistill.benchmark.data.video.frames import drawable_indices, sample_indices
+from fewdistill.benchmark.data.video.frames import sample_indices
 from fewdistill.benchmark.data.video.pack_reader import verify
 from fewdistill.benchmark.evaluation.matching import no_tick
 from fewdistill.benchmark.runtime.errors import DataError, UserError
@@ -22,25 +20,6 @@ from tests.data.folders import picture, small_lists, write_data_set, write_image
 SIZES = {"frames": 8, "image_size": 20, "resize": 24}
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
-@given(frames=st.integers(1, 9), more=st.integers(0, 40), seed=st.integers(0, 99))
-def test_drawable_frames_are_those_that_can_be_drawn(frames: int, more: int, seed: int) -> None:
-    n, rng = frames + more, np.random.default_rng(seed)
-    held = drawable_indices(n, frames)
-    assert (np.diff(held) > 0).all() and held[0] >= 0 and held[-1] < n
-    assert np.isin(sample_indices(n, frames), held).all()
-    drawn = [sample_indices(n, frames, train=True, rng=rng) for _ in range(60)]
-    assert np.isin(np.concatenate(drawn), held).all()
-    assert len(held) <= min(n, 7 * frames)
-
-
-def test_each_drawable_frame_is_drawn_sooner_or_later() -> None:
-    rng = np.random.default_rng(0)
-    drawn = [sample_indices(50, 4, train=True, rng=rng) for _ in range(2000)]
-    found = np.unique(np.concatenate([*drawn, sample_indices(50, 4)]))
-    np.testing.assert_array_equal(found, drawable_indices(50, 4))
-
-
 def pack(folder: VideoFolder, out: Path, keep: int | None = None, workers: int = 1) -> None:
     pack_writer.write(pack_writer.plan(folder, out, keep), workers=workers)
 
@@ -48,6 +27,19 @@ def pack(folder: VideoFolder, out: Path, keep: int | None = None, workers: int =
 def a_set(root: Path, frames: int = 20) -> VideoFolder:
     write_data_set(root, frames=frames, classes=1, videos=3)
     return VideoFolder(root, **SIZES)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> VideoFolder:
+    """Nine videos of 20 frames, three a split."""
+    return a_set(tmp_path / "set")
+
+
+@pytest.fixture
+def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where to pack them, four videos a shard."""
+    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 4)
+    return tmp_path / "pack"
 
 
 def packed(folder: VideoFolder, out: Path, **sizes: int) -> VideoFolder:
@@ -73,9 +65,7 @@ def test_packed_frames_are_those_of_the_files(tmp_path: Path, frames: int) -> No
     video = folder.videos("train")[1]
     np.testing.assert_array_equal(folder.depth(video), reader.depth(video))
     np.testing.assert_array_equal(folder.joints(video), reader.joints(video))
-    assert {m: folder.content_hash(m) for m in ("rgb", "depth", "joints")} == {
-        m: reader.content_hash(m) for m in ("rgb", "depth", "joints")
-    }
+    assert all(folder.content_hash(m) == reader.content_hash(m) for m in ("rgb", "depth", "joints"))
     elsewhere = pickle.dumps(reader)
     assert len(elsewhere) < sum(path.stat().st_size for path in (tmp_path / "pack").glob("*.rgb")) / 3
     assert_same_pixels(folder, pickle.loads(elsewhere))
@@ -97,8 +87,7 @@ def test_packed_video_files_of_any_shape_are_those_of_the_files(tmp_path: Path) 
     assert [reader.raw(lists[split][0]).shape[1:3] for split in lists] == [(24, 30), (36, 24), (24, 24)]
 
 
-def test_a_thinned_pack_trains_from_what_it_kept_and_says_so(tmp_path: Path) -> None:
-    folder = a_set(tmp_path / "set", 20)
+def test_a_thinned_pack_trains_from_what_it_kept_and_says_so(folder: VideoFolder, tmp_path: Path) -> None:
     for keep in (8, 12, 20):
         pack(folder, tmp_path / f"keep{keep}", keep)
     eight, twelve, all_ = (packed(folder, tmp_path / f"keep{keep}") for keep in (8, 12, 20))
@@ -118,20 +107,14 @@ def test_a_thinned_pack_trains_from_what_it_kept_and_says_so(tmp_path: Path) -> 
     np.testing.assert_array_equal(eight.raw(video), eight.raw(video, train=True, rng=np.random.default_rng(0)))
 
 
-def touched(path: Path, seed: int) -> None:
-    write_image(path, picture(seed, 3))
-    os.utime(path, ns=(10**18 + seed, 10**18 + seed))
-
-
-def test_a_changed_file_is_refused_and_packed_again_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 4)
-    folder = a_set(tmp_path / "set")
-    out = tmp_path / "pack"
+def test_a_changed_file_is_refused_and_packed_again_alone(folder: VideoFolder, out: Path) -> None:
     pack(folder, out)
     first = {path.name: path.stat().st_mtime_ns for path in out.glob("0*")}
     assert len(first) == 6
     video = folder.videos("test")[1]
-    touched(folder.root / "l8" / "rgb_l8" / video / "00000003.jpg", 77)
+    changed = folder.root / "l8" / "rgb_l8" / video / "00000003.jpg"
+    write_image(changed, picture(77, 3))
+    os.utime(changed, ns=(10**18 + 77, 10**18 + 77))
     for call in ("raw", "frame_count", "indices"):
         with pytest.raises(DataError, match=rf"{video}.* changed since they were packed; call .*data pack"):
             getattr(packed(folder, out), call)(folder.videos("train")[0])
@@ -146,19 +129,16 @@ def test_a_changed_file_is_refused_and_packed_again_alone(tmp_path: Path, monkey
 
 
 def test_lists_that_change_pack_what_is_new_and_drop_what_nobody_lists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: VideoFolder, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 3)
-    folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
     pack(folder, out)
     (out / "notes.json").write_text("mine")
     lists = {split: list(folder.videos(split)) for split in ("train", "val", "test")}
     lists["test"] = [f"new act/v{number}" for number in range(2)]
-    for number in range(2):
+    for number, video in enumerate(lists["test"]):
         for frame in range(20):
-            write_image(
-                folder.root / "l8" / "rgb_l8" / lists["test"][number] / f"{frame:03d}.png", picture(number, frame)
-            )
+            write_image(folder.root / "l8" / "rgb_l8" / video / f"{frame:03d}.png", picture(number, frame))
     write_lists(folder.root, lists)
     with pytest.raises(DataError, match="does not hold 'new act/v0' and 1 more video"):
         packed(folder, out)
@@ -170,10 +150,9 @@ def test_lists_that_change_pack_what_is_new_and_drop_what_nobody_lists(
 
 
 def test_an_interrupted_pack_goes_on_at_the_first_missing_shard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: VideoFolder, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 2)
-    folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
 
     def stop_after_four(done: int, total: int) -> None:
         assert total == 9
@@ -194,17 +173,14 @@ def test_an_interrupted_pack_goes_on_at_the_first_missing_shard(
     assert pack_writer.plan(folder, out).missing == 0 and not list(out.glob(".tmp-*"))
 
 
-def test_several_processes_pack_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 4)
-    folder = a_set(tmp_path / "set")
+def test_several_processes_pack_the_same_bytes(folder: VideoFolder, out: Path) -> None:
     for workers in (1, 2):
-        pack(folder, tmp_path / f"by{workers}", workers=workers)
-    one, two = ({p.name: p.read_bytes() for p in (tmp_path / f"by{w}").glob("*.*")} for w in (1, 2))
+        pack(folder, out / f"by{workers}", workers=workers)
+    one, two = ({p.name: p.read_bytes() for p in (out / f"by{w}").glob("*.*")} for w in (1, 2))
     assert one == two and len(one) > 6
 
 
-def test_broken_videos_are_named_and_the_others_packed(tmp_path: Path) -> None:
-    folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
+def test_broken_videos_are_named_and_the_others_packed(folder: VideoFolder, out: Path) -> None:
     broken = folder.root / "l8" / "rgb_l8" / folder.videos("train")[0] / "00000003.jpg"
     short = folder.root / "l8" / "rgb_l8" / folder.videos("train")[1]
     good = broken.read_bytes()
@@ -249,10 +225,8 @@ def flip(path: Path, place: int) -> None:
     ids=["cut off", "no pixels", "changed JSON", "no JSON", "changed index", "no index", "flipped bit"],
 )
 def test_damage_is_named_and_repaired_by_packing_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage, says: str | None
+    folder: VideoFolder, out: Path, name: str, damage, says: str | None
 ) -> None:
-    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 4)
-    folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
     pack(folder, out)
     assert verify(out, no_tick) == []
     others = {path: path.stat().st_mtime_ns for path in out.glob("0000[02]*")}
@@ -301,19 +275,14 @@ def test_a_pack_for_other_sizes_is_refused(tmp_path: Path) -> None:
         verify(tmp_path, no_tick)
 
 
-def test_no_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    folder = a_set(tmp_path / "set")
+def test_no_room_is_said_before_anything_is_written(folder: VideoFolder, tmp_path: Path) -> None:
     huge = VideoFolder(folder.root, frames=8, image_size=24, resize=400_000)
     with pytest.raises(UserError, match=r"no room in .*pack: about \d+\.\d GiB needed for 9 videos, \d+\.\d GiB free"):
         pack_writer.plan(huge, tmp_path / "deep" / "pack")
     assert not (tmp_path / "deep").exists()
 
 
-def test_a_disk_that_fills_up_while_packing_is_named_and_loses_one_shard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pack_writer, "_SHARD_VIDEOS", 4)
-    folder, out = a_set(tmp_path / "set"), tmp_path / "pack"
+def test_a_disk_that_fills_up_while_packing_is_named_and_loses_one_shard(folder: VideoFolder, out: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     last = pack_writer.plan(folder, out)  # 4, 4 and 1 videos: the first two shards are too large for the limit
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))

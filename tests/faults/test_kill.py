@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,8 @@ import pytest
 
 from fewdistill.feature_cache import Store
 from fewdistill.results.records.store import RecordStore
-from tests.command import MOBILE, fewdistill, start
+from tests import shared_runs
+from tests.command import MOBILE, fewdistill, start, succeeded
 from tests.curves import shown_as_stored
 from tests.processes import wait_for, workers_of
 
@@ -40,12 +40,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kill_when(happened: Callable[[], bool], cwd: Path) -> None:
     """Start the suite, tracked, kill -9 its whole process group as soon as something has happened."""
     process = start("run", "tiny.toml", "--track", "tensorboard", cwd=cwd)
-    deadline = time.monotonic() + 200
-    while not happened():
-        if process.poll() is not None or time.monotonic() > deadline:
-            assert process.stderr is not None
-            pytest.fail(f"the run ended before it could be killed: {process.stderr.read()}")
-        time.sleep(0.002)
+    shared_runs.until(happened, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -59,22 +54,19 @@ def there(folder: Path, pattern: str) -> bool:
 
 
 def finished(cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    result = fewdistill("run", "tiny.toml", *options, cwd=cwd)
-    assert result.returncode == 0, result.stderr
-    return result
+    return succeeded("run", "tiny.toml", *options, cwd=cwd)
 
 
 def outcome(cwd: Path) -> dict[str, tuple[float, bytes]]:
-    """Accuracy and per-query correctness of every record, by key."""
-    store = RecordStore(cwd / "runs" / "tiny" / "records")
-    records = store.all()
-    assert all(record.metrics for record in records)
-    return {r.key: (r.metrics.accuracy, store.arrays(r.key)["correct"].tobytes()) for r in records if r.metrics}
+    """See shared_runs.outcome; every record must be scored."""
+    run = cwd / "runs" / "tiny"
+    found = shared_runs.outcome(run)
+    assert len(found) == len(RecordStore(run / "records").all())
+    return found
 
 
 def weights(cwd: Path) -> dict[str, bytes]:
-    stages = cwd / "runs" / "tiny" / "stages"
-    return {p.parent.name: p.read_bytes() for p in stages.glob("*/weights.safetensors")}
+    return shared_runs.weights(cwd / "runs" / "tiny")
 
 
 def written(cwd: Path) -> dict[Path, int]:

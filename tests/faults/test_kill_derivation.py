@@ -14,7 +14,7 @@ from fewdistill.benchmark.protocols.episodic.derive import derive_clips
 from fewdistill.benchmark.protocols.episodic.video import VideoRun
 from fewdistill.benchmark.runtime.errors import RunError
 from fewdistill.feature_cache import Store
-from tests.command import TINY, fewdistill, start
+from tests.command import TINY, fewdistill, start, succeeded
 from tests.processes import wait_for, workers_of
 from tests.video_suites import opened, small_shards
 
@@ -81,8 +81,7 @@ def disturbed(cwd: Path, number: signal.Signals) -> tuple[int, str]:
 def test_killed_and_started_again_it_makes_only_what_is_missing(cwd: Path, calm: Path) -> None:
     disturbed(cwd, signal.SIGKILL)
     stood = stamps(cwd)
-    result = fewdistill("derive", "tiny.toml", "--workers", "2", "--json", cwd=cwd)
-    assert result.returncode == 0, result.stderr
+    result = succeeded("derive", "tiny.toml", "--workers", "2", "--json", cwd=cwd)
     told = json.loads(result.stdout)
     assert [entry["name"] for entry in told] == list(MODALITIES)
     assert all(entry["videos"] == 60 == entry["there"] + entry["made"] for entry in told)

@@ -79,16 +79,13 @@ def test_killed_at_random_moments_and_resumed_ends_byte_for_byte_as_undisturbed(
 
 
 def test_four_workers_share_a_plan_by_shard_number(tmp_path):
-    script = (
-        OPEN
-        + """
+    script = OPEN + """
 e = entry(60, 4)
 ready()
 for shard in e.plan(videos(60)):
     if shard.index % 4 == int(sys.argv[2]):
         e.write(shard, rows_of(shard.ids, (64, 64)))
-"""
-    )
+"""  # fmt: skip
     workers = [start(script, tmp_path, number) for number in range(4)]
     go(*workers)
     list(ended(*workers))
@@ -100,16 +97,13 @@ for shard in e.plan(videos(60)):
 
 def test_workers_that_write_the_same_shards_leave_each_whole(tmp_path):
     # Each adds its own number to the rows, as two machines' rounding might: a shard must be one worker's throughout.
-    script = (
-        OPEN
-        + """
+    script = OPEN + """
 e = entry(60, 4)
 plan = e.plan(videos(60))
 ready()
 for shard in plan:
     e.write(shard, rows_of(shard.ids, (64, 64)) + 1000 * int(sys.argv[2]))
-"""
-    )
+"""  # fmt: skip
     workers = [start(script, tmp_path, number) for number in range(3)]
     go(*workers)
     list(ended(*workers))
@@ -160,9 +154,7 @@ def test_a_second_run_is_refused_and_a_killed_one_holds_nothing(tmp_path):
     assert not (tmp_path / "runs" / ".run.json").exists()
 
 
-LIMITED = (
-    OPEN
-    + """
+LIMITED = OPEN + """
 import resource
 e = entry(20, 16)
 fill(e, videos(20)[:1])
@@ -171,8 +163,7 @@ try:
     fill(e, videos(20))
 except CacheError as error:
     print(error)
-"""
-)
+"""  # fmt: skip
 
 
 def test_a_file_size_limit_leaves_no_partial_shard(tmp_path):
@@ -186,9 +177,7 @@ def test_a_file_size_limit_leaves_no_partial_shard(tmp_path):
     np.testing.assert_array_equal(entry.gather(videos(20)), rows_of(videos(20), BIG))
 
 
-FULL = (
-    OPEN
-    + """
+FULL = OPEN + """
 e = entry(40, 8)
 try:
     fill(e, videos(40))
@@ -197,8 +186,7 @@ except CacheError as error:
 fresh = Store(sys.argv[1]).open(KEY)
 np.testing.assert_array_equal(fresh.gather(fresh.ids()), rows_of(fresh.ids(), (64, 64)))
 print(len(fresh.ids()), fresh.verify(), [path.name for path in fresh.folder.glob('.tmp-*')])
-"""
-)
+"""  # fmt: skip
 
 
 def test_a_full_disk_keeps_what_was_finished(tmp_path):

@@ -93,12 +93,7 @@ def _block(case: SimpleNamespace, state: dict[str, Tensor], train: bool) -> Forw
     return module
 
 
-_PARTS = {
-    "ctr_ctrgc_": _relation,
-    "ctr_unit_gcn_": _graph_convolution,
-    "ctr_mstcn_": _temporal,
-    "ctr_block_": _block,
-}
+_PARTS = {"ctr_ctrgc_": _relation, "ctr_unit_gcn_": _graph_convolution, "ctr_mstcn_": _temporal, "ctr_block_": _block}
 
 
 @torch.no_grad()

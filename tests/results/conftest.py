@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.page import write_report
 from fewdistill.results.summary.rows import Row, summarise
 from tests.browser import Browser
-from tests.results.made import believable, student, unfinished
+from tests.results.made import Stores, believable, student, unfinished
 from tests.results.pages import raw_records
 
 
@@ -23,8 +23,14 @@ def believable_store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
 
 
 @pytest.fixture
-def new_store(tmp_path: Path) -> Callable[[str], RecordStore]:
+def new_store(tmp_path: Path) -> Stores:
     return lambda name: RecordStore(tmp_path / name)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RecordStore:
+    """An empty one."""
+    return RecordStore(tmp_path / "a")
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +40,8 @@ def report(believable_store: RecordStore, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def page(browser: Browser, report: Path) -> Iterator[Browser]:
-    browser.errors.clear()
-    browser.requests.clear()
-    browser.open(report)
-    yield browser
-    assert browser.errors == []
-    wanted = {url.partition("#")[0] for url in browser.requests if not url.startswith("data:")}
-    assert wanted == {report.as_uri()}
+    with browser.showing(report):
+        yield browser
 
 
 @pytest.fixture(scope="session")

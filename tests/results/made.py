@@ -1,6 +1,7 @@
 """A believable set of records: four distillations, three students, three seeds, two shots and a teacher."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fewdistill.results.records.record import Cell, Cost, Record, Status, key_of
 from fewdistill.results.records.store import RecordStore
 from fewdistill.results.stats import closed_interval
 
+Stores = Callable[[str], RecordStore]  # a new one by the name of its folder
 GAIN = {"none": 0.0, "tokens": 0.03, "d2m": 0.05, "both": 0.06}
 STUDENTS = {  # plain 5-shot accuracy, parameters, MACs per video
     "mobilenetv3_small": (0.62, 12_730_000, 0.5e9),

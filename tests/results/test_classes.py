@@ -1,7 +1,6 @@
 """Class accuracies and confusions, counted again one query at a time."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,14 +12,10 @@ from fewdistill.results.records.store import RecordStore
 from fewdistill.results.summary.per_class import by_class, class_name, class_names
 from fewdistill.results.tables.classes import class_table, confusion_table, readable_classes, readable_confusion
 from tests.results import made
-from tests.results.test_plots import with_answers
-
-Stores = Callable[[str], RecordStore]
 
 
 @pytest.fixture
-def some(new_store: Stores) -> list[Result]:
-    store = new_store("a")
+def some(store: RecordStore) -> list[Result]:
     for distillation in ("none", "d2m"):
         for seed in range(2):
             store.write(*made.finished(made.student(distillation=distillation, seed=seed), 0.6, count=40))
@@ -49,10 +44,9 @@ def test_class_table_counts_each_query(some: list[Result]) -> None:
 
 
 def test_confusions_count_each_answer(some: list[Result]) -> None:
-    answered = [with_answers(result) for result in some]
-    table = confusion_table(by_class(answered, 5))
+    table = confusion_table(by_class(some, 5))
     pairs: Counter[tuple[int, int]] = Counter()
-    for result in answered:
+    for result in some:
         if result.record.cell.distillation == "none":
             assert result.query_class is not None and result.predicted is not None
             pairs.update(zip(result.query_class.ravel().tolist(), result.predicted.ravel().tolist(), strict=True))
@@ -70,7 +64,7 @@ def test_records_without_answers_say_so(some: list[Result]) -> None:
     silent = [replace(result, predicted=None) for result in some]
     table = confusion_table(by_class(silent, 5))
     assert len(table) == 3 and set(table["tie"]) == {"the records keep no answers"}
-    mixed = [with_answers(r) if r.record.cell.role == "teacher" else r for r in silent]
+    mixed = [replace(r, predicted=None) if r.record.cell.role != "teacher" else r for r in some]
     table = confusion_table(by_class(mixed, 5))
     assert table.loc[("resnet18", "none", "any"), "class_0"] == "the records keep no answers"
     assert isinstance(table.loc[("mfm", "-", "class_0"), "class_0"], float)

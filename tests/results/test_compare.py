@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,36 +13,20 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from fewdistill.results import ResultError
-from fewdistill.results.comparison.compare import Comparison, compare
-from fewdistill.results.comparison.published import find_figures, versus_published
-from fewdistill.results.comparison.selection import RecordSelection, find_selection
-from fewdistill.results.comparison.verdicts import outcome, published_verdict, summary, verdict
+from fewdistill.results.comparison.compare import compare
+from fewdistill.results.comparison.published import VersusPublished, find_figures, versus_published
+from fewdistill.results.comparison.selection import find_selection
+from fewdistill.results.comparison.verdicts import outcome, published_verdict, verdict
 from fewdistill.results.published.figures import load
 from fewdistill.results.records.bundle import pack
 from fewdistill.results.records.metrics import Accuracy
-from fewdistill.results.records.record import key_of
 from fewdistill.results.records.result import Result
 from fewdistill.results.records.store import RecordStore
-from fewdistill.results.stats import Needed
 from fewdistill.results.stats.unpaired import estimate, unpaired_difference
 from fewdistill.results.summary.per_class import class_names, of_class
 from tests.results import made
-
-Stores = Callable[[str], RecordStore]
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-
-
-def raw(folder: Path, model: str, distillation: str, shot: int) -> dict[int, dict[str, np.ndarray]]:
-    """Arrays of each seed, read with numpy alone."""
-    found = {}
-    with np.load(folder / "outcomes.npz") as arrays:
-        for line in (folder / "records.jsonl").read_text().splitlines():
-            record = json.loads(line)
-            cell, key = record["cell"], record["key"]
-            if (cell["model"], cell["distillation"], cell["shot"]) == (model, distillation, shot) and record["metrics"]:
-                asked = arrays[f"episodes-{arrays[f'{key}/episodes'].tobytes().hex()}/query_class"]
-                found[cell["seed"]] = {"correct": arrays[f"{key}/correct"].astype(float), "asked": asked}
-    return found
+from tests.results.comparisons import REFERENCE, pair, raw, result, row
+from tests.results.coverage import margin
 
 
 def two_way(grid: np.ndarray) -> list[tuple[float, int]]:
@@ -62,17 +45,12 @@ def half_width(parts: list[tuple[float, int]], level: float) -> float:
     return math.sqrt(sum(variance * scipy_stats.t.isf(level / 2, n) ** 2 for variance, n in parts))
 
 
-def interval(mean: float, variance: float, degrees: float) -> tuple[float, float, float]:
+def welch(mean: float, sources: list[tuple[float, int]]) -> tuple[float, float, float]:
+    """Ends of the 95 % interval and p: variances and their degrees of freedom, summed after Welch and Satterthwaite."""
+    variance = sum(v for v, _ in sources)
+    degrees = variance**2 / sum(v**2 / n for v, n in sources)
     low, high = scipy_stats.t.interval(0.95, degrees, loc=mean, scale=math.sqrt(variance))
     return low, high, 2 * scipy_stats.t.sf(abs(mean) / math.sqrt(variance), degrees)
-
-
-def row(name: str, *records: Result) -> RecordSelection:
-    return RecordSelection(name, records, False)
-
-
-def pair(a: str, b: str, place: Path, **more: bool | int | None) -> Comparison:
-    return compare(find_selection(f"{place}:{a}", place), find_selection(f"{place}:{b}", place), **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("distillation", ["d2m", "both"])
@@ -134,9 +112,8 @@ def test_classes_equal_an_independent_recomputation() -> None:
     assert [each.p for each in d.classes] == pytest.approx([stepped[i] for i in range(10)], rel=1e-6)
 
 
-def test_classes_asked_unequally_often_are_ratios(new_store: Stores) -> None:
+def test_classes_asked_unequally_often_are_ratios(store: RecordStore) -> None:
     """made.py draws the classes of the queries: an episode may ask one class several times."""
-    store = new_store("a")
     store.write(*made.finished(made.student(), 0.6))
     [result] = store.scan()[0]
     names = class_names(result)
@@ -155,20 +132,10 @@ def outcomes(draw: st.DrawFn) -> tuple[list[Result], list[Result]]:
     """Two rows of one to three seeds on the same 12 episodes, any answers."""
     seeds = draw(st.integers(1, 3))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    arrays = made.episodes(5, 12)
 
     def results(distillation: str) -> list[Result]:
-        found = []
-        for seed in range(seeds):
-            cell = made.student(distillation=distillation, seed=seed)
-            correct = (rng.random((12, 5)) < rng.random()).astype(np.uint8)
-            identity = {"cell": cell.model_dump()}
-            metrics = Accuracy(episodes=12, accuracy=float(correct.mean()), closed_low=0, closed_high=1)
-            record = made.unfinished(cell, "started").model_copy(
-                update={"status": "done", "metrics": metrics, "identity": identity, "key": key_of(identity)}
-            )
-            found.append(Result(record, correct, arrays["query_class"].astype(np.int16), "same"))
-        return found
+        cells = [made.student(distillation=distillation, seed=seed) for seed in range(seeds)]
+        return [result(cell, (rng.random((12, 5)) < rng.random()).astype(np.uint8)) for cell in cells]
 
     return results("d2m"), results("none")
 
@@ -215,8 +182,7 @@ def test_what_shares_no_episodes_is_told_unpaired() -> None:
             (grid.mean(0).var(ddof=1) / grid.shape[1], grid.shape[1] - 1),
             (alone.var(ddof=1) / len(alone), len(alone) - 1),
         ]
-        variance = sum(v for v, _ in sources)
-        low, high, p = interval(grid.mean() - alone.mean(), variance, variance**2 / sum(v**2 / n for v, n in sources))
+        low, high, p = welch(grid.mean() - alone.mean(), sources)
         assert (d.headline.low, d.headline.high, d.headline.p) == pytest.approx((low, high, p), rel=1e-9, abs=1e-12)
         assert verdict(d, "A", "B", 2).startswith("unpaired (different test videos): A scores above B")
 
@@ -225,9 +191,9 @@ def test_unpaired_is_welch_with_one_seed_and_covers_the_truth() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.normal(0.6, 0.2, 50), rng.normal(0.5, 0.3, 80)
     found = unpaired_difference(estimate([a], True), estimate([b], True))
-    welch = scipy_stats.ttest_ind(a, b, equal_var=False)
-    ends = welch.confidence_interval()
-    assert (found.p, found.low, found.high) == pytest.approx((welch.pvalue, ends.low, ends.high))
+    theirs = scipy_stats.ttest_ind(a, b, equal_var=False)
+    ends = theirs.confidence_interval()
+    assert (found.p, found.low, found.high) == pytest.approx((theirs.pvalue, ends.low, ends.high))
     hits = []
     for _ in range(400):
         sides = []
@@ -236,192 +202,49 @@ def test_unpaired_is_welch_with_one_seed_and_covers_the_truth() -> None:
             sides.append(estimate(list(0.5 + seeds + episodes + rng.normal(0, 0.3, (4, 80))), True))
         found = unpaired_difference(*sides)
         hits.append(found.low <= 0 <= found.high)
-    assert np.mean(hits) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 400)  # too wide rather than too narrow
+    assert np.mean(hits) > 0.95 - margin(400)  # too wide rather than too narrow
 
 
-def test_whole_folders_meet_at_what_both_have() -> None:
-    found = compare(find_selection("embedded", REFERENCE), find_selection("ablation", REFERENCE))
-    assert {d.a.name for d in found.differences} == {
-        "mobilenetv3_small / d2m", "mobilenetv3_small / none", "mobilenetv3_small / tokens",
-        "MFM(rgb+depth+skeleton; resnet18)",
-    }  # fmt: skip
-    assert all(d.same for d in found.differences) and "the same in 4" in summary(found)
-    assert "resnet18 / d2m, 1- and 5-shot" in found.only[0]
-    assert "mobilenetv3_small / d2m (query-level), 5-shot" in found.only[1]
-
-
-def test_heads_may_differ_where_they_are_told(new_store: Stores) -> None:
-    one, other = new_store("one"), new_store("other")
-    for store, head, frames in ((one, "trx", 8), (other, "otam", 4)):
-        for distillation, seed in itertools.product(("none", "d2m"), range(3)):
-            store.write(
-                *made.finished(made.student(distillation=distillation, seed=seed, head=head, frames=frames), 0.7)
-            )
-    found = compare(*(find_selection(str(store.root), Path("runs")) for store in (one, other)))
-    assert len(found.differences) == 2
-    assert all(d.notes == ("head trx against otam", "frames 8 against 4") for d in found.differences)
-
-
-def test_seeds_are_paired_and_the_rest_is_named(new_store: Stores) -> None:
-    store = new_store("a")
-    for seed in range(5):
-        store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.7))
-        if seed < 3:
-            store.write(*made.finished(made.student(seed=seed), 0.65))
-    [d] = pair("resnet18/d2m", "resnet18/none", store.root).differences
-    assert d.seeds == ((0, 1, 2), (0, 1, 2)) and d.notes == ("seed 3, 4 of A left out: the other side has none",)
-    [d] = pair("resnet18/d2m/s4", "resnet18/none/s0", store.root).differences
-    assert d.seeds == ((4,), (0,)) and not d.unpaired  # the episodes pair two single records
-    assert "in these trained models; with one seed" in verdict(d, "A", "B", 1) or outcome(d) == "open"
-    both = [find_selection(f"{store.root}:resnet18/{name}", Path()) for name in ("d2m", "none")]
-    late = replace(both[0], results=tuple(r for r in both[0].results if r.record.cell.seed > 2))
-    [d] = compare(late, both[1]).differences
-    assert d.unpaired == "no seed in common" and d.seeds == ((3, 4), (0, 1, 2))
-
-
-def test_verdicts_say_how_far_they_reach(new_store: Stores) -> None:
-    store = new_store("a")
-    for seed in range(3):
-        store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.80))
-        store.write(*made.finished(made.student(distillation="none", seed=seed), 0.55))
-        store.write(*made.finished(made.student(distillation="tokens", seed=seed), 0.80))
-    [better] = pair("resnet18/d2m", "resnet18/none", store.root).differences
-    span = better.headline
-    ends = f"[{100 * span.low:.1f}, {100 * span.high:.1f}]"
-    said = f"A is better than B by {100 * span.mean:.1f} points {ends}, three seeds."
-    assert verdict(better, "A", "B", 1) == said
-    [level] = pair("resnet18/d2m", "resnet18/tokens", store.root).differences
-    said = verdict(level, "A", "B", 1)
-    assert outcome(level) == "open" and level.headline.low < 0 < level.headline.high
-    assert f"A may be {-100 * level.headline.low:.1f} points worse than B, or {100 * level.headline.high:.1f}" in said
-    assert level.detectable is not None and f"under {100 * level.detectable:.1f} points" in said
-    wanted = replace(level, needed=Needed(None, 17), headline=replace(level.headline, mean=0.004))
-    assert verdict(wanted, "A", "B", 1).endswith("One of the measured 0.4 points would be found by about 17 seeds.")
-    assert "would be found" not in verdict(replace(wanted, needed=Needed(2, 3)), "A", "B", 1)  # as many as there are
-    corrected = replace(better, p=0.2)
-    assert "but Holm-corrected over 9 comparisons p is 0.200" in verdict(corrected, "A", "B", 9)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "said"),
-    [
-        ({"dataset": "hmdb51"}, {}, "data set hmdb51, 'b' embedded"),
-        ({"way": 3}, {}, "way 3, 'b' 5"),
-        ({"split": "val"}, {}, "split val, 'b' test"),
-        ({"shot": 1}, {}, "shot 1, 'b' 5"),
-    ],
-)
-def test_another_task_is_refused_by_name(a: dict[str, object], b: dict[str, object], said: str) -> None:
-    arrays = made.episodes(5, 12)
-    sides = []
-    for name, axes in (("a", a), ("b", b)):
-        cell = made.student(**axes)  # type: ignore[arg-type]
-        correct = np.ones((12, 5), np.uint8)
-        metrics = Accuracy(episodes=12, accuracy=1, closed_low=1, closed_high=1)
-        record = made.unfinished(cell, "started").model_copy(update={"status": "done", "metrics": metrics})
-        sides.append(row(name, Result(record, correct, arrays["query_class"].astype(np.int16), "same")))
-    for whole in (False, True):
-        with pytest.raises(ResultError, match=f"{said}: not the same task"):
-            compare(*(replace(side, whole=whole) for side in sides))
-
-
-def test_names_of_rows_and_records(believable_store: RecordStore, tmp_path: Path) -> None:
-    root = believable_store.root
-    assert len(find_selection(f"{root}:ResNet18/d2m", tmp_path).results) == 6  # three seeds, two shots
-    assert (
-        len(find_selection(f"{root}:teacher", tmp_path).results)
-        == len(find_selection(f"{root}:mfm", tmp_path).results)
-        == 2
-    )
-    assert len(find_selection(f"{root}:resnet18/d2m/s1", tmp_path).results) == 2
-    key = believable_store.all()[0].key
-    for text in (f"{root}:{key[:12]}", f"{root / key}.json"):
-        [result] = find_selection(text, tmp_path).results
-        assert result.record.key == key
-    assert find_selection(str(root), tmp_path).whole
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "records").symlink_to(root)
-    for text in ("mine", str(tmp_path / "mine")):
-        assert len(find_selection(text, tmp_path).results) == len(find_selection(str(root), tmp_path).results)
-    for text, said in (
-        (f"{root}:resnet18", "is 4 rows: name one of resnet18/both, resnet18/d2m, resnet18/none, resnet18/tokens"),
-        (f"{root}:resnet18/d2n", "did you mean .*resnet18/d2m"),
-        (f"{root}:nothing", "no such row or record; there is mfm|teacher"),
-        (f"{root}:", "wanted PLACE:ROW"),
-        ("mime", "'mime': no such folder, record or run .*did you mean mine"),
-        ("mime:resnet18/d2m", "did you mean mine"),
-    ):
-        with pytest.raises(ResultError, match=said):
-            find_selection(text, tmp_path)
-    with pytest.raises(ResultError, match=r"nothing finished to compare .*weights missing"):
-        compare(find_selection(f"{root}:resnet50/none", tmp_path), find_selection(f"{root}:resnet18/none", tmp_path))
-
-
-def test_damaged_records_are_left_out_by_name(new_store: Stores) -> None:
-    store = new_store("a")
-    for name in ("none", "d2m"):
-        store.write(*made.finished(made.student(distillation=name), 0.7))
-    (store.root / f"{'0' * 64}.json").write_text("{")
-    store.write(made.unfinished(made.student(distillation="d2m", seed=3), "failed", "loss is nan"))
-    found = pair("resnet18/d2m", "resnet18/none", store.root)
-    assert len(found.differences) == 1 and any("not read" in note and "0" * 64 in note for note in found.notes)
-    assert "seed 3 of A, 5-shot, failed: loss is nan" in found.notes and found.differences[0].seeds == ((0,), (0,))
-    whole = find_selection(str(store.root), Path())
-    assert "1 records of A are not finished" in compare(whole, whole).notes
-    (store.root.parent / "notes").mkdir()
-    (store.root.parent / "notes" / "x.txt").write_text("mine")
-    with pytest.raises(ResultError, match=r"no readable record.*1 other files, the first: .*x.txt: not a record"):
-        find_selection(str(store.root.parent / "notes"), Path())
-
-
-def test_a_printed_figure_is_never_paired(new_store: Stores) -> None:
+def test_a_printed_figure_is_never_paired(store: RecordStore) -> None:
     published = load()
-    store = new_store("a")
-    for seed in range(3):
-        for dataset, chance in (("HMDB_51", 0.72), ("ucf101", 0.95)):
-            store.write(
-                *made.finished(made.student(dataset=dataset, seed=seed, model=f"net-{dataset[:3].lower()}"), chance)
-            )
+    for seed, (dataset, chance) in itertools.product(range(3), (("HMDB_51", 0.72), ("ucf101", 0.95))):
+        cell = made.student(f"net-{dataset[:3].lower()}", dataset=dataset, seed=seed)
+        store.write(*made.finished(cell, chance))
     packed = pack(store, store.root.parent / "packed")[0].parent
-    side = find_selection(f"{store.root}:net-hmd/none", Path())
-    [found] = versus_published(side, find_figures("published:lite-mkd/resnet18/hmdb51", published), published)
+
+    def beside(ours: str, theirs: str, shot: int | None = None) -> list[VersusPublished]:
+        figures = find_figures(f"published:{theirs}", published)
+        return versus_published(find_selection(ours, Path()), figures, published, shot=shot)
+
+    [found] = beside(f"{store.root}:net-hmd/none", "lite-mkd/resnet18/hmdb51")
     values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(packed, "net-hmd", "none", 5).items())])
-    assert found.ours.mean == pytest.approx(values.mean()) and found.difference.mean == pytest.approx(
-        values.mean() - 0.7465
-    )
+    assert found.ours.mean == pytest.approx(values.mean())
+    assert found.difference.mean == pytest.approx(values.mean() - 0.7465)
     assert found.inside == (found.ours.low <= 0.7465 <= found.ours.high)
     said = published_verdict(found, "ours")
     assert said.startswith("unpaired (other episodes)") and "No p-value: the figure has no interval." in said
     assert "image size: ours 64, theirs 224" in found.differs and not found.tested
 
-    side = find_selection(f"{store.root}:net-ucf/none", Path())
-    [zoo] = versus_published(side, find_figures("published:trx-zoo/r2+1d/ucf101", published), published, shot=5)
+    [zoo] = beside(f"{store.root}:net-ucf/none", "trx-zoo/r2+1d/ucf101", 5)
     values = np.stack([d["correct"].mean(1) for _, d in sorted(raw(packed, "net-ucf", "none", 5).items())])
     sources = [
         (values.mean(1).var(ddof=1) / 3, 2), (values.mean(0).var(ddof=1) / 300, 299), (0.0005**2 / 3, 2)
     ]  # fmt: skip  # ± 0.0 printed: below 0.05 points
-    variance = sum(v for v, _ in sources)
-    low, high, p = interval(values.mean() - 0.995, variance, variance**2 / sum(v**2 / n for v, n in sources))
+    low, high, p = welch(values.mean() - 0.995, sources)
     assert zoo.tested and (zoo.difference.low, zoo.difference.high, zoo.difference.p) == pytest.approx((low, high, p))
     assert "the error of its episodes is not in it" in published_verdict(zoo, "ours")
 
-    for name, message in (
-        ("published:lite-mkd/resnet18/ucf101", "is on HMDB_51, lite-mkd/resnet18/ucf101 on UCF101"),
-        ("published:js-dke-gcn/9blocksofctr-gcn/ntu60-xsub", "no few-shot figure"),
-        ("published:otam-in-team/resnet50/hmdb51", "has shot 5, printed is 1"),
+    row = f"{store.root}:net-hmd/none"
+    for ours, theirs, message in (
+        (row, "lite-mkd/resnet18/ucf101", "is on HMDB_51, lite-mkd/resnet18/ucf101 on UCF101"),
+        (row, "js-dke-gcn/9blocksofctr-gcn/ntu60-xsub", "no few-shot figure"),
+        (row, "otam-in-team/resnet50/hmdb51", "has shot 5, printed is 1"),
+        (row, "lite-mdk/resnet18/hmdb51", r"did you mean .*lite-mkd/resnet18/hmdb51.*fewdistill list published"),
+        (row, "lite-mkd/resnet18", "is 3 rows: name one of lite-mkd/resnet18/hmdb51"),
+        (str(store.root), "trx/resnet50/ucf101", "is a whole folder"),
     ):
         with pytest.raises(ResultError, match=message):
-            versus_published(
-                find_selection(f"{store.root}:net-hmd/none", Path()), find_figures(name, published), published
-            )
-    with pytest.raises(ResultError, match=r"did you mean .*lite-mkd/resnet18/hmdb51.*fewdistill list published"):
-        find_figures("published:lite-mdk/resnet18/hmdb51", published)
-    with pytest.raises(ResultError, match="is 3 rows: name one of lite-mkd/resnet18/hmdb51"):
-        find_figures("published:lite-mkd/resnet18", published)
-    with pytest.raises(ResultError, match="is a whole folder"):
-        versus_published(
-            find_selection(str(store.root), Path()), find_figures("published:trx/resnet50/ucf101", published), published
-        )
+            beside(ours, theirs)
 
 
 def test_an_unpaired_accuracy_of_seeds_that_agree_by_chance_keeps_the_error_of_its_episodes() -> None:

@@ -17,11 +17,8 @@ from fewdistill.results.report.page import write_report
 from fewdistill.results.summary.rows import summarise
 from tests.results import made
 
-Stores = Callable[[str], RecordStore]
 
-
-def test_every_broken_file_is_named(new_store: Stores) -> None:
-    store = new_store("a")
+def test_every_broken_file_is_named(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     good = store.write(record, arrays)
     whole = good.read_text()
@@ -46,8 +43,7 @@ def test_every_broken_file_is_named(new_store: Stores) -> None:
     assert str(left) not in str(caught.value)
 
 
-def test_cut_or_missing_arrays_are_named(new_store: Stores) -> None:
-    store = new_store("a")
+def test_cut_or_missing_arrays_are_named(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     npz = store.write(record, arrays).with_suffix(".npz")
     npz.write_bytes(npz.read_bytes()[:200])
@@ -74,8 +70,7 @@ def flipped(sound: bytes) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("damage", [cut, flipped])
 @pytest.mark.parametrize("pattern", ["{key}.json", "{key}.npz", "episodes-*.npz"])
-def test_no_figure_comes_of_a_damaged_file(pattern: str, damage: Damage, new_store: Stores) -> None:
-    store = new_store("a")
+def test_no_figure_comes_of_a_damaged_file(pattern: str, damage: Damage, store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7, count=60, cost=Cost(macs_per_episode=1e9))
     store.write(record, arrays)
     [file] = store.root.glob(pattern.format(key=record.key))
@@ -94,8 +89,7 @@ def test_no_figure_comes_of_a_damaged_file(pattern: str, damage: Damage, new_sto
     assert refused > (78 if damage is cut else 100)
 
 
-def test_a_report_shows_what_is_sound_and_names_what_is_not(new_store: Stores, tmp_path: Path) -> None:
-    store = new_store("a")
+def test_a_report_shows_what_is_sound_and_names_what_is_not(store: RecordStore, tmp_path: Path) -> None:
     cut, bare, lost, sound = (made.finished(made.student(f"net_{i}"), 0.5 + i / 10, count=60) for i in range(4))
     running = made.unfinished(made.student("net_4"), "started")
     for record, arrays in (cut, bare, lost, sound):
@@ -120,8 +114,8 @@ def test_a_report_shows_what_is_sound_and_names_what_is_not(new_store: Stores, t
         assert record.metrics is not None and f"{100 * record.metrics.accuracy:.2f}" not in page
 
 
-def test_damaged_episodes_are_looked_at_once(new_store: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, opened = new_store("a"), []
+def test_damaged_episodes_are_looked_at_once(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
     for seed in range(5):
         store.write(*made.finished(made.student(seed=seed), 0.7, count=60))
     [shared] = store.root.glob("episodes-*.npz")
@@ -135,8 +129,7 @@ def test_damaged_episodes_are_looked_at_once(new_store: Stores, monkeypatch: pyt
     assert not results and len(problems) == 5 and opened.count(shared) == 1
 
 
-def test_a_pickle_in_disguise_is_not_loaded(new_store: Stores) -> None:
-    store = new_store("a")
+def test_a_pickle_in_disguise_is_not_loaded(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     npz = store.write(record, arrays).with_suffix(".npz")
     np.savez(npz, **(arrays | {"correct": np.array([[object()]], dtype=object)}))  # type: ignore[arg-type]
@@ -144,8 +137,7 @@ def test_a_pickle_in_disguise_is_not_loaded(new_store: Stores) -> None:
         store.arrays(record.key)
 
 
-def test_a_write_cut_off_before_the_rename_changes_nothing(new_store: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = new_store("a")
+def test_a_write_cut_off_before_the_rename_changes_nothing(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     store.write(record, arrays)
     before = {file.name: file.read_bytes() for file in store.root.iterdir()}
@@ -159,7 +151,7 @@ def test_a_write_cut_off_before_the_rename_changes_nothing(new_store: Stores, mo
     assert {file.name: file.read_bytes() for file in store.root.iterdir()} == before
 
 
-def test_arrays_reach_the_disk_before_their_record(new_store: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_reach_the_disk_before_their_record(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     rename = os.replace
 
@@ -168,7 +160,7 @@ def test_arrays_reach_the_disk_before_their_record(new_store: Stores, monkeypatc
         rename(source, target)
 
     monkeypatch.setattr("os.replace", noted)
-    new_store("a").write(*made.finished(made.student(), 0.7))
+    store.write(*made.finished(made.student(), 0.7))
     assert order == [".npz", ".npz", ".json"]
 
 

@@ -1,7 +1,6 @@
 """Folders of records as one list: what stands twice, and what contradicts itself."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,9 @@ from fewdistill.results.records.bundle import RECORDS
 from fewdistill.results.records.differences import differences, differences_but_seed
 from fewdistill.results.records.merge import merge
 from fewdistill.results.records.record import Record, key_of
-from fewdistill.results.records.store import RecordStore
 from fewdistill.results.report.page import write_report
 from fewdistill.results.summary.rows import summarise
 from tests.results import made
-
-Stores = Callable[[str], RecordStore]
 
 
 def trained(record: Record, **settings: Any) -> Record:
@@ -30,7 +26,7 @@ def trained(record: Record, **settings: Any) -> Record:
     return record.model_copy(update=told)
 
 
-def test_a_record_in_two_folders_counts_once_and_is_noted(new_store: Stores) -> None:
+def test_a_record_in_two_folders_counts_once_and_is_noted(new_store: made.Stores) -> None:
     a, b = new_store("a"), new_store("b")
     record, arrays = made.finished(made.student(), 0.7)
     a.write(made.unfinished(made.student(), "started"))
@@ -50,7 +46,7 @@ def test_a_record_in_two_folders_counts_once_and_is_noted(new_store: Stores) -> 
         merge([a.root / "nowhere"])
 
 
-def test_a_record_of_two_suites_is_a_cell_of_each(new_store: Stores) -> None:
+def test_a_record_of_two_suites_is_a_cell_of_each(new_store: made.Stores) -> None:
     a, b = new_store("a"), new_store("b")
     record, arrays = made.finished(made.student(), 0.7)
     other = record.model_copy(update={"cell": record.cell.model_copy(update={"suite": "other"})})
@@ -73,7 +69,7 @@ def test_the_committed_bundles_contradict_nothing() -> None:
     assert all(result.record.status == "done" for result in results)
 
 
-def test_of_two_copies_the_newer_schema_is_taken(new_store: Stores) -> None:
+def test_of_two_copies_the_newer_schema_is_taken(new_store: made.Stores) -> None:
     a, b = new_store("a"), new_store("b")
     record, arrays = made.finished(made.student(), 0.7)
     old = record.model_copy(update={"schema_version": 2})
@@ -83,7 +79,7 @@ def test_of_two_copies_the_newer_schema_is_taken(new_store: Stores) -> None:
     assert result.predicted is not None and problem.note
 
 
-def test_different_results_of_one_record_are_named_and_neither_is_shown(new_store: Stores) -> None:
+def test_different_results_of_one_record_are_named_and_neither_is_shown(new_store: made.Stores) -> None:
     a, b, c = new_store("a"), new_store("b"), new_store("c")
     record, arrays = made.finished(made.student(), 0.7)
     other, others = made.finished(made.student(), 0.2)
@@ -100,7 +96,7 @@ def test_different_results_of_one_record_are_named_and_neither_is_shown(new_stor
     assert row.unfinished[0].startswith("seed 0 skipped: ") and str(b.root) in row.unfinished[0]
 
 
-def test_different_answers_of_the_same_accuracy_are_different_results(new_store: Stores) -> None:
+def test_different_answers_of_the_same_accuracy_are_different_results(new_store: made.Stores) -> None:
     a, b = new_store("a"), new_store("b")
     record, arrays = made.finished(made.student(), 0.5)
     a.write(record, arrays)
@@ -110,7 +106,7 @@ def test_different_answers_of_the_same_accuracy_are_different_results(new_store:
     assert result.record.status == "skipped" and "different results" in str(problem)
 
 
-def test_a_cell_with_two_identities_is_named_with_the_settings_that_differ(new_store: Stores, tmp_path: Path) -> None:
+def test_a_cell_with_two_identities_is_named_with_what_differs(new_store: made.Stores, tmp_path: Path) -> None:
     a, b = new_store("a"), new_store("b")
     record, arrays = made.finished(made.student(), 0.7)
     short, long = trained(record), trained(record, base={"base": {"epochs": 20, "lr": 0.1}}, episodic={"lr": 1e-3})
@@ -130,7 +126,7 @@ def test_a_cell_with_two_identities_is_named_with_the_settings_that_differ(new_s
     assert [result.record.status for result in merge([a.root, b.root], keys=[short.key])[0]] == ["done"]
 
 
-def test_seeds_that_were_not_trained_alike_are_noted(new_store: Stores) -> None:
+def test_seeds_that_were_not_trained_alike_are_noted(new_store: made.Stores) -> None:
     a, b = new_store("a"), new_store("b")
     for seed, store in ((0, a), (1, a), (2, b), (3, b)):
         record, arrays = made.finished(made.student(seed=seed), 0.7)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations, pairwise, product
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -34,8 +35,6 @@ from fewdistill.results.summary.per_class import ClassScores, by_class
 from fewdistill.results.summary.rows import Row, summarise
 from tests.results import made
 
-Stores = Callable[[str], RecordStore]
-
 DRAW = """
 import sys
 from fewdistill.results.plots.accuracy import accuracy_over_cost, learning_curves
@@ -47,25 +46,9 @@ learning_curves([result.record for result in results], sys.argv[2] + "/curves")
 """
 
 
-def with_answers(result: Result) -> Result:
-    """The result with answers that fit it: the right class, or another of the episode; one tie."""
-    if result.correct is None or result.query_class is None:
-        return result
-    rng = np.random.default_rng(len(result.record.key))
-    other = rng.permuted(result.query_class, axis=1)
-    answers = np.where(result.correct == 1, result.query_class, np.where(other == result.query_class, -1, other))
-    names = np.array([f"class_{number}" for number in range(10)])
-    return replace(result, predicted=answers.astype(np.int16), class_names=names)
-
-
 @pytest.fixture(scope="module")
 def results(believable_store: RecordStore) -> list[Result]:
-    return [with_answers(result) for result in believable_store.scan()[0]]
-
-
-@pytest.fixture(scope="module")
-def rows(results: list[Result]) -> list[Row]:
-    return summarise(results)
+    return believable_store.scan()[0]
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +94,12 @@ def check_letters(figure: Figure) -> None:
         assert min(common) < 2.0, f"{one!r} covers {two!r}"
 
 
+def bars_of(axes: Axes) -> list[Bbox]:
+    """Where the error bars stand in the picture, in pixels."""
+    lines = [collection for collection in axes.collections if isinstance(collection, LineCollection)]
+    return [Bbox(axes.transData.transform(segment)) for line in lines for segment in line.get_segments()]
+
+
 def test_no_name_covers_the_interval_of_few_clips(rows: list[Row], tmp_path: Path, drawn: list[Figure]) -> None:
     def wide(value: Interval | None) -> Interval | None:
         return value and replace(value, low=value.mean - 0.15, high=value.mean + 0.15)
@@ -118,12 +107,7 @@ def test_no_name_covers_the_interval_of_few_clips(rows: list[Row], tmp_path: Pat
     accuracy_over_cost([replace(row, accuracy=wide(row.accuracy)) for row in rows], 5, tmp_path / "wide")
     [axes] = drawn[0].axes
     drawn[0].draw_without_rendering()
-    bars = [
-        Bbox(axes.transData.transform(segment))
-        for collection in axes.collections
-        if isinstance(collection, LineCollection)
-        for segment in collection.get_segments()
-    ]
+    bars = bars_of(axes)
     names = [text for text in axes.texts if text.get_text()]
     assert len(bars) > len(names) > 0
     for text in names:
@@ -177,8 +161,9 @@ def test_letters_of_gains_and_classes(
         confusion_plot(silent, of["resnet18", "d2m"], 5, tmp_path / "none")
 
 
-def test_each_stream_of_a_supervised_teacher_has_a_head(new_store: Stores, tmp_path: Path, drawn: list[Figure]) -> None:
-    store = new_store("a")
+def test_each_stream_of_a_supervised_teacher_has_a_head(
+    store: RecordStore, tmp_path: Path, drawn: list[Figure]
+) -> None:
     for stream, variant, seed in product(("joint", "bone"), ("", "longer"), range(3)):
         store.write(*made.finished(made.supervised(f"ctr_gcn-{stream}", seed=seed, variant=variant), 0.6, count=50))
     gains_plot(summarise(store.scan()[0]), None, tmp_path / "gains", variants=True)
@@ -189,9 +174,8 @@ def test_each_stream_of_a_supervised_teacher_has_a_head(new_store: Stores, tmp_p
 
 
 def test_streams_of_one_network_stand_side_by_side_under_one_name(
-    new_store: Stores, tmp_path: Path, drawn: list[Figure]
+    store: RecordStore, tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    store = new_store("a")
     for stream, accuracy, macs in (
         ("joint", 0.6, 1e9),
         ("bone", 0.6, 1e9),
@@ -211,10 +195,10 @@ def test_streams_of_one_network_stand_side_by_side_under_one_name(
 
 
 def test_names_in_a_crowd_stand_apart_and_beside_their_own(
-    new_store: Stores, tmp_path: Path, drawn: list[Figure]
+    store: RecordStore, tmp_path: Path, drawn: list[Figure]
 ) -> None:
     """Sums and single streams of three networks, as of NW-UCLA: two of them cost nearly the same, two score alike."""
-    store, costs = new_store("a"), {"joint": 1, "bone": 1, "two": 2, "four": 4}
+    costs = {"joint": 1, "bone": 1, "two": 2, "four": 4}
     for network, of_one, streams in (
         ("ctr_gcn", 0.311e9, "joint bone two four"),
         ("dke_gcn", 0.254e9, "joint"),
@@ -231,12 +215,7 @@ def test_names_in_a_crowd_stand_apart_and_beside_their_own(
     check_letters(figure)
     [axes] = figure.axes
     figure.draw_without_rendering()
-    bars = [
-        Bbox(axes.transData.transform(segment)).padded(1)
-        for collection in axes.collections
-        if isinstance(collection, LineCollection)
-        for segment in collection.get_segments()
-    ]
+    bars = [bar.padded(1) for bar in bars_of(axes)]
     places = sorted({round((bar.x0 + bar.x1) / 2, 1) for bar in bars})
     assert len(places) == 9 and min(right - left for left, right in pairwise(places)) > 3, "marks hide each other"
     boxes = {text.get_text().replace("\n", " "): text.get_window_extent() for text in axes.texts if text.get_text()}
@@ -268,8 +247,7 @@ def test_groups_side_by_side_keep_their_order_and_do_not_meet(groups: list[tuple
         assert places == pytest.approx(centres), "none moves without need"
 
 
-def test_folded_heads_keep_their_distance(new_store: Stores, tmp_path: Path, drawn: list[Figure]) -> None:
-    store = new_store("a")
+def test_folded_heads_keep_their_distance(store: RecordStore, tmp_path: Path, drawn: list[Figure]) -> None:
     for name, variant, seed in product(("none", "dkd"), ("", "longer", "shorter"), range(3)):
         cell = made.supervised("light_dke_gcn-joint-and-bone", name, seed=seed, variant=variant)
         store.write(*made.finished(cell, 0.6, count=50))
@@ -283,9 +261,8 @@ def test_folded_heads_keep_their_distance(new_store: Stores, tmp_path: Path, dra
 
 @pytest.mark.parametrize(("dearer", "named"), [(0.6, False), (0.8, True)])
 def test_a_front_of_one_row_is_no_line_and_has_no_name(
-    new_store: Stores, tmp_path: Path, drawn: list[Figure], dearer: float, named: bool
+    store: RecordStore, tmp_path: Path, drawn: list[Figure], dearer: float, named: bool
 ) -> None:
-    store = new_store("a")
     for model, accuracy, macs in (("resnet18", 0.7, 1e9), ("resnet34", dearer, 2e9)):
         store.write(*made.finished(made.student(model), accuracy, cost=made.Cost(macs_per_episode=macs)))
     accuracy_over_cost(summarise(store.scan()[0]), 5, tmp_path / "cost")
@@ -294,9 +271,8 @@ def test_a_front_of_one_row_is_no_line_and_has_no_name(
 
 
 def test_names_of_students_that_cost_alike_do_not_cover_each_other(
-    new_store: Stores, tmp_path: Path, drawn: list[Figure]
+    store: RecordStore, tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    store = new_store("a")
     for number in range(6):
         cost = made.Cost(macs_per_episode=(10 + number) * 1e9)
         cell = made.student(f"mobilenetv4_medium_{number}")
@@ -305,8 +281,10 @@ def test_names_of_students_that_cost_alike_do_not_cover_each_other(
     check_letters(drawn[0])
 
 
-def test_the_same_bytes_in_another_process(believable_store: RecordStore, rows: list[Row], tmp_path: Path) -> None:
-    records = [result.record for result in believable_store.scan()[0]]
+def test_the_same_bytes_in_another_process(
+    believable_store: RecordStore, rows: list[Row], results: list[Result], tmp_path: Path
+) -> None:
+    records = [result.record for result in results]
     files = [*accuracy_over_cost(rows, 5, tmp_path / "cost"), *learning_curves(records, tmp_path / "curves")]
     (tmp_path / "again").mkdir()
     command = [sys.executable, "-c", DRAW, str(believable_store.root), str(tmp_path / "again")]

@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from fewdistill.results.summary.rows import Row
 from tests.browser import Browser
 from tests.results import made
 from tests.results.pages import LINES, ROWS, by_place, choose, column, values
-
-Stores = Callable[[str], RecordStore]
 
 
 def test_accuracies_and_gains_equal_the_npz_files(page: Browser, cells: dict[str, dict[str, Any]]) -> None:
@@ -203,69 +200,60 @@ def test_files_beside_exist_and_two_hundred_records_stay_small(report: Path) -> 
     assert plotly + (len(text) - plotly) / 77 * 200 < 8e6
 
 
-def test_one_unfinished_record_and_hostile_names(new_store: Stores, browser: Browser, tmp_path: Path) -> None:
-    store = new_store("a")
+def test_one_unfinished_record_and_hostile_names(store: RecordStore, browser: Browser, tmp_path: Path) -> None:
     odd = made.student(model="<img src=x onerror=alert(1)>", dataset="</script><b>&amp;", distillation="<b>'\"&")
     record, arrays = made.finished(odd, 0.6)
     store.write(record, arrays)
     store.write(made.unfinished(made.student(model="x", dataset="y"), "started"))
     (store.root / "notes.txt").write_text("mine")
     path = write_report([store.root], tmp_path / "out")
-    browser.errors.clear()
-    browser.requests.clear()
-    browser.open(path)
-    browser.run(f"openRecord('{record.key}')")
-    assert "<img src=x" in browser.run("document.getElementById('panel').innerText")
-    assert browser.errors == [] and {u for u in browser.requests if not u.startswith("data:")} == {path.as_uri()}
-    assert browser.run(f"{ROWS}.length") == 2
-    assert browser.run("document.querySelectorAll('img, td b').length") == 0
-    assert "notes.txt: not a record" in browser.run("document.body.textContent")
+    with browser.showing(path):
+        browser.run(f"openRecord('{record.key}')")
+        assert "<img src=x" in browser.run("document.getElementById('panel').innerText")
+        assert browser.run(f"{ROWS}.length") == 2
+        assert browser.run("document.querySelectorAll('img, td b').length") == 0
+        assert "notes.txt: not a record" in browser.run("document.body.textContent")
 
 
-def test_gains_of_nothing_and_a_variant_have_a_page_too(new_store: Stores, browser: Browser, tmp_path: Path) -> None:
-    store = new_store("same")
+def test_gains_of_nothing_and_a_variant_have_a_page_too(store: RecordStore, browser: Browser, tmp_path: Path) -> None:
     plain, arrays = made.finished(made.student(), 0.7)
     distilled, _ = made.finished(made.student(distillation="d2m"), 0.7)
     store.write(plain, arrays)
     store.write(distilled.model_copy(update={"metrics": plain.metrics}), arrays)
     store.write(*made.finished(made.student(distillation="d2m", variant="flips"), 0.6))
-    browser.errors.clear()
-    browser.open(write_report(store.root, tmp_path / "out"))
-    assert browser.run(f"{LINES.format('ablations')}.length") == 1
-    assert browser.run("document.getElementById('ablations-chart').data.at(-1).customdata.length") == 1
-    assert browser.run("document.getElementById('cost-empty').hidden") is False  # no costs
-    choose(browser, "variant", "flips")
-    assert browser.run(f"{ROWS}.length") == 1 and browser.run("location.hash") == "#variant=flips"
-    browser.run(
-        "(s => { s.selectedIndex = 1; s.dispatchEvent(new Event('change')); })"
-        "(document.querySelector('select[name=variant]'))"
-    )
-    assert browser.run(f"{ROWS}.length") == 2 and browser.run("location.hash") == "#variant="
-    browser.reload()
-    assert browser.run(f"{ROWS}.length") == 2
-    assert browser.errors == []
+    with browser.showing(write_report(store.root, tmp_path / "out")):
+        assert browser.run(f"{LINES.format('ablations')}.length") == 1
+        assert browser.run("document.getElementById('ablations-chart').data.at(-1).customdata.length") == 1
+        assert browser.run("document.getElementById('cost-empty').hidden") is False  # no costs
+        choose(browser, "variant", "flips")
+        assert browser.run(f"{ROWS}.length") == 1 and browser.run("location.hash") == "#variant=flips"
+        browser.run(
+            "(s => { s.selectedIndex = 1; s.dispatchEvent(new Event('change')); })"
+            "(document.querySelector('select[name=variant]'))"
+        )
+        assert browser.run(f"{ROWS}.length") == 2 and browser.run("location.hash") == "#variant="
+        browser.reload()
+        assert browser.run(f"{ROWS}.length") == 2
 
 
 def test_marks_of_networks_that_cost_alike_stand_side_by_side(
-    new_store: Stores, browser: Browser, tmp_path: Path
+    store: RecordStore, browser: Browser, tmp_path: Path
 ) -> None:
-    store, streams = new_store("a"), ("joint", "bone", "joint_motion")
+    streams = ("joint", "bone", "joint_motion")
     for stream in streams:
         for name in ("none", "dkd"):
             cell = made.supervised(f"light_dke_gcn-{stream}", name)
             store.write(*made.finished(cell, 0.6, count=50, cost=made.Cost(macs_per_episode=1e9)))
     store.write(*made.finished(made.supervised("ctr_gcn-joint"), 0.6, count=50, cost=made.Cost(macs_per_episode=2e9)))
-    browser.errors.clear()
-    browser.open(write_report(store.root, tmp_path / "out"))
-    drawn = "document.getElementById('cost-chart').data.filter(t => t.error_y).flatMap(t => [...t.x])"
-    at = sorted(browser.run(drawn))
-    assert len(at) == 7 and at[-1] == pytest.approx(2)
-    assert min(after - before for before, after in pairwise(at)) > 0.002, "none hides another"
-    assert at[0] * at[-2] == pytest.approx(1), "about their cost, on its logarithmic axis"
-    assert browser.errors == []
+    with browser.showing(write_report(store.root, tmp_path / "out")):
+        drawn = "document.getElementById('cost-chart').data.filter(t => t.error_y).flatMap(t => [...t.x])"
+        at = sorted(browser.run(drawn))
+        assert len(at) == 7 and at[-1] == pytest.approx(2)
+        assert min(after - before for before, after in pairwise(at)) > 0.002, "none hides another"
+        assert at[0] * at[-2] == pytest.approx(1), "about their cost, on its logarithmic axis"
 
 
-def test_a_record_of_two_suites_is_a_cell_of_both(new_store: Stores, tmp_path: Path) -> None:
+def test_a_record_of_two_suites_is_a_cell_of_both(new_store: made.Stores, tmp_path: Path) -> None:
     one, two, broken = new_store("one"), new_store("two"), new_store("broken")
     record, arrays = made.finished(made.student(), 0.7)
     one.write(record, arrays)
@@ -279,7 +267,7 @@ def test_a_record_of_two_suites_is_a_cell_of_both(new_store: Stores, tmp_path: P
     assert "the same cell with different results" in text and "0 of 1 records finished" in text
 
 
-def test_nothing_to_report(new_store: Stores, tmp_path: Path) -> None:
+def test_nothing_to_report(new_store: made.Stores, tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="no such folder"):
         write_report(tmp_path / "nowhere", tmp_path / "out")
     empty = new_store("empty")

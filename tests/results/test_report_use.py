@@ -191,16 +191,14 @@ def test_hover_and_tap_tell_the_intervals(page: Browser, report: Path, rows: lis
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
 def test_it_fits_the_window(browser: Browser, report: Path, width: int, dark: bool) -> None:
-    browser.errors.clear()
-    browser.open(report, width, 844, dark)
-    assert browser.run("document.documentElement.scrollWidth") <= width
-    paper = browser.run("getComputedStyle(document.body).backgroundColor")
-    assert (paper == "rgb(20, 23, 27)") is dark
-    parts = "[...document.querySelectorAll('h1,h2,p,select,input,details,.chart,.scroll')]"
-    assert browser.run(f"{parts}.filter(e => e.getBoundingClientRect().right > innerWidth + 1).length") == 0
-    browser.run("openRecord(Object.keys(data.records)[0])")
-    assert browser.run("(p => p.scrollWidth <= p.clientWidth)(document.getElementById('panel'))") is True
-    assert browser.run("document.querySelectorAll('select:not([aria-label])').length") == browser.run(
-        "document.querySelectorAll('label select').length"
-    )
-    assert browser.errors == []
+    with browser.showing(report, width, 844, dark):
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        paper = browser.run("getComputedStyle(document.body).backgroundColor")
+        assert (paper == "rgb(20, 23, 27)") is dark
+        parts = "[...document.querySelectorAll('h1,h2,p,select,input,details,.chart,.scroll')]"
+        assert browser.run(f"{parts}.filter(e => e.getBoundingClientRect().right > innerWidth + 1).length") == 0
+        browser.run("openRecord(Object.keys(data.records)[0])")
+        assert browser.run("(p => p.scrollWidth <= p.clientWidth)(document.getElementById('panel'))") is True
+        assert browser.run("document.querySelectorAll('select:not([aria-label])').length") == browser.run(
+            "document.querySelectorAll('label select').length"
+        )

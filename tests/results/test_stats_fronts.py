@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fewdistill.results import ResultError
 from fewdistill.results.stats import accuracy_draws, front_probability, hypervolume, hypervolume_interval, pareto_front
+from tests.results.coverage import margin
 
 SIMS = 300
 
@@ -20,6 +21,16 @@ def measured(
     mood = rng.normal(0, 0.12, episodes) + rng.normal(0, 0.05, (len(true), 1, episodes))
     noise = rng.normal(0, seed_sd, (len(true), seeds, 1)) + rng.normal(0, 0.15, (len(true), seeds, episodes))
     return [list(point) for point in true[:, None, None] + mood + noise]
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=12))
+def test_front_and_hypervolume_by_brute_force(points: list[tuple[int, int]]) -> None:
+    cost, accuracy = [float(c) for c, _ in points], [float(a) for _, a in points]
+    front = {points[i] for i in pareto_front(cost, accuracy)}
+    assert front == {p for p in points if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)}
+    squares = {(c, a) for p in points for c in range(p[0], 8) for a in range(2, p[1])}
+    assert hypervolume(cost, accuracy, 8.0, 2.0) == len(squares)
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
@@ -59,7 +70,7 @@ def test_hypervolume_interval_covers(true: list[float], seeds: int, seed_sd: flo
         draws = accuracy_draws(points, rng, draws=600)
         found = hypervolume_interval(cost, [float(np.mean(point)) for point in points], draws, worst, 0.3)
         hits.append(found.low <= truth <= found.high)
-    assert np.mean(hits) >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / SIMS)
+    assert np.mean(hits) >= 0.95 - margin(SIMS)
 
 
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (5, 0.02)])
@@ -78,7 +89,7 @@ def test_front_probability_is_the_share_of_points_that_are_on_it(seeds: int, see
         part = (chance > low) & (chance <= high)
         expected = chance[part].mean()
         assert part.sum() > 30
-        assert abs(truth[part].mean() - expected) < 4 * math.sqrt(expected * (1 - expected) / part.sum()) + 0.03
+        assert abs(truth[part].mean() - expected) < margin(part.sum(), expected) + 0.03
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -92,7 +103,7 @@ def test_each_points_draws_cover_its_accuracy(shared: bool) -> None:
         low, high = np.quantile(accuracy_draws(points, rng, 800, shared), [0.025, 0.975], axis=0)
         hits.append((low <= truth) & (truth <= high))
     share = np.mean(hits, axis=0)
-    assert np.all(share >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / SIMS)) and np.all(share <= 0.99)
+    assert np.all(share >= 0.95 - margin(SIMS)) and np.all(share <= 0.99)
 
 
 def test_shared_episodes_move_points_together() -> None:

@@ -23,6 +23,7 @@ from fewdistill.results.stats import (
     paired_difference,
     paired_over_seeds,
 )
+from tests.results.coverage import margin
 
 SIMS = 400
 
@@ -46,7 +47,7 @@ def test_the_paired_test_has_the_power_promised() -> None:
     rng = np.random.default_rng(1)
     truth = detectable_difference(0.3, 50)
     found = [paired_difference(truth + rng.normal(0, 0.3, 50), np.zeros(50)).p < 0.05 for _ in range(SIMS)]
-    assert abs(np.mean(found) - 0.8) < 4 * math.sqrt(0.8 * 0.2 / SIMS)
+    assert abs(np.mean(found) - 0.8) < margin(SIMS, 0.8)
 
 
 def test_episodes_needed_inverts_detectable_difference() -> None:
@@ -77,7 +78,7 @@ def test_the_test_over_seeds_has_the_power_promised(components: Components, seed
         both = paired_over_seeds(list(grid + rng.normal(0, components.rest, grid.shape)), nothing).both
         assert both is not None
         found.append(both.p < 0.05)
-    assert abs(np.mean(found) - 0.8) < 4 * math.sqrt(0.8 * 0.2 / SIMS) + 0.02  # squares added are an approximation
+    assert abs(np.mean(found) - 0.8) < margin(SIMS, 0.8) + 0.02  # squares added are an approximation
 
 
 def test_more_episodes_stop_helping() -> None:

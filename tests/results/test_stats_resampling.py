@@ -13,14 +13,11 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from fewdistill.results import ResultError
-from fewdistill.results.stats import class_bootstrap, hierarchical_bootstrap, hierarchical_difference
+from fewdistill.results.stats import class_bootstrap, closed_interval, hierarchical_bootstrap, hierarchical_difference
+from tests.results.coverage import margin
 
 SIMS = 300
 Grid = np.ndarray[Any, Any]
-
-
-def near(share: float, level: float, sims: int = SIMS) -> bool:
-    return abs(share - level) < 4 * math.sqrt(level * (1 - level) / sims)
 
 
 def world(
@@ -55,6 +52,17 @@ def test_class_bootstrap_equals_scipys_before_it_is_widened() -> None:
         assert end - ours.mean == pytest.approx(widening * (other - ours.mean), rel=0.05)
 
 
+def test_class_bootstrap_is_wider_than_the_closed_interval_and_repeats() -> None:
+    query_class = np.tile(np.arange(10), (200, 1))
+    correct = (query_class < 7).astype(np.uint8)
+    found = [class_bootstrap(correct, query_class, np.random.default_rng(3)) for _ in range(2)]
+    assert found[0] == found[1]
+    assert found[0].mean == pytest.approx(0.7) and found[0].n == 10
+    assert found[0].half_width > 0.2 and closed_interval(correct.mean(axis=1)).half_width == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ResultError, match="two classes"):
+        class_bootstrap([[1, 0]], [[3, 3]], np.random.default_rng(0))
+
+
 @pytest.mark.parametrize(("classes", "between"), [(5, 0.12), (10, 0.12), (10, 0.0), (24, 0.12)])
 def test_class_bootstrap_covers_other_classes_and_videos(classes: int, between: float) -> None:
     rng = np.random.default_rng(2)
@@ -63,12 +71,11 @@ def test_class_bootstrap_covers_other_classes_and_videos(classes: int, between: 
         (correct,), owner, _ = world(rng, classes, 12, between=between, within=0.1, seeds=(0.0,))
         found = class_bootstrap(correct, owner, rng, draws=500)
         hits.append(found.low <= 0.6 <= found.high)
-    assert near(float(np.mean(hits)), 0.945)
+    assert abs(np.mean(hits) - 0.945) < margin(SIMS, 0.945)
 
 
 @pytest.mark.parametrize(
-    ("classes", "videos", "between", "level"),
-    [(5, 8, 0.12, 0.955), (10, 8, 0.12, 0.955), (10, 8, 0.0, 0.985)],
+    ("classes", "videos", "between", "level"), [(5, 8, 0.12, 0.955), (10, 8, 0.12, 0.955), (10, 8, 0.0, 0.985)]
 )
 def test_hierarchical_bootstrap_covers_other_classes_and_videos(
     classes: int, videos: int, between: float, level: float
@@ -79,7 +86,7 @@ def test_hierarchical_bootstrap_covers_other_classes_and_videos(
         correct, owner, query = world(rng, classes, videos, between=between, within=0.1, seeds=(0.0,))
         found = hierarchical_bootstrap(correct, [owner], [query], rng, draws=200)
         hits.append(found.low <= 0.6 <= found.high)
-    assert near(float(np.mean(hits)), level)
+    assert abs(np.mean(hits) - level) < margin(SIMS, level)
 
 
 @pytest.mark.parametrize(("between", "between_seeds"), [(0.1, 0.03), (0.02, 0.06)])
@@ -110,7 +117,7 @@ def test_hierarchical_difference_covers_and_is_narrower_than_unpaired() -> None:
         found = hierarchical_difference([base], [other], [owner], [query], rng, draws=200)
         hits.append(found.low <= 0.06 <= found.high)
         narrower.append(found.half_width < hierarchical_bootstrap([base], [owner], [query], rng, draws=200).half_width)
-    assert near(float(np.mean(hits)), 0.95) and np.mean(narrower) > 0.99
+    assert abs(np.mean(hits) - 0.95) < margin(SIMS, 0.95) and np.mean(narrower) > 0.99
 
 
 def test_the_same_draws_serve_both_methods() -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from fewdistill.results.records.store import RecordStore
 from fewdistill.results.summary.rows import summarise
 from tests.results import made
 
-Stores = Callable[[str], RecordStore]
-
 
 def test_episodes_alone_have_a_shot() -> None:
     more: dict[str, Any] = {"query": 1, "way": 10, "image_size": 0, "protocol": "supervised"}
@@ -42,8 +39,7 @@ def test_episodes_alone_have_a_shot() -> None:
         made.student(shot=5, protocol="supervised")
 
 
-def test_a_record_comes_back_as_it_went_in(new_store: Stores) -> None:
-    store = new_store("a")
+def test_a_record_comes_back_as_it_went_in(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     path = store.write(record, arrays)
     assert path.name == f"{record.key}.json" and record.key in store
@@ -57,8 +53,7 @@ def test_a_record_comes_back_as_it_went_in(new_store: Stores) -> None:
     assert sorted(file.suffix for file in store.root.iterdir()) == [".json", ".npz", ".npz"]
 
 
-def test_episodes_stand_once_for_all_records_on_them(new_store: Stores) -> None:
-    store = new_store("a")
+def test_episodes_stand_once_for_all_records_on_them(store: RecordStore) -> None:
     for seed in range(3):
         store.write(*made.finished(made.student(seed=seed), 0.7))
     [shared] = store.root.glob("episodes-*.npz")
@@ -72,8 +67,7 @@ def test_episodes_stand_once_for_all_records_on_them(new_store: Stores) -> None:
     assert len(store.all()) == 4
 
 
-def test_damaged_episodes_are_named_and_written_anew(new_store: Stores) -> None:
-    store = new_store("a")
+def test_damaged_episodes_are_named_and_written_anew(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     store.write(record, arrays)
     [shared] = store.root.glob("episodes-*.npz")
@@ -84,7 +78,7 @@ def test_damaged_episodes_are_named_and_written_anew(new_store: Stores) -> None:
     assert store.all() == [record] and np.array_equal(store.arrays(record.key)["classes"], arrays["classes"])
 
 
-def test_the_same_record_gives_the_same_bytes(new_store: Stores) -> None:
+def test_the_same_record_gives_the_same_bytes(new_store: made.Stores) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     files = [{f.name: f.read_bytes() for f in new_store(n).write(record, arrays).parent.iterdir()} for n in "ab"]
     assert files[0] == files[1]
@@ -127,8 +121,7 @@ def test_a_record_that_contradicts_itself_is_refused(change: dict[str, object], 
         Record.model_validate(good | change)
 
 
-def test_arrays_and_record_must_agree(new_store: Stores) -> None:
-    store = new_store("a")
+def test_arrays_and_record_must_agree(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     with pytest.raises(ResultError, match="brings its arrays"):
         store.write(record)
@@ -145,8 +138,7 @@ def test_arrays_and_record_must_agree(new_store: Stores) -> None:
     assert not store.root.exists() or not list(store.root.iterdir())
 
 
-def test_a_failed_rerun_drops_the_old_arrays(new_store: Stores) -> None:
-    store = new_store("a")
+def test_a_failed_rerun_drops_the_old_arrays(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     store.write(record, arrays)
     path = store.write(made.unfinished(made.student(), "failed", "out of memory"))
@@ -157,8 +149,7 @@ def test_a_failed_rerun_drops_the_old_arrays(new_store: Stores) -> None:
 @pytest.mark.parametrize(
     ("version", "says"), [(4, "upgrade fewdistill"), (1, "delete it, run again"), (None, "no schema_version")]
 )
-def test_other_schema_versions_are_refused_by_name(new_store: Stores, version: int | None, says: str) -> None:
-    store = new_store("a")
+def test_other_schema_versions_are_refused_by_name(store: RecordStore, version: int | None, says: str) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     path = store.write(record, arrays)
     data = json.loads(path.read_text()) | {"schema_version": version, "a field of the future": 1}
@@ -214,8 +205,7 @@ def test_an_old_record_is_written_again_as_it_was(tmp_path: Path) -> None:
     assert not problems and after.record == before.record and after.episodes == before.episodes
 
 
-def test_confusion_follows_from_the_answers(new_store: Stores) -> None:
-    store = new_store("a")
+def test_confusion_follows_from_the_answers(store: RecordStore) -> None:
     store.write(*made.finished(made.student(), 0.6))
     [[result], _] = store.scan()
     assert result.predicted is not None and result.query_class is not None and result.class_names is not None
@@ -247,8 +237,7 @@ def test_confusion_follows_from_the_answers(new_store: Stores) -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_answers_and_episodes_must_agree(change: dict[str, Any], says: str, new_store: Stores) -> None:
-    store = new_store("a")
+def test_answers_and_episodes_must_agree(change: dict[str, Any], says: str, store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.7)
     changed = arrays | {name: make(arrays) for name, make in change.items() if make}
     with pytest.raises(ResultError, match=says):

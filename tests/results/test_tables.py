@@ -1,7 +1,6 @@
 """Rows, tables and what may be said of them."""
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,6 @@ from fewdistill.results.tables.files import DASH, write_table
 from fewdistill.results.tables.tables import ablation_table, cost_table, gains_table, main_table
 from fewdistill.results.tables.text import readable, readable_ablation
 from tests.results import made
-
-Stores = Callable[[str], RecordStore]
 
 
 def find(rows: list[Row], model: str, distillation: str, shot: int | None, variant: str = "") -> Row:
@@ -47,8 +44,7 @@ def test_believable_records_make_the_table_they_should(believable_store: RecordS
     assert shown.notna().all().all()
 
 
-def test_gains_need_the_same_episodes(new_store: Stores) -> None:
-    store = new_store("a")
+def test_gains_need_the_same_episodes(store: RecordStore) -> None:
     store.write(*made.finished(made.student(), 0.6))
     record, arrays = made.finished(made.student(distillation="d2m"), 0.7)
     store.write(record, arrays | {"query": arrays["query"][::-1].copy()})
@@ -60,8 +56,7 @@ def test_gains_need_the_same_episodes(new_store: Stores) -> None:
     assert len(warning.items) == 2
 
 
-def test_a_variant_is_compared_with_the_same_setting_without_it(new_store: Stores) -> None:
-    store = new_store("a")
+def test_a_variant_is_compared_with_the_same_setting_without_it(store: RecordStore) -> None:
     for seed in range(3):
         store.write(*made.finished(made.student(seed=seed), 0.5))
         store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.6))
@@ -86,16 +81,14 @@ def by_name(rows: dict[str, Row], distillation: str) -> Row:
     return rows[f"resnet18 / {distillation}"]
 
 
-def test_two_finished_records_of_one_cell_are_refused(new_store: Stores) -> None:
-    store = new_store("a")
+def test_two_finished_records_of_one_cell_are_refused(store: RecordStore) -> None:
     store.write(*made.finished(made.student(), 0.6))
     store.write(*made.finished(made.student(), 0.6, identity={"support_order": "as_drawn"}))
     with pytest.raises(ResultError, match=r"seed 0 of lite.*\(support_order\)"):
         rows_of(store)
 
 
-def test_axes_that_differ_become_columns(new_store: Stores) -> None:
-    store = new_store("a")
+def test_axes_that_differ_become_columns(store: RecordStore) -> None:
     store.write(*made.finished(made.student(dataset="ucf101"), 0.6))
     store.write(*made.finished(made.student(dataset="hmdb51"), 0.6))
     assert list(main_table(rows_of(store)).index.names) == ["model", "distillation"]
@@ -128,8 +121,7 @@ def test_tables_are_written_in_three_forms(believable_store: RecordStore, tmp_pa
             assert path.stat().st_size > 100
 
 
-def test_latex_and_markdown_survive_odd_names(new_store: Stores, tmp_path: Path) -> None:
-    store = new_store("a")
+def test_latex_and_markdown_survive_odd_names(store: RecordStore, tmp_path: Path) -> None:
     store.write(*made.finished(made.student(model="a_b|c & 100 %"), 0.6))
     _, markdown, tex = write_table(main_table(rows_of(store)), tmp_path / "t")
     assert r"a_b\|c & 100 %" in markdown.read_text()
@@ -150,7 +142,7 @@ def test_mean_curve_keeps_the_steps_all_seeds_have() -> None:
     assert quantities(records) == ["val_accuracy"] and quantities([single, single]) == []  # a point is no curve
 
 
-def test_every_cell_has_a_figure_or_a_reason(new_store: Stores, believable_store: RecordStore) -> None:
+def test_every_cell_has_a_figure_or_a_reason(new_store: made.Stores, believable_store: RecordStore) -> None:
     one = new_store("one")
     one.write(*made.finished(made.student(), 0.6, cost=Cost(parameters=10**7)))
     one.write(*made.finished(made.student(distillation="d2m"), 0.6, cost=Cost(bytes=4 * 10**7, latency_ms_p50=3.0)))
@@ -175,8 +167,7 @@ def test_long_reasons_stand_beneath_the_table(believable_store: RecordStore, tmp
     assert "a: seed 0 skipped: weights missing" in tex.read_text() and "A note.\\par" in tex.read_text()
 
 
-def test_ablation_sets_each_variant_against_its_setting(new_store: Stores) -> None:
-    store = new_store("a")
+def test_ablation_sets_each_variant_against_its_setting(store: RecordStore) -> None:
     for seed in range(3):
         store.write(*made.finished(made.student(distillation="d2m", seed=seed), 0.6))
         store.write(*made.finished(made.student(distillation="d2m", seed=seed, variant="random"), 0.5))
@@ -195,8 +186,7 @@ def test_ablation_sets_each_variant_against_its_setting(new_store: Stores) -> No
         ablation_table([alone])
 
 
-def test_a_longer_training_is_compared_with_its_own_stream(new_store: Stores) -> None:
-    store = new_store("a")
+def test_a_longer_training_is_compared_with_its_own_stream(store: RecordStore) -> None:
     for seed in range(3):
         store.write(*made.finished(made.supervised("ctr_gcn-joint", seed=seed), 0.6))
         for stream in ("joint", "bone"):
@@ -224,7 +214,7 @@ def test_a_longer_training_is_compared_with_its_own_stream(new_store: Stores) ->
     assert f" to {100 * ours.mean:.1f} % (+" in headline(rows)
 
 
-def test_headline_claims_only_what_it_may(new_store: Stores, believable_store: RecordStore) -> None:
+def test_headline_claims_only_what_it_may(new_store: made.Stores, believable_store: RecordStore) -> None:
     rows = rows_of(believable_store)
     claimed = [row for row in rows if row.claimed]
     assert claimed
@@ -243,16 +233,14 @@ def test_headline_claims_only_what_it_may(new_store: Stores, believable_store: R
     assert headline(rows_of(started)) == "No cell has finished yet."
 
 
-def test_choosing_on_the_test_split_is_a_problem(new_store: Stores) -> None:
-    store = new_store("a")
+def test_choosing_on_the_test_split_is_a_problem(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.6)
     store.write(record.model_copy(update={"selection": {"split": "test"}}), arrays)
     first = warnings(store.scan()[0], rows_of(store), [])[0]
     assert (first.kind, first.items) == ("problem", ("resnet18 / none, 5-shot, seed 0",))
 
 
-def test_hypervolume_of_one_student_is_a_rectangle(new_store: Stores) -> None:
-    store = new_store("a")
+def test_hypervolume_of_one_student_is_a_rectangle(store: RecordStore) -> None:
     record, arrays = made.finished(made.student(), 0.6, cost=Cost(macs_per_episode=1e9))
     store.write(record, arrays)
     store.write(*made.finished(made.student("mfm", "-", role="teacher"), 0.9, cost=Cost(macs_per_episode=1e12)))

@@ -6,12 +6,7 @@ import torchvision
 from torch import Tensor
 
 from fewdistill.students import StudentError
-from fewdistill.students.backbones import (
-    LABEL_BRANCH,
-    QUERY_BRANCH,
-    TokenEncoder,
-    load_imagenet_trunk,
-)
+from fewdistill.students.backbones import LABEL_BRANCH, QUERY_BRANCH, TokenEncoder, load_imagenet_trunk
 from fewdistill.students.trunks import BACKBONES
 
 SMALL = "mobilenetv3_small"
